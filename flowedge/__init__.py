@@ -1,0 +1,61 @@
+"""FlowEdge: typed operator graphs for live video analytics.
+
+>>> from flowedge import Graph
+>>> Graph("crossing").nodes
+()
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowedge.contract import Gather as Gather
+    from flowedge.contract import Operator as Operator
+    from flowedge.contract import Sink as Sink
+    from flowedge.contract import Source as Source
+    from flowedge.contract import Split as Split
+    from flowedge.contract import State as State
+    from flowedge.errors import ConfigError as ConfigError
+    from flowedge.errors import GraphError as GraphError
+    from flowedge.errors import SourceError as SourceError
+    from flowedge.errors import UserError as UserError
+    from flowedge.graph import Goal as Goal
+    from flowedge.graph import Graph as Graph
+    from flowedge.graph import Parts as Parts
+    from flowedge.graph import Stream as Stream
+    from flowedge.graph import join as join
+    from flowedge.graph import unzip as unzip
+    from flowedge.knobs import choose as choose
+    from flowedge.knobs import param as param
+    from flowedge.values import Absent as Absent
+    from flowedge.values import Detections as Detections
+    from flowedge.values import Event as Event
+    from flowedge.values import Faces as Faces
+    from flowedge.values import Frame as Frame
+    from flowedge.values import Origin as Origin
+    from flowedge.values import Packet as Packet
+    from flowedge.values import Rect as Rect
+    from flowedge.values import Tracks as Tracks
+
+# Names are imported when they are first used: `flowedge --help` answers before numpy would have loaded.
+_HOMES = {
+    "contract": ("Gather", "Operator", "Sink", "Source", "Split", "State"),
+    "errors": ("ConfigError", "GraphError", "SourceError", "UserError"),
+    "graph": ("Goal", "Graph", "Parts", "Stream", "join", "unzip"),
+    "knobs": ("choose", "param"),
+    "values": ("Absent", "Detections", "Event", "Faces", "Frame", "Origin", "Packet", "Rect", "Tracks"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'flowedge' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"flowedge.{_HOME_OF[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

@@ -1,0 +1,39 @@
+"""The command `flowedge`: one module per subcommand, each of which loads what it needs when it is called."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+
+from flowedge.cli import check, models, run, tap
+from flowedge.errors import UserError
+
+app = typer.Typer(
+    help="Typed operator graphs for live video analytics.",
+    epilog="Start with: flowedge run graphs/quickstart.py",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run.run)
+app.command("check")(check.check)
+app.command("tap")(tap.tap)
+app.add_typer(models.app, name="models")
+
+
+def main() -> None:
+    """Entry point: a mistake that the user can mend is one sentence, anything else a traceback."""
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    try:
+        app()
+    except UserError as error:
+        if "--debug" in sys.argv:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has had enough
+        sys.stderr.close()
+        sys.exit(1)

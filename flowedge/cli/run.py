@@ -1,0 +1,141 @@
+"""flowedge run: attach a graph to its video and show how it goes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowedge.cli.arguments import Debug, Given, GraphFile, assignments, seconds
+from flowedge.errors import UserError
+
+if TYPE_CHECKING:
+    from flowedge.cli.display import Show
+    from flowedge.monitor.report import Report
+    from flowedge.runtime.run import Run
+
+log = logging.getLogger("flowedge.cli")
+
+TICK_SECONDS = 0.1
+
+
+def run(
+    graph: GraphFile,
+    given: Given = None,
+    duration: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="Stop after this time, e.g. 30s or 5min.")
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option("--frames", min=1, metavar="N", help="Stop each camera after N frames.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write the report as JSON, also on failure.")
+    ] = None,
+    max_failures: Annotated[
+        float,
+        typer.Option("--max-failures", min=0, max=1, help="Share of an operator's frames that may fail."),
+    ] = 0.5,
+    debug: Debug = False,
+) -> None:
+    """Run a graph until its video ends, its time is up or Ctrl-C.
+
+    Example: flowedge run graphs/detect.py source=rtsp://10.0.0.5/street model=yolo11n output=street.mp4
+
+    Ends with 0 when all went well, 1 when something failed, 130 after Ctrl-C and 143 after SIGTERM.
+    """
+    from flowedge.cli.display import display
+    from flowedge.graph import Goal
+    from flowedge.loading import load
+    from flowedge.runtime.run import Run
+
+    limit = seconds(duration) if duration else None
+    if report is not None and not os.access(report.parent, os.W_OK):
+        raise UserError(f"--report {report}: its folder does not exist or may not be written to")
+    loaded, _ = load(graph, assignments(given))
+    running = Run(loaded, frames=frames, max_failures=max_failures)
+    with _signals() as signals:
+        try:
+            with display() as show, running:
+                signals.only_noted = True
+                log.info("running %s; tap it at %s", loaded.name, running.endpoint)
+                if loaded.goal != Goal() or any(node.step.knobs for node in loaded.nodes):
+                    log.info("goals and knobs are not planned for yet; the first value of each knob is used")
+                _follow(running, signals, limit, show)
+                if not signals.caught:
+                    running.wait()
+        except KeyboardInterrupt:
+            log.info("stopped before it began")
+        finally:
+            _conclude(running.report(), report)
+    if signals.caught:
+        raise typer.Exit(128 + signals.caught[0])
+    if any(camera.error for camera in running.report().cameras.values()):
+        raise typer.Exit(1)
+
+
+def _follow(running: Run, signals: Signals, limit: float | None, show: Show) -> None:
+    """Show the run until it has finished, its time is up, or a signal asks it to stop; a second one aborts."""
+    begun = time.monotonic()
+    stopping = False
+    while not running.finished_within(TICK_SECONDS):
+        show(running.report)
+        due = limit is not None and time.monotonic() - begun >= limit
+        if (due or signals.caught) and not stopping:
+            stopping = True
+            running.stop()
+        if len(signals.caught) > 1:
+            running.abort()
+
+
+@dataclass
+class Signals:
+    """The numbers of the signals that asked the run to end, in order.
+
+    Until they are `only_noted`, they interrupt: while operators load, nobody looks here.
+    """
+
+    caught: list[int] = field(default_factory=list)
+    only_noted: bool = False
+
+    def note(self, number: int, _: FrameType | None) -> None:
+        self.caught.append(number)
+        if not self.only_noted:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _signals() -> Iterator[Signals]:
+    """Take SIGINT and SIGTERM as wishes to end."""
+    signals = Signals()
+    before = {number: signal.signal(number, signals.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _conclude(report: Report, path: Path | None) -> None:
+    """The summary on the terminal, and the report in its file."""
+    from flowedge.cli.display import summary
+
+    for line in summary(report):
+        print(line, file=sys.stderr)
+    if path is not None:
+        partial = path.with_name(path.name + ".part")
+        try:
+            partial.write_text(json.dumps(report.as_json(), indent=2) + "\n")
+            partial.replace(path)
+        except OSError as error:
+            log.error("--report %s: cannot be written: %s", path, error.strerror)

@@ -1,0 +1,1 @@
+"""The data plane: how values move between the operators of a running graph."""

@@ -1,0 +1,71 @@
+"""The way into a part of the graph whose results must meet again.
+
+Between a split and its gather, or a fork and its join, a frame is useful only whole: were each operator there
+to keep its own newest piece, pieces of different frames would survive and none would ever match. So live
+frames are shed before such a region, and what is inside is let through.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from flowedge.plane.item import End, Item, Receiver, Ticket
+from flowedge.plane.mailbox import Mailbox
+
+
+class Gate:
+    """Lets at most `room` live frames into a region at a time, the newest of each camera in turn.
+
+    A frame has left the region when `done` was called for it once for each of the `exits`. Receivers added by
+    `lead_to` get what is let in.
+    """
+
+    def __init__(self, place: str, room: int, exits: int) -> None:
+        self._waiting = Mailbox(place, shed=self._let_in)
+        self._room = room
+        self._exits = exits
+        self._inside: dict[Ticket, int] = {}
+        self._heads: list[Receiver] = []
+        self._lock = threading.Lock()
+        self._passing = False
+
+    def lead_to(self, head: Receiver) -> None:
+        self._heads.append(head)
+
+    def put(self, item: Item | End) -> None:
+        self._waiting.put(item)
+        self._pass_on()
+
+    def done(self, ticket: Ticket) -> None:
+        """The frame has left by one exit."""
+        with self._lock:
+            if ticket not in self._inside:  # it never took room: absent, or a frame of a file
+                return
+            self._inside[ticket] -= 1
+            if self._inside[ticket]:
+                return
+            del self._inside[ticket]
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Let in what there is room for: one thread at a time, for the order, but without holding the lock."""
+        with self._lock:
+            if self._passing:
+                return
+            self._passing = True
+        while items := self._admitted():
+            for item in items:
+                self._let_in(item)
+
+    def _let_in(self, item: Item | End) -> None:
+        for head in self._heads:
+            head(item)
+
+    def _admitted(self) -> list[Item | End]:
+        with self._lock:
+            items = [item for item, _ in self._waiting.poll(1)] if len(self._inside) < self._room else []
+            for item in items:
+                if isinstance(item, Item) and item.is_value and item.ticket.live:
+                    self._inside[item.ticket] = self._exits
+            self._passing = bool(items)
+            return items

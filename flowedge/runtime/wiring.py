@@ -1,0 +1,140 @@
+"""Joins the runners of a graph: outlets, joins, gates and inboxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flowedge.contract import Gather, Operator, Sink, Source, Split
+from flowedge.graph import Graph, Node, Output, Pair, Part, Wire, steps_of
+from flowedge.plane.gate import Gate
+from flowedge.plane.item import End, Item, Receiver, Ticket
+from flowedge.plane.join import Join
+from flowedge.runtime.ledger import Ledger
+from flowedge.runtime.regions import regions
+from flowedge.runtime.runner import Outlet, Runner
+from flowedge.runtime.steps import DelayedRunner, GatherRunner, OperatorRunner, SinkRunner, SplitRunner
+
+
+class Wiring:
+    """The runners of every step but the sources, and the outlets of all, joined as the graph says."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        ledger: Ledger,
+        *,
+        max_failures: float,
+        on_fatal: Callable[[Exception], None],
+        on_end: Callable[[str, str], None],
+    ) -> None:
+        self._graph = graph
+        self._common = {"ledger": ledger, "max_failures": max_failures, "on_fatal": on_fatal}
+        self._on_end = on_end
+        self._gates: dict[str, tuple[str, Gate]] = {}  # head -> (fork, gate)
+        self._leavers: dict[str, list[Gate]] = {}  # exit -> gates
+        self._inside: set[str] = set()
+        self.outlets: dict[str, Outlet] = {}
+        self.runners: dict[str, Runner] = {}
+        self._place_gates()
+        for node in graph.nodes:
+            if isinstance(node.step, Source):
+                self.outlets[node.name] = Outlet()
+            else:
+                runner = self.runners[node.name] = self._runner(node)
+                self.outlets[node.name] = runner.outlet
+        self._lead_to_gates()
+        for node in graph.nodes:
+            if node.input is not None:
+                self._connect(node.input, self._entrance(node), self._feeds(node.name))
+
+    def _place_gates(self) -> None:
+        for region in regions(self._graph):
+            heads = [node.name for node in region.heads(self._graph)]
+            gate = Gate("+".join(heads), region.depth(self._graph), len(region.exits))
+            fork = region.fork(self._graph)
+            assert fork is not None
+            self._inside |= region.steps
+            for head in heads:
+                self._gates[head] = (fork, gate)
+            for name in region.exits:
+                self._leavers.setdefault(name, []).append(gate)
+
+    def _lead_to_gates(self) -> None:
+        for gate, fork in {gate: fork for fork, gate in self._gates.values()}.items():
+            self.outlets[fork].lead_to(gate.put)
+
+    def _runner(self, node: Node) -> Runner:
+        shed = not (node.tiled or node.name in self._inside)
+        common: dict[str, Any] = {**self._common, "shed": shed}
+        match node.step:
+            case Operator(delayed=True):
+                return DelayedRunner(node.step, **common)
+            case Operator():
+                return OperatorRunner(node.step, **common)
+            case Split():
+                return SplitRunner(node.step, **common)
+            case Gather():
+                return GatherRunner(node.step, split=self._split_of(node), done=self._left(node.name), **common)
+            case Sink():
+                return SinkRunner(node.step, on_end=self._on_end, **common)
+        raise TypeError(f"{node.name} is not a step")
+
+    def _feeds(self, name: str) -> Mapping[str, Callable[[Receiver], None]]:
+        """How a step is fed from each other: from its outlet, or through the gate before a region."""
+        feeds: dict[str, Callable[[Receiver], None]] = {
+            other: outlet.lead_to for other, outlet in self.outlets.items()
+        }
+        if name in self._gates:
+            fork, gate = self._gates[name]
+            feeds[fork] = gate.lead_to
+        return feeds
+
+    def _entrance(self, node: Node) -> Receiver:
+        """The way into a step's inbox; entering may mean that the frame has left a region."""
+        put = self.runners[node.name].inbox.put
+        if isinstance(node.step, Gather) or node.name not in self._leavers:
+            return put
+        left = self._left(node.name)
+
+        def enter(item: Item | End) -> None:
+            put(item)
+            if isinstance(item, Item):
+                left(item.ticket)
+
+        return enter
+
+    def _left(self, name: str) -> Callable[[Ticket], None]:
+        gates = self._leavers.get(name, [])
+
+        def left(ticket: Ticket) -> None:
+            for gate in gates:
+                gate.done(ticket)
+
+        return left
+
+    def _connect(self, wire: Wire, receiver: Receiver, feeds: Mapping[str, Callable[[Receiver], None]]) -> None:
+        match wire:
+            case Output(step):
+                feeds[step](receiver)
+            case Part(of, index):
+                self._connect(of, _half(receiver, index), feeds)
+            case Pair(left, right):
+                meeting = Join(receiver)
+                self._connect(left, meeting.left, feeds)
+                self._connect(right, meeting.right, feeds)
+
+    def _split_of(self, node: Node) -> str:
+        while not isinstance(node.step, Split):
+            assert node.input is not None
+            node = self._graph.node(min(steps_of(node.input)))
+        return node.name
+
+
+def _half(receiver: Receiver, index: int) -> Receiver:
+    def receive(item: Item | End) -> None:
+        if isinstance(item, Item) and item.is_value:
+            item = item._replace(value=item.value[index])
+        receiver(item)
+
+    return receive

@@ -1,0 +1,112 @@
+"""Detections and tracks drawn on their frames."""
+
+from __future__ import annotations
+
+import colorsys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowedge import Detections, Frame, Operator, State, Tracks
+from flowedge.operators.canvas import Canvas
+from flowedge.operators.yuv import Colour
+
+_GOLDEN_RATIO = 0.618034  # steps of it around the circle of hues keep neighbours apart, however many
+_LINES_PER_THICKNESS = 400  # a line is one pixel thick for each so many rows of the frame
+_LETTER_SIZE = 1 / 52  # of the frame's height
+_SMALLEST_LETTERS = 10  # pixels
+
+
+@dataclass
+class Draw(Operator[tuple[Frame, Detections], Frame]):
+    """Draw boxes, labels (class, identity, score) and, for `Tracks`, the way of each object.
+
+    `trail` is the number of frames that the way goes back, 0 for none. One colour for each identity, or for
+    each class where there is none. Lines and letters grow with the frame. The result is a new picture in the
+    format of the frame's own, so a decoded frame goes on to an encoder without conversion.
+
+    >>> from flowedge.testing import frames, run_operator
+    >>> [frame] = frames(1, 320, 240)
+    >>> found = Detections(frame.origin, [[50, 50, 99, 99]], [0.9], [0], names=("person",))
+    >>> run_operator(Draw(), [(frame, found)])[0].image.shape
+    (240, 320, 3)
+    """
+
+    state = State.PER_CAMERA
+
+    trail: int = 30
+    labels: bool = True
+    _past: dict[str, deque[Tracks]] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("trail", self.trail >= 0, "a number of frames from 0")
+
+    def process(self, pair: tuple[Frame, Detections], /) -> Frame:
+        """The frame with everything drawn on it, at the frame's own size."""
+        frame, found = pair
+        canvas = Canvas(frame)
+        thickness = max(1, round(frame.height / _LINES_PER_THICKNESS))
+        keys = found.classes.tolist()
+        if isinstance(found, Tracks):
+            keys = found.ids.tolist()
+            for identity, points in self._trails(found, frame):
+                canvas.line(points, _colour(identity), thickness)
+        boxes = np.round(frame.from_source(found.boxes)).astype(int).tolist()
+        for box, key in zip(boxes, keys, strict=True):
+            canvas.outline(box, _colour(key), thickness)
+        if self.labels:
+            for box, key, text in zip(boxes, keys, _texts(found), strict=True):
+                _label(canvas, box, text, _colour(key))
+        return Frame(frame.origin, canvas.picture, frame.region)
+
+    def flush(self, camera: str) -> Iterable[Frame]:
+        """Forget the camera's trails."""
+        self._past.pop(camera, None)
+        return ()
+
+    def _trails(self, tracks: Tracks, frame: Frame) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Where each object stood in the last frames: N x 2 in the frame's pixels, oldest first."""
+        past = self._past.setdefault(tracks.origin.camera, deque(maxlen=self.trail))
+        past.append(tracks)
+        if not past or not len(tracks):
+            return
+        ids = np.concatenate([each.ids for each in past])
+        boxes = frame.from_source(np.concatenate([each.boxes for each in past]))
+        feet = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], axis=1)
+        order = np.argsort(ids, kind="stable")
+        known, starts = np.unique(ids[order], return_index=True)
+        ways = dict(zip(known.tolist(), np.split(feet[order], starts[1:]), strict=True))
+        for identity in tracks.ids.tolist():
+            if len(ways[identity]) > 1:
+                yield identity, ways[identity]
+
+
+@lru_cache(maxsize=4096)
+def _colour(key: int) -> Colour:
+    """A colour for an identity or a class, bright enough for dark letters on it."""
+    red, green, blue = colorsys.hsv_to_rgb(key * _GOLDEN_RATIO % 1, 0.65, 1.0)
+    return round(255 * blue), round(255 * green), round(255 * red)
+
+
+def _texts(found: Detections) -> list[str]:
+    """What the label of each object says, e.g. "person #7 0.87"."""
+    ids = [f" #{i}" for i in found.ids.tolist()] if isinstance(found, Tracks) else [""] * len(found)
+    rows = zip(found.labels, ids, found.scores.tolist(), strict=True)
+    return [f"{label}{identity} {score:.2f}" for label, identity, score in rows]
+
+
+def _label(canvas: Canvas, box: list[int], text: str, colour: Colour) -> None:
+    """Write a text on a patch of colour above the box; below its upper edge where there is no room."""
+    size = max(_SMALLEST_LETTERS, round(canvas.height * _LETTER_SIZE))
+    margin = size // 4
+    width, height = canvas.text_width(text, size) + 2 * margin, size + 2 * margin
+    left = max(0, min(box[0], canvas.width - width))
+    top = box[1] - height if box[1] >= height else max(0, box[1])
+    top = min(top, canvas.height - height)
+    canvas.fill(left, top, left + width, top + height, colour)
+    canvas.text(left + margin, top + size + margin // 2, text, size)

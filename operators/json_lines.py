@@ -1,0 +1,85 @@
+"""Detections and tracks as lines of JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowedge import Detections, Sink, Tracks
+from flowedge.operators.outputs import LineFiles, OutputError, OutputPaths, check_pattern
+
+
+@dataclass
+class JSONLines(Sink[Detections]):
+    """Write one line of JSON for each frame, also for one in which nothing was found.
+
+    `{camera}` in `path` makes one file for each camera; `-` is the standard output. `frame` counts from 0,
+    `time` is the capture time in seconds since 1970, boxes are x1, y1, x2, y2 in source pixels, `class` is the
+    index of `name` and `id` is there for `Tracks` only. Raises `OutputError` where the file cannot be written.
+
+    >>> from flowedge import Origin
+    >>> sink = JSONLines("-")
+    >>> sink.write(Detections(Origin("north", time=9.5), [[1, 2, 3.456, 4]], [0.5], [0], names=("car",)))
+    {"camera": "north", "frame": 0, "time": 9.5, "objects": [{"box": [1.0, 2.0, 3.46, 4.0], "score": 0.5, \
+"class": 0, "name": "car"}]}
+    """
+
+    path: str
+    _paths: OutputPaths = field(init=False, repr=False, compare=False)
+    _files: LineFiles = field(init=False, repr=False, compare=False, default_factory=LineFiles)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("path", check_pattern(self.path), 'a path like "{camera}.jsonl", or "-"')
+        self._paths = OutputPaths("JSONLines", self.path, shared=True)
+
+    def write(self, found: Detections, /) -> None:
+        """Write the frame's line."""
+        line = json.dumps(_record(found)) + "\n"
+        if self.path == "-":
+            _print(line)
+        else:
+            self._files.write(self._paths.of(found.origin.camera), line)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._files.close()
+
+    def written(self) -> Sequence[Path]:
+        """The files written so far."""
+        return self._files.paths()
+
+
+def _print(line: str) -> None:
+    try:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)  # for what is still buffered, which the interpreter writes at its end
+        raise OutputError("-: the reader of the standard output has gone") from None
+
+
+def _record(found: Detections) -> dict[str, Any]:
+    columns: dict[str, list[Any]] = {
+        "box": np.round(found.boxes.astype(float), 2).tolist(),
+        "score": np.round(found.scores.astype(float), 4).tolist(),
+        "class": found.classes.tolist(),
+        "name": found.labels,
+    }
+    if isinstance(found, Tracks):
+        columns["id"] = found.ids.tolist()
+    rows = zip(*columns.values(), strict=True)
+    return {
+        "camera": found.origin.camera,
+        "frame": found.origin.index,
+        "time": round(found.origin.time, 6),
+        "objects": [dict(zip(columns, row, strict=True)) for row in rows],
+    }

@@ -1,0 +1,61 @@
+"""Tracks as files of the MOTChallenge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from flowedge import Detections, Sink, Tracks
+from flowedge.operators.outputs import LineFiles, OutputPaths, check_pattern
+
+
+@dataclass
+class MOTFile(Sink[Detections]):
+    """Write rows `frame,id,x,y,width,height,score,-1,-1,-1` in source pixels, as tracking benchmarks read them.
+
+    Frames count from 1; an object without identity has the id -1. One file for each camera: `{camera}` in
+    `path` stands for its name, and a second camera without it raises `ConfigError`. Raises `OutputError` where
+    the file cannot be written.
+
+    >>> sink = MOTFile("{camera}.txt")
+    """
+
+    path: str
+    _paths: OutputPaths = field(init=False, repr=False, compare=False)
+    _files: LineFiles = field(init=False, repr=False, compare=False, default_factory=LineFiles)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("path", check_pattern(self.path), 'a path like "{camera}.txt"')
+        self._paths = OutputPaths("MOTFile", self.path)
+
+    def write(self, found: Detections, /) -> None:
+        """Write the frame's rows; the file is there from the first frame on, even an empty one."""
+        self._files.write(self._paths.of(found.origin.camera), _rows(found))
+
+    def close(self) -> None:
+        """Close the files."""
+        self._files.close()
+
+    def written(self) -> Sequence[Path]:
+        """The files written so far."""
+        return self._files.paths()
+
+
+def _rows(found: Detections) -> str:
+    """The rows of one frame.
+
+    >>> from flowedge import Origin
+    >>> _rows(Tracks(Origin("north"), [[1, 2, 11, 22]], [0.5], [0], ids=[7]))
+    '1,7,1.00,2.00,10.00,20.00,0.5000,-1,-1,-1\\n'
+    """
+    ids = found.ids.tolist() if isinstance(found, Tracks) else [-1] * len(found)
+    corners, sizes = found.boxes[:, :2], found.boxes[:, 2:] - found.boxes[:, :2]
+    boxes = np.concatenate([corners, sizes], axis=1).tolist()
+    return "".join(
+        f"{found.origin.index + 1},{i},{x:.2f},{y:.2f},{width:.2f},{height:.2f},{score:.4f},-1,-1,-1\n"
+        for i, (x, y, width, height), score in zip(ids, boxes, found.scores.tolist(), strict=True)
+    )

@@ -1,0 +1,67 @@
+"""The newest frame as a picture file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flowedge import Frame, Sink
+from flowedge.operators.outputs import OutputPaths, check_pattern, writing
+
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+@dataclass
+class Snapshot(Sink[Frame]):
+    """Keep the newest frame in the file `path`, renewed at most every `every` seconds.
+
+    The file is replaced in one step, so whoever looks sees a whole picture. `{camera}` in `path` makes one
+    file for each camera; it ends in .jpg or .png. The last frame of a stream is always written. Raises
+    `OutputError` where the file cannot be written.
+
+    >>> sink = Snapshot("{camera}.jpg", every=5)
+    """
+
+    path: str
+    every: float = 1.0
+    _paths: OutputPaths = field(init=False, repr=False, compare=False)
+    _due: dict[str, float] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _waiting: dict[str, Frame] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _written: dict[Path, None] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fits = check_pattern(self.path) and Path(self.path).suffix.lower() in _SUFFIXES
+        self.require("path", fits, 'a path like "{camera}.jpg" or "{camera}.png"')
+        self.require("every", self.every >= 0, "a number of seconds from 0")
+        self._paths = OutputPaths("Snapshot", self.path)
+
+    def write(self, frame: Frame, /) -> None:
+        """Write the frame when it is time, else keep it in case it is the last."""
+        camera, now = frame.origin.camera, time.monotonic()
+        self._waiting[camera] = frame
+        if now >= self._due.get(camera, now):
+            self._due[camera] = now + self.every
+            self.end(camera)
+
+    def end(self, camera: str) -> None:
+        """Write the camera's newest frame unless it is written."""
+        if camera in self._waiting:
+            self._save(self._waiting.pop(camera))
+
+    def written(self) -> Sequence[Path]:
+        """The files written so far."""
+        return tuple(self._written)
+
+    def _save(self, frame: Frame) -> None:
+        import cv2
+
+        path = self._paths.of(frame.origin.camera)
+        _, data = cv2.imencode(path.suffix, frame.image)
+        unfinished = path.with_name(f".{path.name}.part")  # in the same folder, where a rename is one step
+        with writing(path):
+            unfinished.write_bytes(data.tobytes())
+            unfinished.replace(path)
+        self._written[path] = None

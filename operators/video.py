@@ -1,0 +1,143 @@
+"""Video from anywhere: network and USB cameras, files, folders of pictures, the synthetic street."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from flowedge import ConfigError, Frame, Graph, Packet, Source, Stream
+from flowedge.knobs import suggestion
+from flowedge.operators.camera import Camera
+from flowedge.operators.decode import Decode
+from flowedge.operators.ffmpeg import DEVICE, FILE, HTTP, RTSP, Access, Feed, in_shown_order
+from flowedge.operators.outputs import READING
+from flowedge.operators.pictures import read_pictures
+from flowedge.operators.playback import Playback
+from flowedge.operators.street import StreetView, read_street
+from flowedge.secrets import expand, redact
+
+_CAMERAS = ("rtsp", "rtsps", "http", "https", "device")
+_SCHEMES = ("rtsp", "rtsps", "http", "https", "file", "street")
+
+
+@dataclass
+class Video(Source[Packet | Frame]):
+    """Video of one or more cameras; put a `Decode()` behind it, or use `video`, which does.
+
+    `cameras` maps each name to an address:
+
+    - "rtsp://...", "rtsps://...", "http://..." or "https://..." (HLS, MJPEG, MP4), "/dev/video0": live cameras
+    - a path or "file://...": a video file, or a folder of pictures (jpg, png, bmp)
+    - "street://?people=12&live=1": the synthetic street (`StreetView` has its parameters)
+
+    `${NAME}` in an address is an environment variable, read when the camera is opened. `transport` is how
+    RTSP pictures come: "tcp", or "udp", which loses packets where "tcp" lags. With `as_live` True files play
+    at their own pace and are delivered like a camera, newest picture first; with False every picture of a
+    camera is waited for; None decides by the address.
+
+    Raises `ConfigError` for an address that cannot be right. `read` raises `SourceError` for one that cannot
+    be opened, unless it is a camera for which trying again may help.
+
+    >>> from flowedge import Graph
+    >>> packets = Graph("example").source(Video({"north": "rtsp://10.0.0.5/street"}, transport="udp"))
+    """
+
+    transport: Literal["tcp", "udp"] = "tcp"
+    as_live: bool | None = None
+
+    def __post_init__(self) -> None:
+        Source.__post_init__(self)
+        for url in self.cameras.values():
+            if not url.startswith("${"):
+                _check(url)
+
+    def live(self, camera: str) -> bool:
+        if self.as_live is not None:
+            return self.as_live
+        url = self.cameras[camera]
+        if url.startswith("${"):
+            url = expand(url)
+        return StreetView.parse(url).live == 1 if _kind(url) == "street" else _kind(url) in _CAMERAS
+
+    def read(self, camera: str, stop: threading.Event) -> Iterator[Packet | Frame]:
+        url, live = self.cameras[camera], self.live(camera)
+        address = expand(url)
+        _check(address)
+        # All cameras' files: another camera's frames may reach a sink before this one's file is opened.
+        files = (url for url in (address, *self.cameras.values()) if _kind(url) == "file")
+        READING.update(Path(file.removeprefix("file://")).resolve() for file in files)
+        match _kind(address):
+            case "street":
+                return (frame for frame, _ in read_street(camera, StreetView.parse(address), stop, live=live))
+            case "file" if (path := Path(address.removeprefix("file://"))).is_dir():
+                return read_pictures(camera, path, stop, paced=live)
+            case "file":
+                return _read_file(camera, url, stop, paced=live)
+            case kind:
+                return Camera(camera, url, self._access(kind), live=live).read(stop)
+
+    def _access(self, kind: str) -> Access:
+        match kind:
+            case "rtsp" | "rtsps":
+                return replace(RTSP, options={**RTSP.options, "rtsp_transport": self.transport})
+            case "device":
+                return DEVICE
+            case _:
+                return HTTP
+
+
+def video(
+    graph: Graph,
+    cameras: str | Mapping[str, str],
+    *,
+    transport: Literal["tcp", "udp"] = "tcp",
+    live: bool | None = None,
+    name: str = "video",
+) -> Stream[Frame]:
+    """Begin a graph at cameras, files, folders of pictures or synthetic streets, decoded to frames.
+
+    One address becomes the camera "camera"; a mapping gives names. `transport` is for RTSP. `live=True` plays
+    a file at its own pace and sheds frames like a camera. `Video` lists the addresses and raises its errors.
+    The decoder is named "Decode", or after a `name` that is given, e.g. "gate.Decode".
+
+    >>> frames = video(Graph("crossing"), {"north": "rtsp://10.0.0.5/street", "south": "south.mp4"})
+    """
+    named = {"camera": cameras} if isinstance(cameras, str) else cameras
+    decode = Decode() if name == "video" else Decode(name=f"{name}.Decode")
+    return graph.source(Video(named, transport, as_live=live, name=name)) >> decode
+
+
+def _kind(url: str) -> str:
+    """The scheme of an address: a path's is "file", and that of a camera at this machine "device"."""
+    scheme, separator, _ = url.partition("://")
+    if separator:
+        return scheme.lower()
+    return "device" if url.startswith("/dev/video") else "file"
+
+
+def _check(url: str) -> None:
+    """Raise `ConfigError` for an address that cannot be right wherever it is opened."""
+    kind, shown = _kind(url), redact(url)
+    if not url:
+        raise ConfigError('Video.cameras: an address is empty; give a path or a URL such as "rtsp://10.0.0.5/"')
+    if kind not in (*_SCHEMES, "device"):
+        raise ConfigError(
+            f'Video.cameras: {shown} begins with an unknown scheme "{kind}"{suggestion(kind, _SCHEMES)}'
+        )
+    if kind == "street":
+        StreetView.parse(url)
+    elif kind != "file" and (shown.endswith("://") or ":///" in shown):
+        raise ConfigError(f"Video.cameras: {shown} names no host, e.g. {kind}://10.0.0.5/stream")
+
+
+def _read_file(camera: str, url: str, stop: threading.Event, *, paced: bool) -> Iterator[Packet]:
+    with Feed(camera, url, FILE) as feed:
+        playback = Playback(camera, stop, paced=paced)
+        for place, packet in in_shown_order(feed.read()):
+            moment = feed.moment(packet, place)
+            if not playback.reaches(moment):
+                return
+            yield feed.packet(packet, playback.origin(place, moment, *feed.size))

@@ -1,0 +1,176 @@
+"""flowedge run: what it writes, says and returns, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+GRAPHS = Path(__file__).resolve().parents[2] / "graphs"
+QUICKSTART = str(GRAPHS / "quickstart.py")
+
+ENDLESS = """
+from flowedge import Graph, join
+from flowedge.operators import Draw, MotionDetect, VideoFile, video
+graph = Graph("endless")
+frames = video(graph, "street://?live=1&width=320&height=240&seconds=600&people=2&vehicles=1")
+join(frames, frames >> MotionDetect()) >> Draw() >> VideoFile("endless.mp4")
+"""
+
+BROKEN = """
+from dataclasses import dataclass
+from flowedge import Frame, Graph, Operator
+from flowedge.operators import Null, video
+
+@dataclass
+class Broken(Operator[Frame, Frame]):
+    def process(self, frame: Frame, /) -> Frame:
+        raise RuntimeError("this never works")
+
+graph = Graph("broken")
+video(graph, "street://?width=160&height=120&seconds=2") >> Broken() >> Null()
+"""
+
+
+def frames_in(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def balanced(report: dict[str, Any]) -> bool:
+    for camera in report["cameras"].values():
+        for counts in (camera, *camera["sinks"].values()):
+            ended = (
+                counts["delivered"] + counts["filtered"] + counts["failed"] + sum(counts["dropped"].values())
+            )
+            if counts["produced"] != ended + counts["in_flight"]:
+                return False
+    return True
+
+
+def test_quickstart_makes_a_video_and_names_it(flowedge: Any) -> None:
+    done = flowedge("run", QUICKSTART, "seconds=1", "--report", "report.json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.rstrip().endswith("wrote quickstart.mp4")
+    assert frames_in(flowedge.folder / "quickstart.mp4") == 25
+    report = json.loads((flowedge.folder / "report.json").read_text())
+    assert report["cameras"]["camera"]["delivered"] == 25
+    assert balanced(report)
+    assert report["operators"]["Draw"]["count"] == 25
+    assert set(report["operators"]["Draw"]["service_ms"]) == {"p50", "p95", "p99"}
+    assert report["peak_rss_bytes"] > 1e6
+    assert report["cpu_seconds"] > 0
+
+
+def test_frames_bounds_each_camera(flowedge: Any) -> None:
+    done = flowedge("run", QUICKSTART, "--frames", "7")
+    assert done.returncode == 0, done.stderr
+    assert frames_in(flowedge.folder / "quickstart.mp4") == 7
+
+
+def test_for_stops_a_live_graph_and_keeps_what_it_wrote(flowedge: Any) -> None:
+    (flowedge.folder / "endless.py").write_text(ENDLESS)
+    done = flowedge("run", "endless.py", "--for", "1s", "--report", "report.json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((flowedge.folder / "report.json").read_text())
+    camera = report["cameras"]["camera"]
+    assert balanced(report)
+    assert camera["in_flight"] == 0
+    assert frames_in(flowedge.folder / "endless.mp4") == camera["delivered"] > 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_cleanly(flowedge: Any, number: signal.Signals, code: int) -> None:
+    (flowedge.folder / "endless.py").write_text(ENDLESS)
+    process = flowedge.start("run", "endless.py")
+    written = flowedge.folder / "endless.mp4"
+    wait_for_line(process, "running endless")
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    assert f"wrote {written.name}" in errors or "0 delivered" in errors
+    assert not list(flowedge.folder.glob("flowedge-*/*"))
+
+
+def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"the run ended without saying {text!r}")
+
+
+def test_an_operator_that_always_fails_ends_the_run(flowedge: Any) -> None:
+    (flowedge.folder / "broken.py").write_text(BROKEN)
+    done = flowedge("run", "broken.py", "--report", "report.json")
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") == 1, done.stderr
+    assert "Broken failed on 20 of 20 frames" in done.stderr
+    report = json.loads((flowedge.folder / "report.json").read_text())
+    assert balanced(report)
+    assert report["cameras"]["camera"]["failed"] >= 20
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere.py"], "nowhere.py"),
+        ([QUICKSTART, "secnods=3"], 'did you mean "seconds"?'),
+        ([QUICKSTART, "seconds=soon"], "seconds=soon: a number is needed"),
+        ([QUICKSTART, "seconds"], "NAME=VALUE"),
+        ([QUICKSTART, "--for", "soon"], "--for soon"),
+        ([QUICKSTART, "--report", "nowhere/report.json"], "--report nowhere/report.json: its folder"),
+        ([str(GRAPHS / "detect.py"), "model=yolo99"], "yolo99"),
+        ([str(GRAPHS / "detect.py"), "source=nowhere.mp4", "confidence=2"], "Detect.confidence: 2.0"),
+    ],
+)
+def test_a_mistake_is_one_clear_sentence(flowedge: Any, words: list[str], said: str) -> None:
+    done = flowedge("run", *words)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("error: ")], done.stderr
+
+
+LOADING = """
+import threading
+from dataclasses import dataclass
+from flowedge import Frame, Graph, Operator
+from flowedge.operators import Null, video
+
+@dataclass
+class Loading(Operator[Frame, Frame]):
+    def setup(self) -> None:
+        print("loading", flush=True)
+        threading.Event().wait()
+
+    def process(self, frame: Frame, /) -> Frame:
+        return frame
+
+graph = Graph("loading")
+video(graph, "street://") >> Loading() >> Null()
+"""
+
+
+def test_a_run_can_be_stopped_while_operators_load(flowedge: Any) -> None:
+    (flowedge.folder / "loading.py").write_text(LOADING)
+    process = flowedge.start("run", "loading.py")
+    assert process.stdout.readline() == "loading\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert "stopped before it began" in errors
+    assert "Traceback" not in errors
+
+
+def test_what_is_said_stays_above_the_live_table(flowedge: Any) -> None:
+    (flowedge.folder / "broken.py").write_text(BROKEN)
+    screen = flowedge.on_terminal("run", "broken.py")
+    assert "Broken failed: RuntimeError: this never works" in screen
+    assert "running broken; tap it at" in screen

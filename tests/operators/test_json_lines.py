@@ -1,0 +1,100 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flowedge import ConfigError, Detections, Origin, Tracks
+from flowedge.operators import JSONLines
+from flowedge.operators.outputs import OutputError
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def found(camera: str, index: int, count: int = 1) -> Detections:
+    origin = Origin(camera, index=index, time=100.5 + index)
+    boxes = [[1.234567, 2, 30, 40]] * count
+    return Detections(origin, boxes, [0.87654321] * count, [1] * count, names=("car", "person"))
+
+
+def test_one_line_a_frame_also_for_an_empty_one(tmp_path: Path) -> None:
+    sink = JSONLines(str(tmp_path / "new" / "found.jsonl"))
+    sink.write(found("north", 0))
+    sink.write(found("north", 1, 0))
+    thing = {"box": [1.23, 2.0, 30.0, 40.0], "score": 0.8765, "class": 1, "name": "person"}
+    assert lines(tmp_path / "new" / "found.jsonl") == [
+        {"camera": "north", "frame": 0, "time": 100.5, "objects": [thing]},
+        {"camera": "north", "frame": 1, "time": 101.5, "objects": []},
+    ]
+    sink.close()
+
+
+def test_tracks_have_ids(tmp_path: Path) -> None:
+    sink = JSONLines(str(tmp_path / "found.jsonl"))
+    sink.write(Tracks(Origin("north"), [[1, 2, 3, 4]] * 2, [1, 1], [0, 0], ids=[7, 2**40]))
+    [line] = lines(tmp_path / "found.jsonl")
+    assert [thing["id"] for thing in line["objects"]] == [7, 2**40]
+    assert line["objects"][0]["name"] == "class 0"
+
+
+def test_cameras_share_a_file_or_have_their_own(tmp_path: Path) -> None:
+    for pattern in ("all.jsonl", "{camera}.jsonl"):
+        sink = JSONLines(str(tmp_path / pattern))
+        for camera in ("north", "south"):
+            sink.write(found(camera, 0))
+        sink.close()
+    assert [line["camera"] for line in lines(tmp_path / "all.jsonl")] == ["north", "south"]
+    assert [line["camera"] for line in lines(tmp_path / "south.jsonl")] == ["south"]
+    assert list(sink.written()) == [tmp_path / "north.jsonl", tmp_path / "south.jsonl"]
+
+
+def test_a_dash_is_the_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    sink = JSONLines("-")
+    sink.write(found("north", 3))
+    assert json.loads(capsys.readouterr().out)["frame"] == 3
+    assert sink.written() == ()
+
+
+def test_a_path_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"file/found\.jsonl: cannot be written"):
+        JSONLines(str(tmp_path / "file" / "found.jsonl")).write(found("north", 0))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_full_disk_is_one_sentence() -> None:
+    sink = JSONLines("/dev/full")
+    with pytest.raises(OutputError, match="no space left"):
+        sink.write(found("north", 0))
+    sink.close()
+
+
+@pytest.mark.parametrize("path", ["", "{cam}.jsonl", "{camera.jsonl"])
+def test_a_bad_pattern_is_refused(path: str) -> None:
+    with pytest.raises(ConfigError, match=r"JSONLines\.path"):
+        JSONLines(path)
+
+
+def test_a_reader_that_has_gone_ends_it_with_one_sentence() -> None:
+    code = """
+from flowedge import Detections, Origin, UserError
+from flowedge.operators import JSONLines
+input()
+try:
+    JSONLines("-").write(Detections(Origin("north"), [[1, 2, 3, 4]], [1], [0]))
+except UserError as error:
+    raise SystemExit(str(error))
+"""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe, text=True) as run:
+        assert run.stdin
+        assert run.stdout
+        assert run.stderr
+        run.stdout.close()
+        run.stdin.write("go\n")
+        run.stdin.close()
+        assert run.stderr.read() == "-: the reader of the standard output has gone\n"
+    assert run.returncode == 1

@@ -1,0 +1,248 @@
+"""Which address is read how, what is wrong with one that cannot be, and what a file gives."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+
+from flowedge import ConfigError, Frame, Graph, Packet, SourceError
+from flowedge.operators.ffmpeg import MOST_REORDERED, in_shown_order
+from flowedge.operators.video import Video, video
+
+
+def read(url: str | Path, **options: object) -> list[Packet | Frame]:
+    return list(Video({"north": str(url)}, **options).read("north", threading.Event()))
+
+
+def test_a_file_gives_its_packets(clip):
+    packets = read(clip)
+    first = packets[0]
+    assert isinstance(first, Packet)
+    assert (len(packets), first.codec, first.keyframe, first.pixel_format) == (50, "h264", True, None)
+    assert (first.origin.width, first.origin.height) == (64, 48)
+    assert first.extradata
+    assert first.data.base is not None  # a view of FFmpeg's memory
+    assert [packet.origin.media for packet in packets] == pytest.approx([n / 25 for n in range(50)])
+    assert packets[-1].origin.time - first.origin.time == pytest.approx(49 / 25)
+
+
+def test_indices_count_pictures_in_the_order_they_are_shown(b_clip):
+    packets = read(b_clip)
+    assert [p.origin.index for p in packets] != sorted(p.origin.index for p in packets)
+    assert sorted(packets, key=lambda p: p.origin.index) == sorted(packets, key=lambda p: p.pts)
+    assert sorted(p.origin.index for p in packets) == list(range(50))
+
+
+@pytest.mark.parametrize(
+    ("times", "places"),
+    [
+        ([(0, 0), (1, 1), (2, 2)], [0, 1, 2]),
+        ([(0, -2), (4, -1), (2, 0), (1, 1), (3, 2), (5, 5)], [0, 4, 2, 1, 3, 5]),
+        ([(None, None), (3600, 3600), (7200, 7200)], [0, 1, 2]),
+        ([(None, None), (None, None)], [0, 1]),
+        ([(5, 0), (9, 1)], [0, 1]),
+    ],
+)
+def test_places_in_shown_order(times, places):
+    packets = [SimpleNamespace(pts=pts, dts=dts) for pts, dts in times]
+    placed = list(in_shown_order(packets))
+    assert [packet for _, packet in placed] == packets
+    assert [place for place, _ in placed] == places
+
+
+def test_without_b_frames_no_packet_waits_for_the_next():
+    endless = (SimpleNamespace(pts=time, dts=time) for time in iter(int, 1))
+    assert next(in_shown_order(endless))[0] == 0
+
+
+def test_a_live_file_keeps_its_pace_and_starts_at_once(make_clip):
+    source = Video({"north": str(make_clip("short.mp4", frames=8))}, as_live=True)
+    began = time.monotonic()
+    packets = source.read("north", threading.Event())
+    next(packets)
+    assert time.monotonic() - began < 0.25
+    assert len(list(packets)) == 7
+    assert time.monotonic() - began >= 7 / 25
+
+
+def test_stop_ends_a_waiting_file_at_once(clip):
+    stop = threading.Event()
+    packets = Video({"north": str(clip)}, as_live=True).read("north", stop)
+    next(packets)
+    stop.set()
+    assert list(packets) == []
+
+
+def test_sound_is_ignored(tmp_path):
+    path = tmp_path / "sound.mkv"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        picture = container.add_stream("mpeg4", rate=25)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(5):
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 320), np.int16), layout="mono")
+            samples.sample_rate = 8000
+            container.mux(sound.encode(samples))
+            container.mux(picture.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(picture.encode())
+    assert [packet.codec for packet in read(path)] == ["mpeg4"] * 5
+
+
+@pytest.fixture
+def web(clip) -> Iterator[str]:
+    """The address of a web server that has the folder of the clips."""
+    handler = partial(SimpleHTTPRequestHandler, directory=clip.parent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_video_on_the_web_plays_at_its_pace_and_ends(web, make_clip, caplog):
+    path = make_clip("short.mp4", frames=8)
+    began = time.monotonic()
+    assert len(read(f"{web}/{path.name}")) == 8
+    assert time.monotonic() - began >= 7 / 25
+    assert caplog.messages == []  # its end is no fault
+
+
+def test_a_video_that_is_not_on_the_web_says_so(web):
+    with pytest.raises(SourceError, match=r"^north: there is no such stream at http://127.0.0.1:\d+/no.mp4$"):
+        read(web.replace("://", "://admin:hunter2@") + "/no.mp4")
+
+
+@pytest.mark.parametrize(
+    ("url", "live"),
+    [
+        ("rtsp://10.0.0.5/x", True),
+        ("RTSPS://10.0.0.5/x", True),
+        ("https://example.org/x.m3u8", True),
+        ("/dev/video0", True),
+        ("x.mp4", False),
+        ("file:///x.mp4", False),
+        ("street://", False),
+        ("street://?live=1", True),
+        ("${CAMERA}", True),
+    ],
+)
+def test_the_address_says_whether_it_is_live(url, live, monkeypatch):
+    monkeypatch.setenv("CAMERA", "rtsp://10.0.0.5/x")
+    assert Video({"north": url}).live("north") is live
+    assert Video({"north": url}, as_live=not live).live("north") is not live
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("rstp://admin:hunter2@10.0.0.5/x", 'unknown scheme "rstp"; did you mean "rtsp"?'),
+        ("rtsp://", "rtsp:// names no host"),
+        ("rtsp://admin:hunter2@/x", "names no host"),
+        ("street://?peple=2", 'a street has no peple; did you mean "people"?'),
+        ("", "an address is empty"),
+    ],
+)
+def test_an_address_that_cannot_be_right_is_refused_when_built(url, says):
+    with pytest.raises(ConfigError) as error:
+        Video({"north": url})
+    assert says in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "says"),
+    [
+        ("/no/such.mp4", "not found", "north: /no/such.mp4 does not exist"),
+        ("file:///no/such.mp4", "not found", "north: file:///no/such.mp4 does not exist"),
+        ("pipe:0", "not found", "north: pipe:0 does not exist"),
+        ("/dev/video99", "not found", "north: /dev/video99 does not exist"),
+        (__file__, "codec", f"north: {__file__} is not a video that FFmpeg can read"),
+    ],
+)
+def test_what_cannot_be_opened_is_said_at_once(url, kind, says):
+    with pytest.raises(SourceError) as error:
+        read(url)
+    assert (error.value.kind, str(error.value)) == (kind, says)
+
+
+def test_a_file_without_video_says_so(tmp_path):
+    path = tmp_path / "sound.wav"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 320), np.int16), layout="mono")
+        samples.sample_rate = 8000
+        container.mux(sound.encode(samples))
+    with pytest.raises(SourceError, match=r"sound.wav has no video$"):
+        read(path)
+
+
+def test_a_missing_variable_is_named_when_the_camera_is_opened(monkeypatch):
+    monkeypatch.delenv("NO_SUCH", raising=False)
+    source = Video({"north": "rtsp://admin:${NO_SUCH}@10.0.0.5/x"})
+    with pytest.raises(ConfigError, match="the environment variable NO_SUCH is not set"):
+        list(source.read("north", threading.Event()))
+
+
+def test_the_helper_names_camera_and_steps(clip):
+    graph = Graph("example")
+    frames = video(graph, str(clip))
+    assert frames.kind is Frame
+    assert [node.name for node in graph.nodes] == ["video", "Decode"]
+    video(graph, {"gate": str(clip)}, live=True, name="gate")
+    assert [node.name for node in graph.nodes][2:] == ["gate", "gate.Decode"]
+    assert graph.node("video").step.cameras == {"camera": str(clip)}
+    assert graph.node("gate").step.live("gate")
+
+
+def test_a_finished_read_leaves_no_file_open(clip):
+    packets = Video({"north": str(clip)}).read("north", threading.Event())
+    first = next(packets)
+    packets.close()
+    assert not any(clip == link.resolve() for link in Path("/proc/self/fd").iterdir())
+    assert first.data.any()  # a packet outlives its file
+
+
+def test_declaring_a_graph_loads_neither_ffmpeg_nor_opencv():
+    code = (
+        "import sys; from flowedge import Graph; from flowedge.operators.video import video; "
+        "video(Graph('g'), 'rtsp://10.0.0.5/x'); print({'av', 'cv2'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("back", [3600 * 90_000, 0])
+def test_a_clock_set_back_keeps_packets_in_order_and_none_waiting(back):
+    first = [(n + (3 if n % 3 == 1 else 0), n - 2) for n in range(10)]
+    times = first + [(pts - back, dts - back) for pts, dts in first]
+    placed = list(in_shown_order(SimpleNamespace(pts=pts, dts=dts) for pts, dts in times))
+    assert sorted(place for place, _ in placed[:10]) == list(range(10))
+    assert sorted(place for place, _ in placed[10:]) == list(range(10, 20))
+
+
+def test_a_picture_that_is_never_due_holds_back_few_packets():
+    taken = []
+    times = [(10**12, 0), *((time, time) for time in range(1, 100))]
+    packets = (taken.append(pts) or SimpleNamespace(pts=pts, dts=dts) for pts, dts in times)
+    placed = in_shown_order(packets)
+    assert next(placed) == (MOST_REORDERED, SimpleNamespace(pts=10**12, dts=0))
+    assert len(taken) == MOST_REORDERED + 1
+    assert sorted(place for place, _ in placed) == [n for n in range(100) if n != MOST_REORDERED]
+
+
+@pytest.mark.parametrize("name", ["2026-01-02T10:15:00.mp4", "concat:x.mp4", "rtsp.mp4"])
+def test_a_path_that_looks_like_an_address_is_a_path(name, clip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(clip, name)
+    assert len(read(name)) == len(read(f"file://{tmp_path}/{name}")) == 50

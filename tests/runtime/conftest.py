@@ -1,0 +1,24 @@
+"""Runs of tests end soon, or fail."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.runtime.fake_steps import SECONDS
+
+
+@pytest.fixture(autouse=True)
+def _every_thread_ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A stuck run is given up soon, and what a test leaves running goes once the test lets it."""
+    monkeypatch.setattr("flowedge.runtime.run.DRAIN_SECONDS", 3.0)
+    yield
+    for thread in running():
+        thread.join(SECONDS)
+    assert running() == []
+
+
+def running() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("flowedge-")]

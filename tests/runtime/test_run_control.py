@@ -1,0 +1,293 @@
+"""Cameras that come and go, stopping, aborting, interrupting, and steps that never return."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+import pytest
+
+from flowedge import ConfigError, Graph, GraphError, join
+from flowedge.runtime import ledger
+from flowedge.runtime.run import Run
+from tests.runtime.conftest import running
+from tests.runtime.fake_steps import (
+    SECONDS,
+    Apply,
+    Collect,
+    Feed,
+    Play,
+    Turnstile,
+    assert_balanced,
+    by_camera,
+    events,
+    file,
+    finish,
+    passed,
+    wait_until,
+)
+
+
+@pytest.fixture
+def feed() -> Feed:
+    return Feed()
+
+
+def test_a_camera_can_be_added_while_the_graph_runs(feed):
+    graph, came = Graph("test"), []
+    graph.source(feed.source("north", live=False)) >> Apply(passed) >> Collect(came.append)
+    with Run(graph) as run:
+        feed.push("north", 0)
+        run.add_camera("south", "test://")
+        feed.push("south", 0, 1)
+        feed.end("north", "south")
+        finish(run)
+    assert by_camera(came) == {"north": [0], "south": [0, 1]}
+    assert list(graph.node("Play").step.cameras) == ["north"]
+
+
+def test_a_camera_can_be_removed_and_what_it_gave_is_delivered(feed):
+    graph, came, ended = Graph("test"), [], []
+    stream = graph.source(feed.source("north", "south", live=False))
+    stream >> Apply(passed) >> Collect(came.append, ended.append)
+    with Run(graph) as run:
+        feed.push("north", 0, 1)
+        feed.settle()
+        run.remove_camera("north")
+        wait_until(lambda: ended == ["north"])
+        feed.push("south", 0)
+        feed.end("south")
+        finish(run)
+    assert by_camera(came) == {"north": [0, 1], "south": [0]}
+
+
+def test_a_camera_can_be_removed_while_its_file_waits_for_room():
+    graph, gate = Graph("test"), Turnstile()
+    file(graph, 100, ["north", "south"]) >> Collect(lambda value: gate.pass_through(value))
+    with Run(graph) as run:
+        gate.await_entry()
+        wait_until(lambda: run.report().cameras["north"].produced == ledger.FILE_WINDOW)
+        run.remove_camera("north")
+        gate.open()
+        report = finish(run)
+    assert report.cameras["north"].produced == ledger.FILE_WINDOW
+    assert report.cameras["south"].delivered == 100
+
+
+def test_a_camera_can_be_removed_and_added_again(feed):
+    graph, came, ended = Graph("test"), [], []
+    stream = graph.source(feed.source("north", "south", live=False))
+    join(stream, stream >> Apply(passed)) >> Collect(came.append, ended.append)
+    with Run(graph) as run:
+        for n in range(3):
+            feed.push("north", 0, 1)
+            feed.settle()
+            run.remove_camera("north")
+            wait_until(lambda n=n: ended == ["north"] * (n + 1))
+            run.add_camera("north", "test://again")
+        feed.end("north", "south")
+        report = finish(run)
+    assert by_camera(came) == {"north": [0, 1] * 3}
+    assert report.cameras["north"].delivered == 6
+
+
+def test_a_camera_may_come_again_at_another_source(feed):
+    graph, one, two, ended = Graph("test"), [], [], []
+    first = feed.source("north", "south", live=False)
+    second = Play({"east": "test://"}, first.play, as_live=True, name="second")
+    graph.source(first) >> Collect(one.append, ended.append, name="one")
+    graph.source(second) >> Collect(two.append, name="two")
+    with Run(graph) as run:
+        feed.push("north", 0)
+        feed.settle()
+        run.remove_camera("north")
+        wait_until(lambda: ended)
+        run.add_camera("north", "test://", source="second")
+        feed.push("north", 1)
+        feed.end("north", "south", "east")
+        report = finish(run)
+    assert by_camera(one) == {"north": [0]}
+    assert by_camera(two) == {"north": [1]}
+    assert report.cameras["north"].delivered == 2
+
+
+def test_cameras_that_cannot_be_added_or_removed_are_refused(feed):
+    graph = Graph("test")
+    graph.source(feed.source("north", live=False)) >> Collect()
+    with Run(graph) as run:
+        with pytest.raises(GraphError, match='a camera named "north" is running already'):
+            run.add_camera("north", "test://")
+        with pytest.raises(ConfigError, match="cameras"):
+            run.add_camera("no/name", "test://")
+        with pytest.raises(GraphError, match="no source"):
+            run.add_camera("south", "test://", source="other")
+        with pytest.raises(GraphError, match="no camera 'south' runs"):
+            run.remove_camera("south")
+        feed.end("north")
+        finish(run)
+
+
+def test_no_camera_can_be_added_to_a_run_that_stops_or_has_ended(feed):
+    graph, gate = Graph("test"), Turnstile()
+    graph.source(feed.source("north", live=False)) >> Collect(lambda value: gate.pass_through(value))
+    with Run(graph) as run:
+        feed.push("north", 0)
+        gate.await_entry()
+        run.stop()
+        with pytest.raises(GraphError, match=r"south.*the run is ending"):
+            run.add_camera("south", "test://")
+        gate.open()
+        finish(run)
+        with pytest.raises(GraphError, match=r"south.*the run is ending"):
+            run.add_camera("south", "test://")
+
+
+def test_stopping_delivers_what_is_in_the_graph():
+    graph, gate, came = Graph("test"), Turnstile(), []
+    file(graph, 1000) >> gate.step() >> Collect(came.append)
+    with Run(graph) as run:
+        gate.await_entry()
+        wait_until(lambda: run.report().cameras["north"].in_flight == ledger.FILE_WINDOW)
+        run.stop()
+        gate.open()
+        report = finish(run)
+    assert report.cameras["north"].produced == report.cameras["north"].delivered == ledger.FILE_WINDOW
+    assert by_camera(came) == {"north": list(range(ledger.FILE_WINDOW))}
+
+
+def test_leaving_the_with_block_stops():
+    graph = Graph("test")
+    file(graph, 1_000_000, ["a", "b"]) >> Apply(passed) >> Collect()
+    with Run(graph) as run:
+        wait_until(lambda: run.report().cameras["a"].delivered > 10)
+    assert run.finished
+    assert_balanced(run.report())
+    assert running() == []
+
+
+def test_stopping_before_the_start_runs_nothing():
+    graph, came = Graph("test"), []
+    file(graph, 1_000_000) >> Collect(came.append)
+    run = Run(graph)
+    run.stop()
+    with run:
+        run.wait(SECONDS)
+        assert run.finished
+    assert came == []
+    assert running() == []
+
+
+def test_stopping_twice_and_from_a_sink():
+    graph = Graph("test")
+    file(graph, 1_000_000) >> Collect(lambda value: value.origin.index == 20 and run.stop())
+    run = Run(graph)
+    with run:
+        run_report = run.wait(SECONDS)
+        run.stop()
+        assert run.finished
+    assert_balanced(run_report)
+
+
+def test_aborting_drops_what_is_in_the_graph(monkeypatch):
+    monkeypatch.setattr("flowedge.runtime.run.DRAIN_SECONDS", 0.1)
+    graph, gate = Graph("test"), Turnstile()
+    file(graph, 1000) >> gate.step() >> Collect()
+    with Run(graph) as run:
+        gate.await_entry()
+        wait_until(lambda: run.report().cameras["north"].in_flight == ledger.FILE_WINDOW)
+        run.abort()
+        report = run.wait(SECONDS)
+        assert_balanced(report)
+        assert report.cameras["north"].dropped == {"run stopped at graph": ledger.FILE_WINDOW}
+        gate.open()
+    assert_balanced(run.report())
+
+
+def test_a_stuck_operator_is_left_behind_and_its_frames_counted(monkeypatch, caplog):
+    monkeypatch.setattr("flowedge.runtime.run.DRAIN_SECONDS", 0.1)
+    graph, gate, ended = Graph("test"), Turnstile(), []
+    file(graph, 1000) >> gate.step("stuck") >> Collect(at_end=ended.append)
+    with Run(graph) as run:
+        gate.await_entry()
+    assert run.finished or run.report().cameras["north"].in_flight == 0
+    assert_balanced(run.report())
+    assert "flowedge-stuck has not stopped" in caplog.text
+    gate.open()
+
+
+def test_a_source_that_does_not_heed_stop_is_left_behind(monkeypatch, caplog):
+    monkeypatch.setattr("flowedge.runtime.run.DRAIN_SECONDS", 0.1)
+    graph, release = Graph("test"), threading.Event()
+
+    def play(camera: str, stop: threading.Event) -> Any:
+        yield from events(3)(camera, stop)
+        release.wait(SECONDS)
+
+    graph.source(Play({"north": "test://"}, play)) >> Collect()
+    with Run(graph) as run:
+        wait_until(lambda: run.report().cameras["north"].delivered == 3)
+    assert "flowedge-north has not stopped" in caplog.text
+    assert_balanced(run.report())
+    release.set()
+
+
+def test_waiting_after_a_stop_has_an_end_though_a_step_is_stuck(monkeypatch):
+    monkeypatch.setattr("flowedge.runtime.run.DRAIN_SECONDS", 0.1)
+    graph, gate = Graph("test"), Turnstile()
+    file(graph, 1000) >> gate.step("stuck") >> Collect()
+    with Run(graph) as run:
+        gate.await_entry()
+        run.stop()
+        assert_balanced(run.wait())
+    gate.open()
+
+
+def test_an_interrupt_gets_through_to_a_waiting_main_thread(feed):
+    graph = Graph("test")
+    graph.source(feed.source("north", live=True)) >> Collect()
+    main = threading.main_thread().ident
+    ctrl_c = threading.Timer(0.05, signal.pthread_kill, [main, signal.SIGINT])
+    with pytest.raises(KeyboardInterrupt), Run(graph) as run:  # noqa: PT012
+        ctrl_c.start()
+        run.wait(SECONDS)
+    assert run.finished
+    assert running() == []
+
+
+def test_a_second_interrupt_skips_the_drain_and_still_closes_everything(monkeypatch):
+    graph, gate, closed = Graph("test"), Turnstile(), []
+    stuck = Apply(lambda value: gate.pass_through(value), name="stuck")
+    file(graph, 1000) >> stuck >> Collect(at_close=lambda: closed.append("sink"))
+    monkeypatch.setattr("flowedge.runtime.run.DRAIN_SECONDS", SECONDS)
+    run = Run(graph)
+    monkeypatch.setattr(run._finished, "wait", lambda _: interrupted(gate))
+    with pytest.raises(KeyboardInterrupt), run:
+        gate.await_entry()
+    assert closed == ["sink"]
+    assert running() == []
+
+
+def interrupted(gate: Turnstile) -> None:
+    gate.open()
+    raise KeyboardInterrupt
+
+
+def test_a_stuck_live_sink_does_not_stall_the_other(feed, monkeypatch):
+    """Also when more frames came than may be in the graph."""
+    monkeypatch.setattr(ledger, "LIVE_WINDOW", 10)
+    graph, gate, came = Graph("test"), Turnstile(), []
+    stream = graph.source(feed.source("north", live=True))
+    stream >> Collect(lambda value: gate.pass_through(value), name="stuck")
+    stream >> Collect(came.append, name="moving")
+    with Run(graph) as run:
+        feed.push("north", 0)
+        gate.await_entry()
+        wait_until(lambda: came)
+        for n in range(1, 50):
+            feed.push("north", n)
+            wait_until(lambda n=n: len(came) == n + 1)
+        gate.open()
+        feed.end("north")
+        report = finish(run)
+    assert report.cameras["north"].sinks["moving"].delivered == 50
