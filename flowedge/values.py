@@ -177,8 +177,9 @@ class Detections:
     """Objects found in one frame, in columns of equal length N.
 
     `boxes`: N x 4 float32, xyxy in source pixels; `scores`: N float32 in 0..1; `classes`: N int32, indices
-    into `names`. `missing` are the regions of the source that nobody looked at (a lost tile), so that a
-    tracker does not age what was hidden there. Lists are converted; wrong lengths raise `InvalidValueError`.
+    into `names`. `region` is the part of the source that was looked at, None for all of it; `missing` are the
+    regions that nobody looked at (a lost tile), so that a tracker does not age what was hidden there. Lists
+    are converted; wrong lengths raise `InvalidValueError`.
 
     >>> found = Detections(Origin("north"), [[0, 0, 9, 9]], [0.5], [1], names=("person", "car"))
     >>> len(found), found.labels
@@ -191,6 +192,7 @@ class Detections:
     classes: NDArray[np.int32]
     names: tuple[str, ...] = ()
     missing: tuple[Rect, ...] = ()
+    region: Rect | None = None
 
     def __post_init__(self) -> None:
         count = _column(self, "boxes", np.float32, None, 4)

@@ -20,7 +20,7 @@ when old readers would misread a block. The header's `type` decides its other ke
                 pts, dts (int or nil), extradata (bin), pixel_format (str or nil)
     frame       origin, picture (below), region (rect)
     detections  origin, boxes (float32 [N, 4]), scores (float32 [N]), classes (int32 [N]), names ([str, ...]),
-                missing ([rect, ...])
+                missing ([rect, ...]), region (rect or nil)
     tracks      as detections, and ids (int64 [N])
     faces       as detections, and embeddings (float32 [N, D])
     event       origin, kind (str), data (map of str to str, int, float, bool or nil)
@@ -238,6 +238,7 @@ _DETECTIONS = {
     "classes": array("int32", 1),
     "names": many(_TEXT),
     "missing": many(_RECT),
+    "region": optional(_RECT),
 }
 _VALUES: dict[str, tuple[type, dict[str, Codec]]] = {
     "packet": (

@@ -180,10 +180,20 @@ def _grid(size: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float3
 
 @dataclass(frozen=True, slots=True)
 class Normalise:
-    """What a network wants of its pixels: the order of the colours, and the factor for 0..255."""
+    """What a network wants of its pixels 0..255: ``(pixel * scale - mean) / deviation``, colours in its order.
+
+    >>> IMAGENET.deviation
+    (0.229, 0.224, 0.225)
+    """
 
     rgb: bool
     scale: float
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+IMAGENET = Normalise(True, 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""What networks are fed that began with weights trained on ImageNet."""
 
 
 @dataclass(frozen=True, slots=True)

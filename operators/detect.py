@@ -81,7 +81,12 @@ class Detect(Operator[Frame, Detections]):
         kept = nms(boxes, scores, classes, self.overlap)
         in_source = frame.to_source(place.to_source(boxes[kept]))
         return Detections(
-            frame.origin, in_source, scores[kept], classes[kept].astype(np.int32), self._model.names
+            frame.origin,
+            in_source,
+            scores[kept],
+            classes[kept].astype(np.int32),
+            self._model.names,
+            region=frame.region,
         )
 
     def _class_index(self, name: str) -> int:

@@ -79,7 +79,8 @@ def pictures(count: int, size: int = SIZE) -> list[NDArray[np.uint8]]:
 
 def expected(image: NDArray[np.uint8], shape: tuple[int, int], normalise: Normalise) -> NDArray[np.float32]:
     planes = image[:, :, ::-1] if normalise.rgb else image
-    flat = planes.transpose(2, 0, 1).astype(np.float32).ravel() * normalise.scale
+    pixels = (planes.astype(np.float32) * normalise.scale - normalise.mean) / normalise.deviation
+    flat = pixels.transpose(2, 0, 1).ravel()
     return flat[: shape[0] * shape[1]].reshape(shape)
 
 
@@ -106,6 +107,13 @@ def test_a_network_that_is_no_detector_names_its_normalisation(build: Build, eng
     assert next(model.outputs(pictures(1))).shape == (128,)
     with pytest.raises(ModelError, match=r"tiny\.onnx: an output of shape \(128,\)"):
         _ = model.family
+
+
+def test_mean_and_deviation_are_taken_in_the_network_s_order_of_colours(build: Build, engine: Engine) -> None:
+    normalise = Normalise(rgb=True, scale=1 / 255, mean=(0.1, 0.2, 0.3), deviation=(0.5, 0.25, 0.125))
+    [image] = pictures(1)
+    [output] = load(build(given=(1, 128)), engine, normalise=normalise).outputs([image])
+    np.testing.assert_allclose(output, expected(image, (1, 128), normalise)[0], rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("count", [0, 2, 3, 7])

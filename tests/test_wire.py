@@ -60,7 +60,7 @@ def detections(draw: st.DrawFn, kind: type[Detections] = Detections) -> Detectio
     labels = draw(st.just(()) | names)
     classes = arrays.arrays("int32", (count,), elements=st.integers(0, len(labels) - 1) if labels else None)
     given = (draw(columns("float32", count, 4)), draw(columns("float32", count)), draw(classes), labels)
-    given += (tuple(draw(st.lists(rects, max_size=3))),)
+    given += (tuple(draw(st.lists(rects, max_size=3))), draw(st.none() | rects))
     if kind is Tracks:
         given += (draw(columns("int64", count)),)
     if kind is Faces:
@@ -113,7 +113,7 @@ SAMPLES = [
     Frame(ORIGIN, np.arange(36, dtype=np.uint8).reshape(3, 4, 3), (1, 2, 3, 4)),
     Frame(ORIGIN, picture(6, 4, "yuv420p")),
     Frame(ORIGIN, picture(5, 3, "yuv422p")),
-    Detections(ORIGIN, [[0, 1, 2, 3]], [0.5], [1], ("person", "çar"), ((0, 0, 9, 9),)),
+    Detections(ORIGIN, [[0, 1, 2, 3]], [0.5], [1], ("person", "çar"), ((0, 0, 9, 9),), (0, 0, 5, 5)),
     Tracks(ORIGIN, [[0, 1, 2, 3]] * 2, [0.5, 0.6], [1, 0], ids=np.array([7, -8])),
     Faces(ORIGIN, [[0, 1, 2, 3]], [0.5], [0], embeddings=np.ones((1, 20), np.float32)),
     Event(ORIGIN, "door", {"open": True, "angle": 3.5, "who": None, "count": 2, "name": "Ω"}),
@@ -559,15 +559,16 @@ def test_values_without_a_wire_form(value, reason):
 # ---------------------------------------------------------------- the format itself
 
 GOLDEN = (
-    "46455742010000008401000000000000e70000000000000087a474797065aa646574656374696f6e73a66f726967696e"
+    "4645574201000000c401000000000000ef0000000000000088a474797065aa646574656374696f6e73a66f726967696e"
     "8ba663616d657261a16ea773657373696f6e01a5696e64657802a56d65646961cb3fd0000000000000a474696d65cb40"
     "08000000000000aa74696d655f6572726f72cb3fe0000000000000a96d6f6e6f746f6e6963cb4010000000000000a577"
     "6964746840a668656967687430a474696c6500a574696c657301a5626f78657394a7666c6f617433329201040010a673"
     "636f72657394a7666c6f6174333291014004a7636c617373657394a5696e7433329101cc8004a56e616d657392a161a1"
-    "62a76d697373696e67919400000808000000803f00000040000040400000804000000000000000000000000000000000"
-    "00000000000000000000000000000000000000000000000000000000000000000000003f000000000000000000000000"
+    "62a76d697373696e67919400000808a6726567696f6ec000000000000000000000000000000000000000000000000000"
+    "00000000000000000000000000000000000000000000000000000000000000000000803f000000400000404000008040"
     "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
-    "01000000"
+    "0000003f0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+    "0000000000000000000000000000000001000000"
 )
 
 
