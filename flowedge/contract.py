@@ -186,6 +186,10 @@ class Sink(Step, Generic[In], ABC):
         """The files written so far, for the summary of a run."""
         return ()
 
+    def summary(self) -> Sequence[str]:
+        """What it found out, in a few lines for the end of a run; asked when everything has been written."""
+        return ()
+
 
 def valid_name(name: str) -> bool:
     """Whether a name can be part of a topic and of a file name."""

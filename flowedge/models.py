@@ -1,8 +1,9 @@
 """The model store: from a name such as ``yolo11n`` to a file that an inference engine can load.
 
 A model is looked for in the folders of ``FLOWEDGE_MODELS`` (separated as in ``PATH``), then in the cache
-(``$XDG_CACHE_HOME/flowedge/models``, by default under ``~/.cache``), and fetched from its publisher into
-the cache if FlowEdge knows its SHA-256. PyTorch weights (``.pt``) are exported to ONNX once and kept there.
+(``$XDG_CACHE_HOME/flowedge/models``, by default under ``~/.cache``), then among those that are shipped with
+FlowEdge, and fetched from its publisher into the cache if FlowEdge knows its SHA-256. PyTorch weights
+(``.pt``) are exported to ONNX once and kept there.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from pathlib import Path
 from flowedge.errors import UserError
 
 FOLDERS_VARIABLE = "FLOWEDGE_MODELS"
+SHIPPED = Path(__file__).with_name("weights")
+"""Our own weights, which are installed with the package."""
+
 SUFFIXES = (".onnx", ".pt")
 USUAL_SIZE = 640
 """Input size, in pixels, of an export for which no size was asked."""
@@ -122,6 +126,9 @@ KNOWN: tuple[KnownModel, ...] = (
 )
 
 
+_SHIPPED_NOTES = {SHIPPED / "street.onnx": ("Apache-2.0", "people and vehicles of the synthetic street")}
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """One line of ``flowedge models list``: ``path`` is None for a model that was not pulled yet.
@@ -199,7 +206,7 @@ def available(known: Sequence[KnownModel] = KNOWN) -> list[ModelInfo]:
         files = sorted(file for file in folder.glob("*") if file.suffix in SUFFIXES)
         for file in files:
             model = by_filename.get(file.name)
-            licence, note = (model.licence, model.note) if model else ("", "")
+            licence, note = (model.licence, model.note) if model else _SHIPPED_NOTES.get(file, ("", ""))
             # A name stands for the first file that carries it, as `resolve` finds it.
             found.setdefault(file.name, ModelInfo(file.stem, file, file.stat().st_size, licence, note))
     for filename, model in by_filename.items():
@@ -237,7 +244,7 @@ def cache_folder() -> Path:
 
 def _folders() -> list[Path]:
     named = os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep)
-    return [Path(folder).expanduser() for folder in named if folder] + [cache_folder()]
+    return [*(Path(folder).expanduser() for folder in named if folder), cache_folder(), SHIPPED]
 
 
 def _filenames(name: str, size: int | None) -> Iterator[str]:
@@ -262,7 +269,7 @@ def _runnable(path: Path, size: int | None) -> Path:
 
 def _missing(name: str, size: int | None, known: Sequence[KnownModel]) -> str:
     stem = name.removesuffix(".onnx").removesuffix(".pt")
-    places = " or ".join(str(folder) for folder in _folders())
+    places = " or ".join(str(folder) for folder in _folders() if folder != SHIPPED)
     mend = (
         f"export it (`yolo export model={stem}.pt format=onnx imgsz={size or USUAL_SIZE}`) "
         f"into a folder that {FOLDERS_VARIABLE} names"

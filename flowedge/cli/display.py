@@ -79,7 +79,7 @@ def progress(report: Report) -> str:
 
 
 def summary(report: Report) -> Iterator[str]:
-    """What the run did, in a few lines; the last ones name the files it wrote."""
+    """What the run did, in a few lines; the last ones say what it found and name the files it wrote."""
     milliseconds = quantiles(report.latency_ms)
     yield (
         f"{report.graph}: {report.seconds:.1f} s, {report.fps:.1f} frames/s, "
@@ -93,6 +93,7 @@ def summary(report: Report) -> Iterator[str]:
             f"  {name}: {operator.count} frames, service {quantiles(operator.service_ms)} ms, "
             f"wait {quantiles(operator.wait_ms)} ms"
         )
+    yield from report.findings
     for path in report.files:
         yield f"wrote {path}"
 

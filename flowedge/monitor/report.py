@@ -48,7 +48,10 @@ class OperatorReport:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole run, or a run so far. `latency_ms` is from capture to sink, over all sinks."""
+    """A whole run, or a run so far. `latency_ms` is from capture to sink, over all sinks.
+
+    `findings` are lines that sinks have to say at the end.
+    """
 
     graph: str
     seconds: float
@@ -59,6 +62,7 @@ class Report:
     cameras: dict[str, CameraReport]
     operators: dict[str, OperatorReport]
     files: Sequence[Path] = field(default=())
+    findings: Sequence[str] = field(default=())
     error: str | None = None
 
     def as_json(self) -> dict[str, Any]:

@@ -21,7 +21,6 @@ import time
 from collections.abc import Generator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, Self
 
 from flowedge.contract import Sink, Source
@@ -184,7 +183,8 @@ class Run:
             peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             cameras=cameras,
             operators={name: _operator_report(runner) for name, runner in self._wiring.runners.items()},
-            files=self._files(),
+            files=tuple(path for sink in self._running_sinks() for path in sink.written()),
+            findings=self._findings(),
             error=str(self.error) if self.error else None,
         )
 
@@ -327,9 +327,13 @@ class Run:
             error=str(error) if error else None,
         )
 
-    def _files(self) -> tuple[Path, ...]:
-        sinks = [runner.step for runner in self._wiring.runners.values() if isinstance(runner.step, Sink)]
-        return tuple(path for sink in sinks for path in sink.written())
+    def _running_sinks(self) -> list[Sink[Any]]:
+        return [runner.step for runner in self._wiring.runners.values() if isinstance(runner.step, Sink)]
+
+    def _findings(self) -> tuple[str, ...]:
+        if not self.finished:
+            return ()
+        return tuple(line for sink in self._running_sinks() for line in sink.summary())
 
 
 @dataclass

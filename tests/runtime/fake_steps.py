@@ -119,6 +119,7 @@ class Collect(Sink[Any]):
     take: Callable[[Any], Any] = nothing
     at_end: Callable[[str], Any] = nothing
     at_close: Callable[[], Any] = nothing
+    found: Callable[[], Any] = tuple
 
     def write(self, value: Any, /) -> None:
         self.take(value)
@@ -128,6 +129,9 @@ class Collect(Sink[Any]):
 
     def close(self) -> None:
         self.at_close()
+
+    def summary(self) -> Any:
+        return self.found()
 
 
 @dataclass

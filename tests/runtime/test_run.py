@@ -46,6 +46,16 @@ def test_a_file_is_delivered_whole_and_in_order():
     assert report.operators["Apply"].count == 200
 
 
+def test_what_a_sink_found_is_reported_when_all_is_written():
+    graph, came, gate = Graph("test"), [], Turnstile()
+    file(graph, 3) >> gate.step() >> Collect(came.append, found=lambda: [f"{len(came)} came"])
+    with Run(graph) as run:
+        gate.await_entry()
+        assert run.report().findings == ()
+        gate.open()
+        assert finish(run).findings == ("3 came",)
+
+
 def test_a_file_of_no_frames_ends():
     graph, ends = Graph("test"), []
     file(graph, 0) >> Apply(passed) >> Collect(at_end=ends.append)
