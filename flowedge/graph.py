@@ -14,13 +14,14 @@ each a step and the wire that feeds it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import GenericAlias
 from typing import Any, Generic, TypeAlias, TypeVar, get_args, get_origin, overload
 
 from flowedge.contract import Gather, Operator, Sink, Source, Split, State, Step, valid_name
 from flowedge.errors import ConfigError, GraphError
+from flowedge.knobs import suggestion
 from flowedge.signature import Type, applied, fits, readable, signature
 
 A = TypeVar("A")
@@ -72,13 +73,15 @@ class Node:
 class Goal:
     """What the graph is to reach: `latency` like "250 ms", `accuracy` 0..1, `throughput` in frames a second.
 
-    `minimize` names what the planner saves within these bounds.
+    `minimize` names what the planner saves within these bounds; "utility" weighs latency against accuracy.
+    `pins` says in which tier of the cluster an operator must run, e.g. `pins={"Draw": "edge"}`.
     """
 
     latency: str | None = None
     throughput: float | None = None
     accuracy: float | None = None
     minimize: str = "energy"
+    pins: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if self.latency is not None and not re.fullmatch(r"\d+(\.\d+)? ?(us|ms|s|min)", str(self.latency)):
@@ -89,8 +92,14 @@ class Goal:
             )
         if self.accuracy is not None and not (_is_number(self.accuracy) and 0 <= self.accuracy <= 1):
             raise ConfigError(f"Goal.accuracy: {self.accuracy!r} is not a number from 0 to 1")
-        if self.minimize not in ("energy", "resources", "cost"):
-            raise ConfigError(f'Goal.minimize: {self.minimize!r} is not "energy", "resources" or "cost"')
+        if self.minimize not in ("energy", "resources", "cost", "utility"):
+            raise ConfigError(
+                f'Goal.minimize: {self.minimize!r} is not "energy", "resources", "cost" or "utility"'
+            )
+        if not (isinstance(self.pins, Mapping) and all(map(_is_name, (*self.pins, *self.pins.values())))):
+            wanted = 'a mapping of operators to tiers like {"Draw": "edge"}'
+            raise ConfigError(f"Goal.pins: {self.pins!r} is not {wanted}")
+        object.__setattr__(self, "pins", dict(self.pins))  # the caller's mapping may change
 
 
 class Stream(Generic[V]):
@@ -194,7 +203,7 @@ class Graph:
         return (node for node in self.nodes if isinstance(node.step, Sink))
 
     def check(self) -> None:
-        """Raise `GraphError` unless every stream ends in a sink and knobs of one name agree."""
+        """Raise `GraphError` unless every stream ends in a sink, knobs of one name agree and pins can hold."""
         if not self.nodes:
             raise GraphError(f"the graph {self.name} is empty: begin with video(graph, url)")
         consumed = {name for node in self.nodes if node.input is not None for name in steps_of(node.input)}
@@ -206,6 +215,7 @@ class Graph:
                 raise GraphError(f"{node.name} leaves a split ungathered: {mend}")
             raise GraphError(f"{node.name} gives a stream that has no sink: add one, e.g. >> Null()")
         self._check_knobs()
+        self._check_pins()
 
     def _content(self) -> tuple[Any, ...]:
         knobs = [dict(node.step.knobs) for node in self.nodes]  # steps compare by their first values only
@@ -221,6 +231,14 @@ class Graph:
                         f'the knob "{choice.name}" has the values {values} in {owner} but {choice.values} in '
                         f"{node.name}: give both the same values or different names"
                     )
+
+    def _check_pins(self) -> None:
+        steps = {node.name: node.step for node in self.nodes}
+        for name in self.goal.pins:
+            if name not in steps:
+                raise GraphError(f"Goal.pins: there is no operator {name!r}{suggestion(name, steps)}")
+            if isinstance(steps[name], Source):
+                raise GraphError(f"Goal.pins: {name} is a source and runs where its cameras are: leave it out")
 
     def _add(self, step: Step, wire: Wire | None, kind: Type, *, tiled: bool) -> Type | None:
         """Append a node and return the type it gives (None for a sink)."""
@@ -318,6 +336,10 @@ def described(wire: Wire | None) -> str:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def _split_of(parts: Parts[Any]) -> str:

@@ -285,8 +285,8 @@ class _OnnxRuntime(Model):
         wanted = self._normalise
         planes = np.asarray(cv2.dnn.blobFromImage(image, wanted.scale, swapRB=wanted.rgb), np.float32)
         if any(wanted.mean) or wanted.deviation != (1, 1, 1):
-            planes -= np.float32(wanted.mean)[:, None, None]
-            planes /= np.float32(wanted.deviation)[:, None, None]
+            planes -= np.array(wanted.mean, np.float32)[:, None, None]
+            planes /= np.array(wanted.deviation, np.float32)[:, None, None]
         return planes
 
     @cached_property

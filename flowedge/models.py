@@ -123,6 +123,14 @@ KNOWN: tuple[KnownModel, ...] = (
         "AGPL-3.0",
         "80 COCO classes, any size; exported by flowedge[yolo]",
     ),
+    KnownModel(
+        "yunet",
+        _OPENCV_ZOO + "face_detection_yunet/face_detection_yunet_2026may.onnx",
+        "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0",
+        229_738,
+        "MIT",
+        "faces with five landmarks, for DetectFaces",
+    ),
 )
 
 
@@ -271,8 +279,8 @@ def _missing(name: str, size: int | None, known: Sequence[KnownModel]) -> str:
     stem = name.removesuffix(".onnx").removesuffix(".pt")
     places = " or ".join(str(folder) for folder in _folders() if folder != SHIPPED)
     mend = (
-        f"export it (`yolo export model={stem}.pt format=onnx imgsz={size or USUAL_SIZE}`) "
-        f"into a folder that {FOLDERS_VARIABLE} names"
+        f"put {stem}.onnx (`yolo export model={stem}.pt format=onnx imgsz={size or USUAL_SIZE}` makes a "
+        f"YOLO's) into a folder that {FOLDERS_VARIABLE} names"
     )
     if _known_by_name(name, known):
         mend += ", or `pip install 'flowedge[yolo]'` and FlowEdge fetches and exports it"

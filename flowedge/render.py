@@ -34,7 +34,9 @@ def text(graph: Graph) -> str:
     >>> print(text(Graph("tiny")).splitlines()[0])
     tiny: minimize energy
     """
-    goal = ", ".join(f"{name} {value}" for name, value in asdict(graph.goal).items() if value is not None)
+    goals = {name: value for name, value in asdict(graph.goal).items() if value is not None}
+    pins = [f"{name} in {tier}" for name, tier in goals.pop("pins").items()]
+    goal = ", ".join([*(f"{name} {value}" for name, value in goals.items()), *pins])
     rows = [HEADINGS, *table(graph)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

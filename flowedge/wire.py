@@ -22,7 +22,7 @@ when old readers would misread a block. The header's `type` decides its other ke
     detections  origin, boxes (float32 [N, 4]), scores (float32 [N]), classes (int32 [N]), names ([str, ...]),
                 missing ([rect, ...]), region (rect or nil)
     tracks      as detections, and ids (int64 [N])
-    faces       as detections, and embeddings (float32 [N, D])
+    faces       as detections, and embeddings (float32 [N, D]), landmarks (float32 [N, P, 2]); D and P may be 0
     event       origin, kind (str), data (map of str to str, int, float, bool or nil)
     absent      origin, outcome ("filtered", "dropped" or "failed"), cause (str), place (str)
     pair        parts ([header, header], of any of the types above)
@@ -258,7 +258,10 @@ _VALUES: dict[str, tuple[type, dict[str, Codec]]] = {
     "frame": (Frame, {**_ORIGIN, "picture": PICTURE, "region": _RECT}),
     "detections": (Detections, _DETECTIONS),
     "tracks": (Tracks, {**_DETECTIONS, "ids": array("int64", 1)}),
-    "faces": (Faces, {**_DETECTIONS, "embeddings": array("float32", 2)}),
+    "faces": (
+        Faces,
+        {**_DETECTIONS, "embeddings": array("float32", 2), "landmarks": array("float32", 3)},
+    ),
     "event": (Event, {**_ORIGIN, "kind": _TEXT, "data": table(plain(str, int, float, bool, type(None)))}),
     "absent": (
         Absent,

@@ -1,38 +1,65 @@
 """The standard operators, by what they do.
 
-Sources: `video`, `street`. Pictures: `Decode`, `Sample`, `Resize`, `Crop`, `Draw`. Analysis: `Detect`,
-`MotionDetect`. Sinks: `VideoFile`, `JSONLines`, `MOTFile`, `Snapshot`, `Null`.
+Sources: `video`, `street`. Pictures: `Decode`, `Sample`, `Resize`, `Crop`, `Draw`, `DrawLines`. Parts of
+frames: `Slice`, `NonMaxMerge`, `NonMaxSuppress`. Detection: `Detect`, `MotionDetect`. Tracking: `Track`,
+`TrackWithPicture`, `TrackTile`, `Reconstruct`, `CountLines`. Faces: `DetectFaces`, `EmbedFaces`, `Watchlist`.
+Sinks: `VideoFile`, `JSONLines`, `MOTFile`, `Snapshot`, `Quality`, `Null`.
 """
 
+from flowedge.operators.count_lines import CountLines
 from flowedge.operators.crop import Crop
 from flowedge.operators.decode import Decode
 from flowedge.operators.detect import Detect
 from flowedge.operators.draw import Draw
+from flowedge.operators.draw_lines import DrawLines
+from flowedge.operators.faces import DetectFaces, EmbedFaces
 from flowedge.operators.json_lines import JSONLines
+from flowedge.operators.lines import parsed_lines
 from flowedge.operators.mot_file import MOTFile
 from flowedge.operators.motion import MotionDetect
+from flowedge.operators.non_max import NonMaxMerge, NonMaxSuppress
 from flowedge.operators.null import Null
+from flowedge.operators.quality import Quality
+from flowedge.operators.reconstruct import Reconstruct
 from flowedge.operators.resize import Resize
 from flowedge.operators.sample import Sample
+from flowedge.operators.slice import Slice
 from flowedge.operators.snapshot import Snapshot
 from flowedge.operators.street import street
+from flowedge.operators.track import Track, TrackWithPicture
+from flowedge.operators.track_tile import TrackTile
 from flowedge.operators.video import Video, video
 from flowedge.operators.video_file import VideoFile
+from flowedge.operators.watchlist import Watchlist
 
 __all__ = [
+    "CountLines",
     "Crop",
     "Decode",
     "Detect",
+    "DetectFaces",
     "Draw",
+    "DrawLines",
+    "EmbedFaces",
     "JSONLines",
     "MOTFile",
     "MotionDetect",
+    "NonMaxMerge",
+    "NonMaxSuppress",
     "Null",
+    "Quality",
+    "Reconstruct",
     "Resize",
     "Sample",
+    "Slice",
     "Snapshot",
+    "Track",
+    "TrackTile",
+    "TrackWithPicture",
     "Video",
     "VideoFile",
+    "Watchlist",
+    "parsed_lines",
     "street",
     "video",
 ]

@@ -1,4 +1,4 @@
-"""Detections and tracks as lines of JSON."""
+"""Detections, tracks and events as lines of JSON."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from typing import Any
 
 import numpy as np
 
-from flowedge import Detections, Sink, Tracks
+from flowedge import Detections, Event, Sink, Tracks
 from flowedge.operators.outputs import LineFiles, OutputError, OutputPaths, check_pattern
 
 
 @dataclass
-class JSONLines(Sink[Detections]):
-    """Write one line of JSON for each frame, also for one in which nothing was found.
+class JSONLines(Sink[Detections | Event]):
+    """Write one line of JSON for each frame, also for one in which nothing was found, or for each event.
 
     `{camera}` in `path` makes one file for each camera; `-` is the standard output. `frame` counts from 0,
     `time` is the capture time in seconds since 1970, boxes are x1, y1, x2, y2 in source pixels, `class` is the
-    index of `name` and `id` is there for `Tracks` only. Raises `OutputError` where the file cannot be written.
+    index of `name` and `id` is there for `Tracks` only; `event` is the kind of an event and `data` its facts.
+    Raises `OutputError` where the file cannot be written.
 
     >>> from flowedge import Origin
     >>> sink = JSONLines("-")
     >>> sink.write(Detections(Origin("north", time=9.5), [[1, 2, 3.456, 4]], [0.5], [0], names=("car",)))
     {"camera": "north", "frame": 0, "time": 9.5, "objects": [{"box": [1.0, 2.0, 3.46, 4.0], "score": 0.5, \
 "class": 0, "name": "car"}]}
+    >>> sink.write(Event(Origin("north", time=9.5), "door", {"open": True}))
+    {"camera": "north", "frame": 0, "time": 9.5, "event": "door", "data": {"open": true}}
     """
 
     path: str
@@ -40,8 +43,8 @@ class JSONLines(Sink[Detections]):
         self.require("path", check_pattern(self.path), 'a path like "{camera}.jsonl", or "-"')
         self._paths = OutputPaths("JSONLines", self.path, shared=True)
 
-    def write(self, found: Detections, /) -> None:
-        """Write the frame's line."""
+    def write(self, found: Detections | Event, /) -> None:
+        """Write the line of a frame or an event."""
         line = json.dumps(_record(found)) + "\n"
         if self.path == "-":
             _print(line)
@@ -67,7 +70,17 @@ def _print(line: str) -> None:
         raise OutputError("-: the reader of the standard output has gone") from None
 
 
-def _record(found: Detections) -> dict[str, Any]:
+def _record(found: Detections | Event) -> dict[str, Any]:
+    facts = {"event": found.kind, "data": dict(found.data)} if isinstance(found, Event) else _objects(found)
+    return {
+        "camera": found.origin.camera,
+        "frame": found.origin.index,
+        "time": round(found.origin.time, 6),
+        **facts,
+    }
+
+
+def _objects(found: Detections) -> dict[str, Any]:
     columns: dict[str, list[Any]] = {
         "box": np.round(found.boxes.astype(float), 2).tolist(),
         "score": np.round(found.scores.astype(float), 4).tolist(),
@@ -77,9 +90,4 @@ def _record(found: Detections) -> dict[str, Any]:
     if isinstance(found, Tracks):
         columns["id"] = found.ids.tolist()
     rows = zip(*columns.values(), strict=True)
-    return {
-        "camera": found.origin.camera,
-        "frame": found.origin.index,
-        "time": round(found.origin.time, 6),
-        "objects": [dict(zip(columns, row, strict=True)) for row in rows],
-    }
+    return {"objects": [dict(zip(columns, row, strict=True)) for row in rows]}

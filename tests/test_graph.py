@@ -289,6 +289,8 @@ def test_a_graph_has_a_name_that_topics_and_files_can_hold(name: str) -> None:
         ({"accuracy": 60}, "Goal.accuracy: 60 is not a number from 0 to 1"),
         ({"accuracy": float("nan")}, "Goal.accuracy: nan is not a number from 0 to 1"),
         ({"minimize": "time"}, "Goal.minimize: 'time' is not \"energy\""),
+        ({"pins": ["Draw"]}, "Goal.pins: ['Draw'] is not a mapping of operators to tiers"),
+        ({"pins": {"Draw": 1}}, "Goal.pins: {'Draw': 1} is not a mapping of operators to tiers"),
     ],
 )
 def test_a_goal_that_cannot_be_is_refused(goal: dict[str, Any], sentence: str) -> None:
@@ -299,3 +301,25 @@ def test_a_goal_that_cannot_be_is_refused(goal: dict[str, Any], sentence: str) -
 def test_goals_of_every_unit() -> None:
     for latency in ("250 ms", "0.5s", "100 us", "1 min"):
         assert Goal(latency=latency, throughput=25, accuracy=1).latency == latency
+
+
+@pytest.mark.parametrize(
+    ("pins", "sentence"),
+    [
+        ({"Scal": "edge"}, "Goal.pins: there is no operator 'Scal'; did you mean \"Scale\"?"),
+        ({"Camera": "edge"}, "Goal.pins: Camera is a source and runs where its cameras are: leave it out"),
+    ],
+)
+def test_pins_that_cannot_hold_are_refused(pins: dict[str, str], sentence: str) -> None:
+    graph = Graph("g", goal=Goal(pins=pins))
+    camera(graph) >> Scale() >> Film()
+    with pytest.raises(GraphError, match=re.escape(sentence)):
+        graph.check()
+
+
+def test_a_pinned_goal_is_one_value() -> None:
+    tiers = {"Film": "edge"}
+    goal = Goal(pins=tiers, minimize="utility")
+    tiers["Film"] = "cloud"
+    assert goal == Goal(pins={"Film": "edge"}, minimize="utility") != Goal(minimize="utility")
+    assert hash(goal) == hash(Goal(pins={"Film": "edge"}, minimize="utility"))

@@ -54,6 +54,8 @@ def test_text_is_aligned_in_columns(crossing: Graph) -> None:
 
 def test_an_empty_graph_has_a_text_and_a_chart() -> None:
     assert str(Graph("g")).startswith("g: minimize energy\noperator")
+    pinned = Graph("g", goal=Goal(pins={"Draw": "edge"}))
+    assert str(pinned).startswith("g: minimize energy, Draw in edge\noperator")
     assert mermaid(Graph("g")) == "flowchart LR"
 
 

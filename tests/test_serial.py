@@ -45,7 +45,7 @@ class Sharpen(Operator[Frame, Frame]):
 
 
 def crossing() -> Graph:
-    graph = Graph("crossing", goal=Goal(latency="250 ms", accuracy=0.6))
+    graph = Graph("crossing", goal=Goal(latency="250 ms", accuracy=0.6, pins={"Draw": "edge"}))
     frames = camera(graph) >> Scale(choose("size", 320, 640))
     tracks = (
         frames
@@ -106,6 +106,7 @@ def test_the_digest_tells_graphs_apart() -> None:
         of(Scale(choose("width", 320, 416))),
         of(Scale(choose("size", 320, 640))),
         of(Scale(320), latency="250 ms"),
+        of(Scale(320), pins={"Scale": "edge"}),
     ]
     assert len(set(digests)) == len(digests)
 

@@ -64,7 +64,8 @@ def detections(draw: st.DrawFn, kind: type[Detections] = Detections) -> Detectio
     if kind is Tracks:
         given += (draw(columns("int64", count)),)
     if kind is Faces:
-        given += (draw(columns("float32", count, draw(st.integers(1, 512 if count < 3 else 8)))),)
+        given += (draw(columns("float32", count, draw(st.integers(0, 512 if count < 3 else 8)))),)
+        given += (draw(columns("float32", count, draw(st.integers(0, 5)), 2)),)
     return kind(draw(origins), *given)
 
 
@@ -115,7 +116,8 @@ SAMPLES = [
     Frame(ORIGIN, picture(5, 3, "yuv422p")),
     Detections(ORIGIN, [[0, 1, 2, 3]], [0.5], [1], ("person", "çar"), ((0, 0, 9, 9),), (0, 0, 5, 5)),
     Tracks(ORIGIN, [[0, 1, 2, 3]] * 2, [0.5, 0.6], [1, 0], ids=np.array([7, -8])),
-    Faces(ORIGIN, [[0, 1, 2, 3]], [0.5], [0], embeddings=np.ones((1, 20), np.float32)),
+    Faces(ORIGIN, [[0, 1, 2, 3]], [0.5], [0], (), (), None, np.ones((1, 20)), np.ones((1, 5, 2))),
+    Faces(ORIGIN, [[0, 1, 2, 3]] * 2, [0.5] * 2, [0] * 2),
     Event(ORIGIN, "door", {"open": True, "angle": 3.5, "who": None, "count": 2, "name": "Ω"}),
     Absent(ORIGIN, Outcome.DROPPED, "newer frame", "Detect"),
     (Event(ORIGIN, "door"), Detections(ORIGIN, [], [], [])),
@@ -390,7 +392,7 @@ def pictured(sample: object, **other: object) -> bytes:
 
 
 PACKET, BGR, YUV, PLANES, FOUND, TRACKS = SAMPLES[:6]
-EVENT, ABSENT, PAIR = SAMPLES[7:]
+EVENT, ABSENT, PAIR = SAMPLES[-3:]
 BOXES = ["float32", [1, 4], 0, 16]
 GOOD = bytes(encode(FOUND))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -202,7 +203,10 @@ class GatherRunner(Runner):
             return
         present = {item.part for item in values}
         regions = gathering.item.ticket.regions.get(self._split, [])
-        missing = tuple(region for index, region in enumerate(regions) if index not in present)
+        missing = _unseen(
+            [region for index, region in enumerate(regions) if index not in present],
+            [region for index, region in enumerate(regions) if index in present],
+        )
         self.metrics.partial += len(values) < gathering.item.parts
         joint = frame._replace(value=tuple(item.value for item in values))
         (result,) = self._results([joint])
@@ -242,6 +246,35 @@ class SinkRunner(Runner):
             return
         self._attempt(self.step.end, item.camera)
         self._on_end(self.name, item.camera)
+
+
+def _unseen(lost: list[Rect], came: list[Rect]) -> tuple[Rect, ...]:
+    """The regions of lost parts that nobody looked at as closely.
+
+    A whole frame that was lost beside its tiles hides nothing; a lost tile hides what it shows though the whole
+    frame came, at a coarser scale.
+    """
+    return tuple(
+        region
+        for region in lost
+        if not _covered(
+            region,
+            [other for other in came if _area(other) <= _area(region)]
+            + [other for other in lost if _area(other) < _area(region)],
+        )
+    )
+
+
+def _covered(region: Rect, others: list[Rect]) -> bool:
+    """Whether rectangles together cover a region: each cell between their edges lies in one of them."""
+    left, top, right, bottom = region
+    xs = {left, *(x for other in others for x in other[::2] if left < x < right)}
+    ys = {top, *(y for other in others for y in other[1::2] if top < y < bottom)}
+    return all(any(a <= x < c and b <= y < d for a, b, c, d in others) for x, y in itertools.product(xs, ys))
+
+
+def _area(region: Rect) -> int:
+    return (region[2] - region[0]) * (region[3] - region[1])
 
 
 def _without(result: Any, missing: tuple[Rect, ...]) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flowedge import ConfigError, Detections, Origin, Tracks
+from flowedge import ConfigError, Detections, Event, Origin, Tracks
 from flowedge.operators import JSONLines
 from flowedge.operators.outputs import OutputError
 
@@ -38,6 +38,18 @@ def test_tracks_have_ids(tmp_path: Path) -> None:
     [line] = lines(tmp_path / "found.jsonl")
     assert [thing["id"] for thing in line["objects"]] == [7, 2**40]
     assert line["objects"][0]["name"] == "class 0"
+
+
+def test_events_have_a_line_each(tmp_path: Path) -> None:
+    sink = JSONLines(str(tmp_path / "events.jsonl"))
+    facts = {"gate in": 3, "open": True, "who": None, "crossed": "Zoë #7 gate in", "part": 0.5}
+    sink.write(Event(Origin("north", index=4, time=2.25), "crossing", facts))
+    sink.write(Event(Origin("north", index=5), "counts"))
+    assert lines(tmp_path / "events.jsonl") == [
+        {"camera": "north", "frame": 4, "time": 2.25, "event": "crossing", "data": facts},
+        {"camera": "north", "frame": 5, "time": 0.0, "event": "counts", "data": {}},
+    ]
+    sink.close()
 
 
 def test_cameras_share_a_file_or_have_their_own(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,27 @@ def test_a_lost_part_leaves_a_result_that_says_what_is_missing():
     assert {found.missing for found in came} == {((2, 0, 4, 2),)}
     assert {len(found) for found in came} == {3}
     assert report.operators["Together"].partial == 10
+
+
+@dataclass
+class TilesAndWhole(Tiles):
+    """Two tiles of four pixels each, and the frame itself."""
+
+    def split(self, frame: Frame, /) -> Sequence[Frame]:
+        tiles = [frame.crop((x, 0, x + 4, 2), tile=n, tiles=3) for n, x in enumerate((0, 4))]
+        return [*tiles, frame.crop(frame.region, tile=2, tiles=3)]
+
+
+@pytest.mark.parametrize(
+    ("lost", "missing"), [((2,), ()), ((1,), ((4, 0, 8, 2),)), ((1, 2), ((4, 0, 8, 2),)), ((), ())]
+)
+def test_what_another_part_showed_as_closely_is_not_missing(lost, missing):
+    graph, came = Graph("test"), []
+    detect = Apply(unless_tile(*lost), name="detect")
+    pictures(graph, 3) >> TilesAndWhole(3) >> detect >> Together(merged) >> Collect(came.append)
+    with Run(graph, max_failures=1.0) as run:
+        finish(run)
+    assert [found.missing for found in came] == [missing] * 3
 
 
 def test_a_frame_all_of_whose_parts_are_lost_has_failed():

@@ -6,6 +6,11 @@
     python -m tools.bench ingest --video car.mp4
     python -m tools.bench overload
     python -m tools.bench hop
+    python -m tools.bench merging
+    python -m tools.bench composite --video TownCentre.mp4 --model yolo11n
+
+`python -m tools.bench.sahi` and `python -m tools.bench.trackers` have options of their own. Peers are in the
+extra `bench`.
 
 Every figure is a median with its range over `--rounds` pairs, the two contenders in turn.
 """
@@ -14,10 +19,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tools.bench import hop, ingest, overload
+from tools.bench import composite, hop, ingest, merging, overload
 from tools.bench.pairs import Contender, compare, python
 
 GRAPHS = Path(__file__).parent / "graphs"
@@ -72,9 +77,11 @@ def cameras(options: argparse.Namespace) -> list[str]:
     return compare(Contender("flowedge", (ours,)), Contender("four loops", loops), options.rounds)
 
 
-MEASUREMENTS: dict[str, Callable[[argparse.Namespace], list[str]]] = {
+MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Iterable[str]]] = {
     "cameras": cameras,
+    "composite": lambda options: composite.measure([options.video], options.model),
     "hop": lambda _: hop.measure(2000),
+    "merging": lambda options: merging.measure(options.rounds),
     "ingest": lambda options: ingest.measure(options.video, options.frames, options.rounds),
     "overload": lambda _: overload.measure(),
     "throughput": throughput,

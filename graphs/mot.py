@@ -1,0 +1,47 @@
+"""Follow people and vehicles, small ones too: slice, detect, merge, track (CARE's multi-object tracking).
+
+    flowedge run graphs/mot.py source=street.mp4 model=yolo11n classes=person tiles=4 mot=tracks.txt
+
+`tracker=tiles` tracks in every tile by itself and joins the tracks, as CARE does; `tracker=picture` also looks
+at how people look (it needs the model osnet_x0_25).
+"""
+
+from flowedge import ConfigError, Graph, join, param
+from flowedge.operators import (
+    Detect,
+    Draw,
+    MOTFile,
+    NonMaxMerge,
+    Reconstruct,
+    Slice,
+    Track,
+    TrackTile,
+    TrackWithPicture,
+    VideoFile,
+    video,
+)
+
+source = param("source", "street://?people=30&vehicles=8", help="camera URL, video file or folder of pictures")
+model = param("model", "street", help="a name that `flowedge models list` shows, or a path")
+classes = param("classes", (), help="names to keep, e.g. person,car; all by default")
+tiles = param("tiles", 4, help="number of tiles that each frame is cut into; 1 for none")
+overlap = param("overlap", 0.2, help="share of a tile that its neighbour shows too")
+tracker = param("tracker", "frame", help="frame, picture or tiles")
+output = param("output", "mot.mp4", help="annotated video to write (.mp4)")
+mot = param("mot", type=str, help="MOTChallenge rows to write")
+
+graph = Graph("mot")
+frames = video(graph, source)
+# Trackers use weak detections too, to bridge moments in which an object is half hidden.
+parts = frames >> Slice(tiles=tiles, overlap=overlap) >> Detect(model, classes=classes, confidence=0.1)
+if tracker == "tiles":
+    tracks = parts >> TrackTile() >> Reconstruct()
+elif tracker == "picture":
+    tracks = join(frames, parts >> NonMaxMerge()) >> TrackWithPicture()
+elif tracker == "frame":
+    tracks = parts >> NonMaxMerge() >> Track()
+else:
+    raise ConfigError(f"tracker={tracker}: choose frame, picture or tiles")
+join(frames, tracks) >> Draw() >> VideoFile(output)
+if mot:
+    tracks >> MOTFile(mot)

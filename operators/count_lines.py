@@ -1,0 +1,141 @@
+"""Objects that cross lines, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowedge import Event, Operator, State, Tracks
+from flowedge.operators.lines import WANTED, Lines, are_lines, lines_of
+
+_REMEMBERED = 1000  # frames for which an object may be out of sight and still count as the same
+
+
+@dataclass
+class CountLines(Operator[Tracks, Event]):
+    """Count the tracked objects that cross lines, by direction and class.
+
+    `lines` are x1, y1, x2, y2 by name, in source pixels or, where all four are from 0 to 1, in parts of the
+    picture; the same for all cameras, or a mapping of them for each camera. Who looks along a line from its
+    first point to its second sees objects that go "in" pass from the left to the right: over a line drawn from
+    left to right, "in" is down the picture.
+
+    An object is where its foot point is (the middle of the lower edge of its box). It has crossed when it was
+    clear of the line on one side and now is on the other, by `margin` times the height of its box, and went
+    between the line's ends: what trembles on the line is not counted, what goes back is counted as going out.
+
+    For each frame there is an event whose data hold the camera's totals since the start: "gate in" and
+    "gate out" for a line "gate", and by class "gate in person" and so on, as they come up. Its kind is
+    "counts", or "crossing" where something crossed in this frame; then "crossed" says what, for example
+    "person #7 gate in, car #9 gate out". With `quiet` frames without a crossing give no event.
+
+    Raises `ConfigError` for lines of another form and a margin below 0.
+
+    >>> from flowedge import Origin
+    >>> from flowedge.testing import run_operator
+    >>> walk = [
+    ...     Tracks(Origin("north", index=i), [[40, y, 60, y + 40]], [1], [0], names=("person",), ids=[7])
+    ...     for i, y in enumerate((10, 40, 70))
+    ... ]
+    >>> dict(run_operator(CountLines({"gate": (0, 80, 99, 80)}), walk)[-1].data)
+    {'gate in': 1, 'gate out': 0, 'gate in person': 1, 'crossed': 'person #7 gate in'}
+    """
+
+    state = State.PER_CAMERA
+
+    lines: Lines
+    margin: float = 0.1
+    quiet: bool = False
+    _cameras: dict[str, _Camera] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("lines", are_lines(self.lines), WANTED)
+        self.require("margin", self.margin >= 0, "a part of a box's height from 0")
+
+    def process(self, tracks: Tracks, /) -> Event | None:
+        """The camera's totals after this frame."""
+        camera = self._cameras.get(tracks.origin.camera)
+        if camera is None:
+            camera = self._cameras[tracks.origin.camera] = _Camera(*lines_of(self.lines, tracks.origin))
+        crossed = camera.crossings(tracks, self.margin)
+        if crossed:
+            return Event(tracks.origin, "crossing", {**camera.totals, "crossed": ", ".join(crossed)})
+        return None if self.quiet else Event(tracks.origin, "counts", dict(camera.totals))
+
+    def flush(self, camera: str) -> Iterable[Event]:
+        """Forget the camera's objects and totals."""
+        self._cameras.pop(camera, None)
+        return ()
+
+
+class _Camera:
+    """The T objects of one camera, its L lines, and on which side of each an object was clear of it last."""
+
+    def __init__(self, names: tuple[str, ...], ends: NDArray[np.float32]) -> None:
+        self._names = names
+        self._starts, self._ways = ends[:, :2], ends[:, 2:] - ends[:, :2]
+        self._lengths = np.hypot(self._ways[:, 0], self._ways[:, 1])
+        self._ids = np.empty(0, np.int64)  # T, ascending
+        self._seen = np.empty(0, np.int64)  # T: the last frame with the object
+        self._clear = np.empty((0, len(names), 2), np.float32)  # T x L x 2, as of `_places`
+        self.totals: dict[str, int] = {f"{name} {way}": 0 for name in names for way in ("in", "out")}
+
+    def crossings(self, tracks: Tracks, margin: float) -> list[str]:
+        """Take in a frame; what has crossed which line in it, in words, added to the totals."""
+        rows = self._rows(tracks)
+        places = self._places(tracks)
+        tall = (tracks.boxes[:, 3] - tracks.boxes[:, 1])[:, None]
+        clear = np.abs(places[..., 0]) > margin * tall
+        before = self._clear[rows]
+        crossed = clear & (before[..., 0] * places[..., 0] < 0) & _between_ends(before, places)
+        self._clear[rows] = np.where(clear[..., None], places, before)
+        labels, ids = tracks.labels, tracks.ids.tolist()
+        told = []
+        for row, line in np.argwhere(crossed).tolist():
+            way = f"{self._names[line]} {'in' if places[row, line, 0] > 0 else 'out'}"
+            told.append(f"{labels[row]} #{ids[row]} {way}")
+            for key in (way, f"{way} {labels[row]}"):
+                self.totals[key] = self.totals.get(key, 0) + 1
+        return told
+
+    def _places(self, tracks: Tracks) -> NDArray[np.float32]:
+        """N x L x 2: how far each foot point is from each line (pixels, above 0 on the right of who looks along
+        it) and where along it (0 at its start, 1 at its end)."""
+        boxes = tracks.boxes
+        feet = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], axis=1)
+        x, y = np.moveaxis(feet[:, None] - self._starts, -1, 0)
+        across, down = self._ways.T
+        distance = (across * y - down * x) / self._lengths
+        along = (across * x + down * y) / self._lengths**2
+        return np.stack([distance, along], axis=-1)
+
+    def _rows(self, tracks: Tracks) -> NDArray[np.intp]:
+        """Which of the T objects each track is, after taking in new ones and forgetting those long gone."""
+        index = tracks.origin.index
+        kept = self._seen >= index - _REMEMBERED
+        if not kept.all() or not np.isin(tracks.ids, self._ids).all():
+            self._renew(kept, np.setdiff1d(tracks.ids, self._ids[kept]))
+        rows = np.searchsorted(self._ids, tracks.ids)
+        self._seen[rows] = index
+        return rows
+
+    def _renew(self, kept: NDArray[np.bool_], new: NDArray[np.int64]) -> None:
+        """Keep these of the T objects and take in new identities."""
+        unknown = np.zeros((len(new), len(self._names), 2), np.float32)  # at distance 0: on no side
+        ids = np.concatenate([self._ids[kept], new])
+        order = np.argsort(ids)
+        self._ids = ids[order]
+        self._seen = np.concatenate([self._seen[kept], np.zeros(len(new), np.int64)])[order]
+        self._clear = np.concatenate([self._clear[kept], unknown])[order]
+
+
+def _between_ends(before: NDArray[np.float32], now: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether the straight way between two places (N x L x 2) meets the line between its ends."""
+    apart = before[..., 0] - now[..., 0]
+    part = np.divide(before[..., 0], apart, out=np.zeros_like(apart), where=apart != 0)
+    along = before[..., 1] + part * (now[..., 1] - before[..., 1])
+    return np.asarray((along >= 0) & (along <= 1))

@@ -1,0 +1,130 @@
+"""What was found in the parts of a frame brought together, each object once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowedge import Detections, Gather
+from flowedge.merging import suppress
+from flowedge.overlaps import Metric
+from flowedge.values import InvalidValueError, Rect
+from flowedge.views import join
+
+
+@dataclass
+class NonMaxMerge(Gather[Detections, Detections]):
+    """Bring together what was found in the tiles of a frame (see `Slice`), each object once.
+
+    Boxes of different parts show one object if they overlap by at least `overlap` where both parts looked, and
+    each fits the other best; `metric` is "iou" (intersection over union) or "ios" (over the smaller box). An
+    object that some part saw whole keeps the mean of its whole boxes, weighed by score, and loses the pieces
+    that tile edges cut from it; pieces of an object that no part saw whole are joined. Scores are the best of
+    each group. `flowedge.views` says the rule in full. Boxes of one part are never joined with each other.
+
+    With `class_aware` only boxes of one class are joined. The result is of the frame, no longer of a tile; its
+    `region` surrounds those of the parts.
+
+    >>> from flowedge.operators.slice import Slice
+    >>> from flowedge.testing import frames
+    >>> [frame] = frames(1, 400, 300)
+    >>> left, right = Slice(2, whole_frame=False).split(frame)
+    >>> left.region, right.region
+    ((0, 0, 223, 300), (177, 0, 400, 300))
+    >>> cars = [
+    ...     Detections(left.origin, [[150, 90, 223, 150]], [0.9], [0], ("car",), region=left.region),
+    ...     Detections(right.origin, [[177, 90, 260, 150]], [0.7], [0], ("car",), region=right.region),
+    ... ]
+    >>> NonMaxMerge().gather(cars).boxes
+    array([[150.,  90., 260., 150.]], dtype=float32)
+    """
+
+    overlap: float = 0.5
+    metric: Metric = "iou"
+    class_aware: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("overlap", 0 < self.overlap <= 1, "an overlap above 0 and up to 1")
+
+    def gather(self, parts: Sequence[Detections], /) -> Detections:
+        """The objects of all parts, best score first. Raises `InvalidValueError` where class names differ."""
+        every = _together(self.name, parts)
+        views = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        columns = every.boxes, every.scores, every.classes
+        found = join(*columns, views, _regions(parts), self.overlap, self.metric, self.class_aware)
+        return replace(every, boxes=found.boxes, scores=found.scores, classes=found.classes)
+
+
+@dataclass
+class NonMaxSuppress(Gather[Detections, Detections]):
+    """Bring together what was found in the parts of a frame and keep of boxes that overlap only the best.
+
+    A box goes if a better one that is kept overlaps it by at least `overlap`, whichever parts they are from;
+    `metric` and `class_aware` as for `NonMaxMerge`, which knows of tile edges and is the better choice after
+    `Slice`.
+
+    >>> from flowedge import Origin
+    >>> one = Detections(Origin("north"), [[0, 0, 9, 9]], [0.6], [0])
+    >>> other = Detections(Origin("north"), [[0, 0, 9, 8]], [0.8], [0])
+    >>> NonMaxSuppress().gather([one, other]).boxes
+    array([[0., 0., 9., 8.]], dtype=float32)
+    """
+
+    overlap: float = 0.5
+    metric: Metric = "iou"
+    class_aware: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("overlap", 0 < self.overlap <= 1, "an overlap above 0 and up to 1")
+
+    def gather(self, parts: Sequence[Detections], /) -> Detections:
+        """The boxes kept, best score first. Raises `InvalidValueError` where class names differ."""
+        every = _together(self.name, parts)
+        columns = every.boxes, every.scores, every.classes
+        return every.select(suppress(*columns, self.overlap, self.metric, self.class_aware))
+
+
+def _together(name: str, parts: Sequence[Detections]) -> Detections:
+    """All boxes of the parts, one after the other, as found in the whole frame."""
+    names = {part.names for part in parts}
+    if len(names) > 1:
+        first, second = sorted(names)[:2]
+        raise InvalidValueError(
+            f"{name}: the parts of frame {parts[0].origin.index} of camera {parts[0].origin.camera} have "
+            f"different class names, {_shown(first)} and {_shown(second)}; let one model look at all of them"
+        )
+    return Detections(
+        replace(parts[0].origin, tile=0, tiles=1),
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.classes for part in parts]),
+        parts[0].names,
+        tuple(region for part in parts for region in part.missing),
+        _around(parts),
+    )
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return f"({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else "none"
+
+
+def _around(parts: Sequence[Detections]) -> Rect | None:
+    """The smallest rectangle around the regions of the parts; None where one looked at everything."""
+    regions = [part.region for part in parts if part.region is not None]
+    if len(regions) < len(parts):
+        return None
+    left, top, right, bottom = zip(*regions, strict=True)
+    return min(left), min(top), max(right), max(bottom)
+
+
+def _regions(parts: Sequence[Detections]) -> NDArray[np.float64]:
+    """Where each part looked, P x 4 in source pixels; the whole frame where it does not say."""
+    origin = parts[0].origin
+    width, height = origin.width or np.inf, origin.height or np.inf
+    everywhere = (0.0, 0.0, width, height)
+    return np.array([everywhere if part.region is None else part.region for part in parts], np.float64)

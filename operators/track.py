@@ -1,0 +1,114 @@
+"""Tracking: the detections of a camera's frames get identities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from flowedge import Detections, Frame, Operator, State, Tracks
+from flowedge.inference import Model, load
+from flowedge.models import resolve
+from flowedge.tracking.appearance import Appearance
+from flowedge.tracking.association import load_solver
+from flowedge.tracking.camera_motion import CameraMotion
+from flowedge.tracking.tracker import Tracker, TrackerSettings
+from flowedge.yolo import IMAGENET
+
+Given = TypeVar("Given", contravariant=True)
+
+
+@dataclass
+class _Tracking(Operator[Given, Tracks], Generic[Given]):
+    """What both operators have: when a track begins and ends, and a `Tracker` for each camera."""
+
+    state = State.PER_CAMERA
+
+    low: float = 0.1
+    new: float = 0.55
+    patience: float = 2.0
+    smooth: bool = True
+    _trackers: dict[str, Tracker] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("low", 0 <= self.low <= 1, "a score from 0 to 1")
+        self.require("new", self.low <= self.new <= 1, f"a score from {self.low:g} (low) to 1")
+        self.require("patience", self.patience >= 0, "a number of seconds from 0")
+
+    def setup(self) -> None:
+        load_solver()
+
+    def flush(self, camera: str) -> Iterable[Tracks]:
+        """Forget the camera's tracks."""
+        self._trackers.pop(camera, None)
+        return ()
+
+    def _tracker(self, camera: str) -> Tracker:
+        if camera not in self._trackers:
+            settings = TrackerSettings(low=self.low, new=self.new, patience=self.patience, smooth=self.smooth)
+            self._trackers[camera] = self._begin(settings)
+        return self._trackers[camera]
+
+    def _begin(self, settings: TrackerSettings) -> Tracker:
+        """The tracker of one camera."""
+        return Tracker(settings)
+
+
+@dataclass
+class Track(_Tracking[Detections]):
+    """Follow objects from frame to frame by where they are and how they move; no pixels are looked at.
+
+    Let the detector give weak detections too: `Detect(..., confidence=0.1)`. Those from `low` on prolong
+    a track, those from `new` on begin one, and it is given from its second frame on (those of a camera's first
+    frame at once). A track that is not seen is kept for `patience` seconds, less the time in which
+    its place was `missing`; it survives dropped frames and reconnects of up to 10 s. Classes never mix. With
+    `smooth` boxes are the tracker's estimate, else the detector's. Identities count from 1 in each camera.
+
+    ByteTrack's use of weak detections with BoT-SORT's motion model, on the clock of the stream instead of
+    counted frames. Raises `ConfigError` unless 0 <= low <= new <= 1 and patience >= 0.
+
+    >>> from flowedge.testing import frames, run_operator
+    >>> found = [Detections(each.origin, [[0, 0, 9, 20]], [0.9], [0]) for each in frames(2, 320, 240)]
+    >>> [tracks.ids.tolist() for tracks in run_operator(Track(), found)]
+    [[1], [1]]
+    """
+
+    def process(self, found: Detections, /) -> Tracks:
+        """The tracks that are seen in this frame."""
+        return self._tracker(found.origin.camera).update(found)
+
+
+@dataclass
+class TrackWithPicture(_Tracking[tuple[Frame, Detections]]):
+    """`Track` that also looks at the picture: `join(frames, found) >> TrackWithPicture()`.
+
+    `appearance` is a re-identification network, a path or a name that `flowedge models list` knows, by which a
+    track that was lost is found again; None for none. `camera_motion` corrects for a camera that shakes,
+    turns or rides along. This is BoT-SORT's part of looking (Aharon et al. 2022). The other fields are those of
+    `Track`. Raises `ConfigError` as it does, and `ModelError` for a network that is not there.
+
+    >>> TrackWithPicture(appearance=None).camera_motion
+    True
+    """
+
+    appearance: str | None = "osnet_x0_25"
+    camera_motion: bool = True
+    _model: Model | None = field(init=False, repr=False, compare=False, default=None)
+
+    def setup(self) -> None:
+        super().setup()
+        if self.appearance is not None:
+            self._model = load(resolve(self.appearance), normalise=IMAGENET)
+
+    def close(self) -> None:
+        self._model = None
+
+    def process(self, pair: tuple[Frame, Detections], /) -> Tracks:
+        """The tracks that are seen in this frame."""
+        frame, found = pair
+        return self._tracker(found.origin.camera).update(found, frame)
+
+    def _begin(self, settings: TrackerSettings) -> Tracker:
+        appearance = Appearance(self._model) if self._model is not None else None
+        return Tracker(settings, appearance, CameraMotion() if self.camera_motion else None)

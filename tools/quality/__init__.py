@@ -1,0 +1,1 @@
+"""Measure how good an answer is: `python -m tools.quality --help`."""
