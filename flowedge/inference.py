@@ -145,6 +145,7 @@ class _OpenVino(Model):
             network = _core().read_model(path)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot read {path.name} as an ONNX model ({_gist(error)})") from error
+        _require_one_output(path, len(network.outputs), detector=normalise is None)
         shapes = [
             [None if length.is_dynamic else length.get_length() for length in node.partial_shape]
             for node in network.inputs
@@ -254,6 +255,7 @@ class _OnnxRuntime(Model):
     def __init__(self, path: Path, size: int | None, normalise: Normalise | None) -> None:
         self.path = path
         self._latency = _session(path, _cores())
+        _require_one_output(path, len(self._latency.get_outputs()), detector=normalise is None)
         inputs = self._latency.get_inputs()
         shapes = [[length if isinstance(length, int) else None for length in node.shape] for node in inputs]
         self.input_size = _input_size(path, shapes, size)
@@ -345,6 +347,11 @@ def _input_size(path: Path, shapes: Sequence[Sequence[int | None]], size: int | 
             f"leave the size out, or export the model at {size}"
         )
     return height, width
+
+
+def _require_one_output(path: Path, count: int, *, detector: bool) -> None:
+    if detector and count != 1:
+        raise ModelError(f"{path.name} has {count} outputs, a YOLO detector has one: choose another model")
 
 
 def _size_refused(path: Path, size: tuple[int, int], error: Exception) -> ModelError:

@@ -275,12 +275,18 @@ def _runnable(path: Path, size: int | None) -> Path:
     return export(path, size or USUAL_SIZE) if path.suffix == ".pt" else path
 
 
+def _by_ultralytics(stem: str) -> bool:
+    """Whether it is called like a YOLO that ultralytics can export; YOLOX is somebody else's."""
+    return stem.lower().startswith("yolo") and not stem.lower().startswith("yolox")
+
+
 def _missing(name: str, size: int | None, known: Sequence[KnownModel]) -> str:
     stem = name.removesuffix(".onnx").removesuffix(".pt")
     places = " or ".join(str(folder) for folder in _folders() if folder != SHIPPED)
+    made = f" (`yolo export model={stem}.pt format=onnx imgsz={size or USUAL_SIZE}` makes it)"
     mend = (
-        f"put {stem}.onnx (`yolo export model={stem}.pt format=onnx imgsz={size or USUAL_SIZE}` makes a "
-        f"YOLO's) into a folder that {FOLDERS_VARIABLE} names"
+        f"put its ONNX file, {stem}.onnx{made if _by_ultralytics(stem) else ''}, into a folder that "
+        f"{FOLDERS_VARIABLE} names"
     )
     if _known_by_name(name, known):
         mend += ", or `pip install 'flowedge[yolo]'` and FlowEdge fetches and exports it"

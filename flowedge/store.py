@@ -7,6 +7,7 @@ machines that work on the frames of one camera in turn cannot overwrite each oth
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -84,6 +85,7 @@ class MemoryStore(Store):
     def __init__(self) -> None:
         super().__init__()
         self._values: dict[str, tuple[bytes, float]] = {}
+        self._first_expiry = math.inf  # no value is due before
 
     def load(self, key: str) -> bytes | None:
         with self._lock:
@@ -91,9 +93,12 @@ class MemoryStore(Store):
 
     def swap(self, key: str, old: bytes | None, new: bytes, seconds: float) -> bool:
         with self._lock:
+            now = time.monotonic()
+            self._drop_expired(now)
             if self._load(key) != old:
                 return False
-            self._values[key] = (new, time.monotonic() + seconds)
+            self._values[key] = (new, now + seconds)
+            self._first_expiry = min(self._first_expiry, now + seconds)
             return True
 
     def _load(self, key: str) -> bytes | None:
@@ -103,11 +108,18 @@ class MemoryStore(Store):
             return None
         return value
 
+    def _drop_expired(self, now: float) -> None:
+        """Forget also what nobody asks for again; looks at all values only when one may be due."""
+        if now >= self._first_expiry:
+            self._values = {key: kept for key, kept in self._values.items() if kept[1] > now}
+            self._first_expiry = min((until for _, until in self._values.values()), default=math.inf)
+
     def _start(self) -> None:
         pass
 
     def _stop(self) -> None:
         self._values.clear()
+        self._first_expiry = math.inf
 
 
 _TIMEOUT = 0.5  # seconds for one answer: a live frame that waits longer is of no use

@@ -4,6 +4,9 @@
 
 The object detection of the compute continuum: frames 416 pixels wide go to the model for 416, those 512 wide to
 the one for 512. `size` is a knob that both steps share, so that they agree whichever value is chosen.
+
+The street comes with FlowEdge, the default model does not: `pip install 'flowedge[yolo]'` lets it be fetched
+and exported, unless a folder that FLOWEDGE_MODELS names has yolo11n-416.onnx and yolo11n-512.onnx.
 """
 
 from flowedge import Graph, choose, join, param

@@ -9,7 +9,8 @@ from flowedge import Graph, join, param
 from flowedge.operators import Detect, Draw, JSONLines, MOTFile, Null, VideoFile, video
 
 source = param("source", "street://", help="camera URL, video file or folder of pictures")
-model = param("model", "yolox_nano", help="a name that `flowedge models list` shows, or a path")
+usual = "street" if source.startswith("street://") else "yolox_nano"
+model = param("model", usual, help="a name that `flowedge models list` shows, or a path")
 size = param("size", type=int, help="input size of the model in pixels")
 classes = param("classes", (), help="names to keep, e.g. person,car; all by default")
 confidence = param("confidence", 0.25, help="lowest score of an object")

@@ -22,7 +22,8 @@ from flowedge.operators import (
 )
 
 source = param("source", "street://?people=30&vehicles=8", help="camera URL, video file or folder of pictures")
-model = param("model", "street", help="a name that `flowedge models list` shows, or a path")
+usual = "street" if source.startswith("street://") else "yolox_nano"
+model = param("model", usual, help="a name that `flowedge models list` shows, or a path")
 classes = param("classes", (), help="names to keep, e.g. person,car; all by default")
 tiles = param("tiles", 4, help="number of tiles that each frame is cut into; 1 for none")
 overlap = param("overlap", 0.2, help="share of a tile that its neighbour shows too")
@@ -32,8 +33,9 @@ mot = param("mot", type=str, help="MOTChallenge rows to write")
 
 graph = Graph("mot")
 frames = video(graph, source)
-# Trackers use weak detections too, to bridge moments in which an object is half hidden.
-parts = frames >> Slice(tiles=tiles, overlap=overlap) >> Detect(model, classes=classes, confidence=0.1)
+# Trackers use weak detections too, to bridge moments in which an object is half hidden, but no doubles.
+detect = Detect(model, classes=classes, confidence=0.1, overlap=0.5)
+parts = frames >> Slice(tiles=tiles, overlap=overlap) >> detect
 if tracker == "tiles":
     tracks = parts >> TrackTile() >> Reconstruct()
 elif tracker == "picture":

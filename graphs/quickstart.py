@@ -9,7 +9,7 @@ output = param("output", "quickstart.mp4", help="the video to write")
 graph = Graph("quickstart")
 view = f"street://?people=16&vehicles=4&width=1280&height=720&fps=12.5&seed=1&seconds={seconds}"
 frames, truth = street(graph, view)
-found = frames >> Slice(tiles=4) >> Detect("street", confidence=0.1) >> NonMaxMerge()
+found = frames >> Slice(tiles=4) >> Detect("street", confidence=0.1, overlap=0.5) >> NonMaxMerge()
 tracks = found >> Track()
 join(frames, tracks) >> Draw() >> VideoFile(output)
 join(tracks, truth) >> Quality()

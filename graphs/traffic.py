@@ -21,7 +21,8 @@ from flowedge.operators import (
 )
 
 source = param("source", "street://", help="camera URL, video file or folder of pictures")
-model = param("model", "yolox_nano", help="a name that `flowedge models list` shows, or a path")
+usual = "street" if source.startswith("street://") else "yolox_nano"
+model = param("model", usual, help="a name that `flowedge models list` shows, or a path")
 size = param("size", type=int, help="input size of the model in pixels")
 classes = param("classes", ("person", "car", "bus", "truck"), help="what to count")
 lines = parsed_lines(param("lines", ("middle:0:0.6:1:0.6",), help="NAME:X1:Y1:X2:Y2 of each counting line"))

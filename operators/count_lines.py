@@ -32,7 +32,11 @@ class CountLines(Operator[Tracks, Event]):
     "counts", or "crossing" where something crossed in this frame; then "crossed" says what, for example
     "person #7 gate in, car #9 gate out". With `quiet` frames without a crossing give no event.
 
-    Raises `ConfigError` for lines of another form and a margin below 0.
+    When the size of a camera's picture changes, lines in parts of it move along, totals stay, and an object
+    has crossed again once it was clear of a line on both sides in the new picture.
+
+    Raises `ConfigError` for lines of another form and a margin below 0. Frames of a camera that does not tell
+    its size fail with `InvalidValueError` where its lines are parts of the picture.
 
     >>> from flowedge import Origin
     >>> from flowedge.testing import run_operator
@@ -58,13 +62,16 @@ class CountLines(Operator[Tracks, Event]):
 
     def process(self, tracks: Tracks, /) -> Event | None:
         """The camera's totals after this frame."""
-        camera = self._cameras.get(tracks.origin.camera)
-        if camera is None:
-            camera = self._cameras[tracks.origin.camera] = _Camera(*lines_of(self.lines, tracks.origin))
+        origin = tracks.origin
+        camera = self._cameras.get(origin.camera)
+        if camera is None or camera.size != (origin.width, origin.height):
+            totals = None if camera is None else camera.totals
+            camera = _Camera(*lines_of(self.lines, origin), (origin.width, origin.height), totals)
+            self._cameras[origin.camera] = camera
         crossed = camera.crossings(tracks, self.margin)
         if crossed:
-            return Event(tracks.origin, "crossing", {**camera.totals, "crossed": ", ".join(crossed)})
-        return None if self.quiet else Event(tracks.origin, "counts", dict(camera.totals))
+            return Event(origin, "crossing", {**camera.totals, "crossed": ", ".join(crossed)})
+        return None if self.quiet else Event(origin, "counts", dict(camera.totals))
 
     def flush(self, camera: str) -> Iterable[Event]:
         """Forget the camera's objects and totals."""
@@ -73,16 +80,26 @@ class CountLines(Operator[Tracks, Event]):
 
 
 class _Camera:
-    """The T objects of one camera, its L lines, and on which side of each an object was clear of it last."""
+    """The T objects of one camera, its L lines, and on which side of each an object was clear of it last.
 
-    def __init__(self, names: tuple[str, ...], ends: NDArray[np.float32]) -> None:
+    All of it holds for pictures of one `size`; `totals` are those of the pictures before, if there were any.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        ends: NDArray[np.float32],
+        size: tuple[int, int],
+        totals: dict[str, int] | None,
+    ) -> None:
+        self.size = size
         self._names = names
         self._starts, self._ways = ends[:, :2], ends[:, 2:] - ends[:, :2]
         self._lengths = np.hypot(self._ways[:, 0], self._ways[:, 1])
         self._ids = np.empty(0, np.int64)  # T, ascending
         self._seen = np.empty(0, np.int64)  # T: the last frame with the object
         self._clear = np.empty((0, len(names), 2), np.float32)  # T x L x 2, as of `_places`
-        self.totals: dict[str, int] = {f"{name} {way}": 0 for name in names for way in ("in", "out")}
+        self.totals = totals or {f"{name} {way}": 0 for name in names for way in ("in", "out")}
 
     def crossings(self, tracks: Tracks, margin: float) -> list[str]:
         """Take in a frame; what has crossed which line in it, in words, added to the totals."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ import numpy as np
 from flowedge import Detections, Event, Sink, Tracks
 from flowedge.operators.outputs import LineFiles, OutputError, OutputPaths, check_pattern
 
+_encoded = json.JSONEncoder(allow_nan=False).encode
+
 
 @dataclass
 class JSONLines(Sink[Detections | Event]):
@@ -23,6 +26,7 @@ class JSONLines(Sink[Detections | Event]):
     `{camera}` in `path` makes one file for each camera; `-` is the standard output. `frame` counts from 0,
     `time` is the capture time in seconds since 1970, boxes are x1, y1, x2, y2 in source pixels, `class` is the
     index of `name` and `id` is there for `Tracks` only; `event` is the kind of an event and `data` its facts.
+    A number that is not finite, also one of a box, is written as null: JSON has no NaN.
     Raises `OutputError` where the file cannot be written.
 
     >>> from flowedge import Origin
@@ -45,7 +49,7 @@ class JSONLines(Sink[Detections | Event]):
 
     def write(self, found: Detections | Event, /) -> None:
         """Write the line of a frame or an event."""
-        line = json.dumps(_record(found)) + "\n"
+        line = _line(_record(found))
         if self.path == "-":
             _print(line)
         else:
@@ -68,6 +72,22 @@ def _print(line: str) -> None:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 1)  # for what is still buffered, which the interpreter writes at its end
         raise OutputError("-: the reader of the standard output has gone") from None
+
+
+def _line(record: dict[str, Any]) -> str:
+    try:
+        return _encoded(record) + "\n"
+    except ValueError:  # it has a number that is not finite
+        return _encoded(_with_null(record)) + "\n"
+
+
+def _with_null(value: Any) -> Any:
+    """The value with null for each number that is not finite."""
+    if isinstance(value, dict):
+        return {key: _with_null(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_null(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _record(found: Detections | Event) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import ConfigError, Origin
+from flowedge.values import InvalidValueError
 
 Line: TypeAlias = Sequence[float]
 """x1, y1, x2, y2 in source pixels, or all from 0 to 1 as parts of the picture's width and height."""
@@ -54,13 +55,13 @@ def parsed_lines(words: Sequence[str]) -> Lines:
 def lines_of(lines: Lines, origin: Origin) -> tuple[tuple[str, ...], NDArray[np.float32]]:
     """The names of a camera's lines and, as L x 4, their ends x1, y1, x2, y2 in source pixels.
 
-    Raises `ConfigError` where lines are parts of a picture whose size is not known.
+    Raises `InvalidValueError` where lines are parts of a picture whose size is not known.
     """
     own = lines.get(origin.camera, {}) if _by_camera(lines) else lines
     ends = np.array(list(own.values()), np.float32).reshape(-1, 4)
     parts = ((ends >= 0) & (ends <= 1)).all(axis=1, keepdims=True)
     if parts.any() and not (origin.width and origin.height):
-        raise ConfigError(f"camera {origin.camera} does not tell its size: give its lines in pixels")
+        raise InvalidValueError(f"camera {origin.camera} does not tell its size: give its lines in pixels")
     size = np.array([origin.width, origin.height] * 2, np.float32)
     return tuple(own), np.where(parts, ends * size, ends)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Detections, Gather
 from flowedge.merging import suppress
-from flowedge.overlaps import Metric
-from flowedge.values import InvalidValueError, Rect
+from flowedge.operators.parts import around, common_names
 from flowedge.views import join
 
 
@@ -43,7 +43,7 @@ class NonMaxMerge(Gather[Detections, Detections]):
     """
 
     overlap: float = 0.5
-    metric: Metric = "iou"
+    metric: Literal["iou", "ios"] = "iou"
     class_aware: bool = True
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class NonMaxSuppress(Gather[Detections, Detections]):
     """
 
     overlap: float = 0.5
-    metric: Metric = "iou"
+    metric: Literal["iou", "ios"] = "iou"
     class_aware: bool = True
 
     def __post_init__(self) -> None:
@@ -91,35 +91,16 @@ class NonMaxSuppress(Gather[Detections, Detections]):
 
 def _together(name: str, parts: Sequence[Detections]) -> Detections:
     """All boxes of the parts, one after the other, as found in the whole frame."""
-    names = {part.names for part in parts}
-    if len(names) > 1:
-        first, second = sorted(names)[:2]
-        raise InvalidValueError(
-            f"{name}: the parts of frame {parts[0].origin.index} of camera {parts[0].origin.camera} have "
-            f"different class names, {_shown(first)} and {_shown(second)}; let one model look at all of them"
-        )
+    names = common_names(name, parts)
     return Detections(
         replace(parts[0].origin, tile=0, tiles=1),
         np.concatenate([part.boxes for part in parts]),
         np.concatenate([part.scores for part in parts]),
         np.concatenate([part.classes for part in parts]),
-        parts[0].names,
+        names,
         tuple(region for part in parts for region in part.missing),
-        _around(parts),
+        around(parts),
     )
-
-
-def _shown(names: tuple[str, ...]) -> str:
-    return f"({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else "none"
-
-
-def _around(parts: Sequence[Detections]) -> Rect | None:
-    """The smallest rectangle around the regions of the parts; None where one looked at everything."""
-    regions = [part.region for part in parts if part.region is not None]
-    if len(regions) < len(parts):
-        return None
-    left, top, right, bottom = zip(*regions, strict=True)
-    return min(left), min(top), max(right), max(bottom)
 
 
 def _regions(parts: Sequence[Detections]) -> NDArray[np.float64]:

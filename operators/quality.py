@@ -18,8 +18,8 @@ class Quality(Sink[tuple[Detections, Tracks]]):
     """Measure what was found against what is true: `join(found, truth) >> Quality()`.
 
     At the end of a run it says AP50, F1 and, where identities were found, the share of objects correctly
-    tracked (`flowedge.quality` defines them), all cameras together; `quality` and `correctly_tracked` know
-    them at any time. Frames in which either side is missing, because they were dropped, do not count.
+    tracked (`flowedge.quality` defines them), all cameras together. Frames in which either side is missing,
+    because they were dropped, do not count.
 
     `classes` maps the name of a class to the names that belong to it, where found and true ones differ, e.g.
     `{"vehicle": ("car", "bus", "truck")}`; by default each name of the truth is a class, and objects found
@@ -27,10 +27,10 @@ class Quality(Sink[tuple[Detections, Tracks]]):
     the truth of `street`) count neither for nor against. F1, precision and recall count what was found with
     at least `confidence`. `path` is a JSON file to write at the end.
 
-    It keeps 10 bytes for each found object up to the first million, some megabytes at most for the others,
-    and some hundred bytes for each pair of a true identity and a found one that ever met. Raises `ConfigError`
-    for a share outside 0..1 and, at the first frame, where the names found and those that count have nothing
-    in common; `OutputError` where the file cannot be written.
+    It keeps 10 bytes for each found object up to the first million, some megabytes at most for all else that
+    was found, and some hundred bytes for each pair of a true identity and a found one that ever met. Raises
+    `ConfigError` for a share outside 0..1 and, at the first frame, where the names found and those that count
+    have nothing in common; `OutputError` where the file cannot be written.
 
     >>> from flowedge import Origin
     >>> sink = Quality()
@@ -55,6 +55,10 @@ class Quality(Sink[tuple[Detections, Tracks]]):
         for name in ("visible", "confidence"):
             self.require(name, 0 <= getattr(self, name) <= 1, "a share from 0 to 1")
         self.require("classes", self.classes is None or len(self.classes) > 0, "at least one class, or None")
+        in_tuples = not any(isinstance(names, str) for names in (self.classes or {}).values())
+        self.require(
+            "classes", in_tuples, 'a tuple of names for each class, such as {"vehicle": ("car", "bus")}'
+        )
         one_file = not self.path or (check_pattern(self.path) and "{camera}" not in self.path)
         self.require("path", one_file, 'a path like "quality.json", of one file for all cameras')
         self._paths = OutputPaths("Quality", self.path)
@@ -103,12 +107,13 @@ class Quality(Sink[tuple[Detections, Tracks]]):
 
     @property
     def quality(self) -> DetectionQuality:
-        """The quality of detection so far."""
+        """The quality of detection so far, of what was written to this copy; a run writes to one of its own."""
         return self._detections.quality()
 
     @property
     def correctly_tracked(self) -> float | None:
-        """The share of objects correctly tracked so far, 0..1; None where what was found has no identities."""
+        """The share of objects correctly tracked so far, 0..1, as `quality` of what was written to this copy;
+        None where what was found has no identities."""
         return None if self._identities is None else self._identities.correctly_tracked()
 
     def _begin(self) -> None:

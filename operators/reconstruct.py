@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Gather, Rect, State, Tracks
+from flowedge.operators.parts import around, common_names
 from flowedge.store import ADDRESSES, MemoryStore, Store, StoreError, is_redis, store_at
 from flowedge.tracking.identities import nobody, recognise
 from flowedge.tracking.packing import pack, unpack
@@ -27,7 +28,8 @@ class Reconstruct(Gather[Tracks, Tracks]):
     what both tiles could see of it agrees; an object that two tiles show has the older identity of the two. An
     object that leaves one tile and comes up in another has its identity where it should be by then. Tracks that
     were taken for one object wrongly go on as two. An object not seen for `memory` seconds is forgotten; where
-    nobody looked (a lost tile) it is remembered.
+    nobody looked (a lost tile) it is remembered. When the size of a camera's picture changes, what is known is
+    scaled to it, so identities survive. The result's `region` surrounds those of the tiles.
 
     `store` is where the identities are kept: "memory://" in this process; "redis://host:6379/0" for replicas on
     several machines, which then number objects as one would (extra `redis`; `${NAME}` stands for an environment
@@ -69,8 +71,11 @@ class Reconstruct(Gather[Tracks, Tracks]):
         self._store.close()
 
     def gather(self, parts: Sequence[Tracks], /) -> Tracks:
-        """The tracks of the whole frame; raises `StoreError` when the store gives no answer."""
-        first = parts[0]
+        """The tracks of the whole frame.
+
+        Raises `StoreError` when the store gives no answer and `InvalidValueError` where class names differ.
+        """
+        first, names = parts[0], common_names(self.name, parts)
         rows, layout = _rows(parts)
         missing = tuple(dict.fromkeys(rect for part in parts for rect in part.missing))
         key = f"flowedge/{self.name}/{first.origin.camera}"
@@ -84,8 +89,9 @@ class Reconstruct(Gather[Tracks, Tracks]):
                     seen.boxes.astype(np.float32),
                     seen.scores.astype(np.float32),
                     seen.classes.astype(np.int32),
-                    first.names,
+                    names,
                     missing,
+                    around(parts),
                     ids=ids,
                 )
         raise StoreError(

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from flowedge import ConfigError, Frame, Split
-from flowedge.values import Rect
+from flowedge import Frame, Split
+from flowedge.values import InvalidValueError, Rect
 
 _TILES = 4
 
@@ -19,7 +19,8 @@ class Slice(Split[Frame, Frame]):
 
     `tiles` is a number of tiles, laid out in the rows and columns that make them nearest to square for the
     frame's shape, or `(rows, columns)`; 4 where neither it nor `size` is given. `size` is a tile's
-    `(width, height)` in the frame's own pixels, and as many tiles are cut as cover the frame.
+    `(width, height)` in the frame's own pixels, and as many tiles are cut as cover the frame; of a frame that
+    is narrower or lower, tiles are as wide or as high as the frame.
 
     Neighbours share `overlap` of a tile's width and height, rounded down to pixels. All tiles have one size,
     together they show the whole frame and nothing else, and they come row by row from the top left. The last
@@ -29,8 +30,8 @@ class Slice(Split[Frame, Frame]):
     `whole_frame` adds the frame itself as the last part, for objects larger than a tile; it is not given twice
     where there is one tile only. Tiles are views of the frame's pixels.
 
-    Raises `ConfigError` for an overlap outside 0 <= overlap < 1, for both `tiles` and `size`, and where the
-    tiles do not fit a frame that comes.
+    Raises `ConfigError` for an overlap outside 0 <= overlap < 1 and for both `tiles` and `size`. A frame that
+    has too few pixels for `tiles` fails with `InvalidValueError`; those of other cameras are cut.
 
     >>> from flowedge.testing import frames
     >>> [frame] = frames(1, 1920, 1080)
@@ -58,7 +59,10 @@ class Slice(Split[Frame, Frame]):
         self.require("tiles", counted, "a number of tiles from 1 or a pair (rows, columns) of such numbers")
 
     def split(self, frame: Frame, /) -> Sequence[Frame]:
-        """The tiles row by row and then, unless there is one tile only, the frame itself."""
+        """The tiles row by row and then, unless there is one tile only, the frame itself.
+
+        Raises `InvalidValueError` where `tiles` do not fit the frame.
+        """
         rects = self._rects(frame)
         whole = len(rects) == 1 or self.whole_frame
         cut = rects if len(rects) > 1 else ()
@@ -72,9 +76,7 @@ class Slice(Split[Frame, Frame]):
         """The tiles in the frame's own pixels."""
         width, height = frame.width, frame.height
         if self.size is not None:
-            tile_w, tile_h = self.size
-            if tile_w > width or tile_h > height:
-                raise self._does_not_fit("size", frame, "choose a smaller one")
+            tile_w, tile_h = min(self.size[0], width), min(self.size[1], height)
             return _laid_out(width, height, tile_w, tile_h, self.overlap)
         assert self.tiles is not None
         grid = self.tiles if isinstance(self.tiles, tuple) else _grid(self.tiles, width, height, self.overlap)
@@ -83,14 +85,11 @@ class Slice(Split[Frame, Frame]):
         rects = _laid_out(width, height, tile_w, tile_h, self.overlap)
         if len(rects) != rows * columns:
             tile = f"with an overlap of {self.overlap:g} they would have {tile_w} x {tile_h} pixels"
-            raise self._does_not_fit("tiles", frame, f"{tile}; choose fewer or let them overlap less")
+            raise InvalidValueError(
+                f"{self.name}.tiles: {self.tiles} does not fit the frames of camera {frame.origin.camera}, "
+                f"which have {width} x {height} pixels: {tile}; choose fewer or let them overlap less"
+            )
         return rects
-
-    def _does_not_fit(self, name: str, frame: Frame, why: str) -> ConfigError:
-        return ConfigError(
-            f"{self.name}.{name}: {getattr(self, name)} does not fit the frames of camera "
-            f"{frame.origin.camera}, which have {frame.width} x {frame.height} pixels: {why}"
-        )
 
 
 def _is_pair(value: tuple[int, ...]) -> bool:

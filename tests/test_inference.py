@@ -43,6 +43,7 @@ def build(tmp_path: Path) -> Build:
         given: tuple[int, ...] = (1, 84, CELLS),
         names: str | None = None,
         kind: int = TensorProto.FLOAT,
+        outputs: tuple[str, ...] = ("output",),
     ) -> Path:
         count = int(np.prod(given[1:]))
         nodes = [
@@ -59,7 +60,8 @@ def build(tmp_path: Path) -> Build:
             nodes,
             "pixels",
             [helper.make_tensor_value_info("images", kind, taken)],
-            [helper.make_tensor_value_info("output", TensorProto.FLOAT, given)],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs[1:]]
+            + [helper.make_tensor_value_info("output", TensorProto.FLOAT, given)],
             constants,
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
@@ -107,6 +109,13 @@ def test_a_network_that_is_no_detector_names_its_normalisation(build: Build, eng
     assert next(model.outputs(pictures(1))).shape == (128,)
     with pytest.raises(ModelError, match=r"tiny\.onnx: an output of shape \(128,\)"):
         _ = model.family
+
+
+def test_a_network_with_several_outputs_is_no_detector(build: Build, engine: Engine) -> None:
+    path = build(outputs=("output", "flat"))
+    with pytest.raises(ModelError, match=r"tiny\.onnx has 2 outputs, a YOLO detector has one"):
+        load(path, engine)
+    assert load(path, engine, normalise=Normalise(rgb=True, scale=1.0)).path == path
 
 
 def test_mean_and_deviation_are_taken_in_the_network_s_order_of_colours(build: Build, engine: Engine) -> None:

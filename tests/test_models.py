@@ -124,9 +124,27 @@ def test_a_missing_model_says_where_it_was_sought_and_what_to_do(folder: Path) -
     assert message.startswith("there is no model 'crosing' in ")
     assert str(folder) in message
     assert str(cache_folder()) in message
-    assert "`yolo export model=crosing.pt format=onnx imgsz=416`" in message
+    assert "put its ONNX file, crosing.onnx, into a folder that FLOWEDGE_MODELS names" in message
     assert message.endswith("did you mean 'crossing'?")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "exported"),
+    [
+        ("yolo11x", True),
+        ("YOLOv8m.pt", True),
+        ("yolox_m", False),
+        ("mobilefacenet", False),
+        ("osnet_x0_25.onnx", False),
+    ],
+)
+def test_only_for_a_model_of_ultralytics_is_its_export_offered(name: str, exported: bool) -> None:
+    stem = name.partition(".")[0]
+    with pytest.raises(ModelError) as missing:
+        resolve(name, 416)
+    assert (f"`yolo export model={stem}.pt format=onnx imgsz=416`" in str(missing.value)) == exported
+    assert f"{stem}.onnx" in str(missing.value)
 
 
 def test_a_missing_path_is_not_taken_for_a_name(folder: Path) -> None:

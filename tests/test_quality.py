@@ -1,5 +1,6 @@
 import contextlib
 import io
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -223,6 +224,23 @@ def test_a_tally_that_was_folded_knows_the_same(monkeypatch: pytest.MonkeyPatch)
     assert (a.precision, a.recall) == (b.precision, b.recall)
     np.testing.assert_allclose([a.ap50, a.ap], [b.ap50, b.ap], atol=0.01)
     assert 0.1 < a.ap < a.ap50 < 0.9
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_tally_keeps_10_bytes_for_each_found_object(count: int) -> None:
+    truth = detections([square(0)])
+    found = detections([square(0)] * count)
+    tally = DetectionTally()
+    tally.add(found, truth)
+    tracemalloc.start()
+    try:
+        for _ in range(2000):
+            tally.add(found, truth)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < count * (2000 * 10 + 600_000) + 50_000  # up to a thousand frames wait to be joined
+    assert (tally.quality().frames, tally.quality().recall) == (2001, count)
 
 
 def test_an_identity_that_changes_counts_until_or_from_then_on() -> None:

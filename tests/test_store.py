@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from flowedge.errors import ConfigError
-from flowedge.store import MemoryStore, RedisStore, Store, StoreError, store_at
+from flowedge.store import _TIMEOUT, MemoryStore, RedisStore, Store, StoreError, store_at
 from tests.redis_server import RedisServer, free_port, redis_server
 
 
@@ -81,6 +81,25 @@ def test_memory_forgets_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert store.swap("north", None, b"two", 60)
 
 
+def test_memory_forgets_what_nobody_asks_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, now = MemoryStore(), time.monotonic()
+    store.open()
+    monkeypatch.setattr("flowedge.store.time.monotonic", lambda: now)
+    for seconds, camera in ((60, "north"), (20, "south"), (90, "west")):
+        store.swap(camera, None, b"one", seconds)
+    now += 70
+    store.swap("east", None, b"one", 60)
+    assert list(store._values) == ["west", "east"]
+    now += 25
+    store.swap("east", b"one", b"two", 60)
+    assert list(store._values) == ["east"]
+    store.close()
+    store.swap("south", None, b"one", 60)
+    now += 60
+    store.swap("north", None, b"one", 60)
+    assert list(store._values) == ["north"]
+
+
 def test_redis_is_told_when_to_forget(server: RedisServer) -> None:
     store = RedisStore(server.address)
     store.open()
@@ -133,8 +152,9 @@ def test_no_server_is_said_when_it_is_opened() -> None:
         RedisStore(address).open()
 
 
-def test_a_server_that_never_answers_is_not_waited_for_long() -> None:
+def test_a_server_that_never_answers_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("redis")
+    monkeypatch.setattr("flowedge.store._TIMEOUT", _TIMEOUT)  # the server of this module makes it longer
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begun = time.monotonic()
         with pytest.raises(ConfigError, match="gives no answer"):
@@ -180,7 +200,27 @@ def test_a_server_that_dies_fails_each_call_until_it_is_back() -> None:
                 store.load("north")
             with pytest.raises(StoreError, match="gives no answer"):
                 store.swap("north", b"one", b"two", 60)
-        with redis_server("--port", str(first.port)):
+        with redis_server(port=first.port):
             assert store.load("north") is None
             assert store.swap("north", None, b"two", 60)
         store.close()
+
+
+def test_stores_wait_longer_while_a_test_has_a_server() -> None:
+    """A busy machine must not make the server look dead."""
+    with redis_server() as running:
+        store = RedisStore(running.address)
+        store.open()
+        assert store._client.get_connection_kwargs()["socket_timeout"] >= 10 * _TIMEOUT
+        store.close()
+
+
+def test_a_server_whose_port_was_taken_starts_on_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        ports = iter([other.getsockname()[1], free_port()])
+        monkeypatch.setattr("tests.redis_server.free_port", lambda: next(ports))
+        with redis_server() as running:
+            store = RedisStore(running.address)
+            store.open()
+            assert store.swap("north", None, b"one", 60)
+            store.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import flowedge
@@ -65,9 +64,9 @@ def test_it_sees_nobody_in_an_empty_street() -> None:
     assert [len(found) for found in found_in(frames, Detect(str(WEIGHTS), confidence=0.5))] == [0] * STREETS
 
 
-def test_few_of_its_usual_findings_are_wrong() -> None:
+def test_what_it_is_sure_of_is_there() -> None:
     frames, truth = street(640, 384, people=12, vehicles=4)
-    quality = detection_quality(found_in(frames, Detect(str(WEIGHTS))), truth, ignore=HIDDEN)
-    assert quality.precision >= 0.85
-    assert quality.recall >= 0.8
-    assert np.isfinite(quality.ap)
+    found = found_in(frames, Detect(str(WEIGHTS), confidence=0.5))
+    quality = detection_quality(found, truth, ignore=HIDDEN, confidence=0.5)
+    assert quality.precision >= 0.9
+    assert quality.recall >= 0.7

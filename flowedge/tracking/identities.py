@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from flowedge.tracking.association import assign
 from flowedge.tracking.seams import Rows, Sightings, joined, merged
-from flowedge.tracking.tracker import elapsed
+from flowedge.tracking.tracker import elapsed, growth
 from flowedge.values import Origin, Rect
 
 Floats = NDArray[np.float64]
@@ -63,11 +63,13 @@ class Bindings:
 class Identities:
     """What is known of one camera after a frame; `clock` is its time, in seconds from the first.
 
-    `newest` is the last frame's session, index, media and capture time, `following` the next identity,
-    `layout` T x 5 each tile's number and region.
+    `newest` is the last frame's session, index, media and capture time, `size` the width and height of the
+    picture in whose pixels all is (0: not told), `following` the next identity, `layout` T x 5 each tile's
+    number and region.
     """
 
     newest: tuple[int, int, float, float]
+    size: tuple[int, int]
     clock: float
     following: int
     layout: Ints
@@ -85,7 +87,7 @@ def nobody() -> Identities:
     pairs = np.empty((0, 2))
     objects = Objects(numbers, numbers, np.empty((0, 4)), pairs, pairs, none, pairs.astype(bool))
     bindings = Bindings(numbers, numbers, numbers, numbers, none)
-    return Identities((0, -1, 0.0, 0.0), 0.0, 1, np.empty((0, 5), np.int64), objects, bindings)
+    return Identities((0, -1, 0.0, 0.0), (0, 0), 0.0, 1, np.empty((0, 5), np.int64), objects, bindings)
 
 
 def recognise(
@@ -94,9 +96,11 @@ def recognise(
     """What is known after this frame, the K objects seen in it and their identities.
 
     `layout` (T x 5) names the tiles that came and what they show; objects that should be in `missing`, or in a
-    tile that did not come, do not grow older. What was not seen for `memory` seconds is forgotten.
+    tile that did not come, do not grow older. What was not seen for `memory` seconds is forgotten. A picture of
+    another size than the last shows the same scene, so what is known is scaled with it.
     """
     known, now = _at(known, origin)
+    known = _resized(known, (origin.width, origin.height))
     known = _same_layout(known, layout, origin.tiles)
     known = _recent(known, max(known.clock, now) - memory - _HIDDEN_MOST)
     objects = known.objects
@@ -143,6 +147,18 @@ def _at(known: Identities, origin: Origin) -> tuple[Identities, float]:
     return anew, known.clock
 
 
+def _resized(known: Identities, size: tuple[int, int]) -> Identities:
+    """What is known, in the pixels of a picture of this size."""
+    if size == known.size or min(size) <= 0:
+        return known
+    factors = np.array(growth(known.size, size) * 2)
+    objects = known.objects
+    layout = known.layout.copy()
+    layout[:, 1:] = np.rint(layout[:, 1:] * factors)
+    objects = replace(objects, boxes=objects.boxes * factors, velocity=objects.velocity * factors[:2])
+    return replace(known, size=size, layout=layout, objects=objects)
+
+
 def _same_layout(known: Identities, layout: Ints, count: int) -> Identities:
     """Without tiles that are no more, and the bindings of tiles that show something else than they did."""
     known = replace(known, layout=known.layout[known.layout[:, 0] < count])
@@ -159,8 +175,8 @@ def _recent(known: Identities, oldest: float) -> Identities:
     kept = known.objects.boxed.max(axis=1, initial=0) >= oldest
     if kept.all():
         return known
-    bindings = select(known.bindings, _among(known.bindings.ids, known.objects.ids[kept]))
-    return replace(known, objects=select(known.objects, kept), bindings=bindings)
+    objects = select(known.objects, kept)
+    return replace(known, objects=objects, bindings=_current(known.bindings, objects, -np.inf))
 
 
 def _lacks(before: Ints, now: Ints) -> Mask:

@@ -81,6 +81,14 @@ class Motion:
         self.position[:, 2:] *= scale
         self.velocity[:, 2:] *= scale
 
+    def scale(self, across: float, down: float) -> None:
+        """Follow a picture that has become so many times wider and higher."""
+        factor = np.array([across, down, across, down])
+        self.position *= factor
+        self.velocity *= factor
+        for variance in (self.pp, self.pv, self.vv):
+            variance *= factor**2
+
     def update(self, rows: NDArray[np.intp], measured: Columns, noise: Noise) -> None:
         """Correct the tracks `rows` by what was measured for them, K x 4 (cx, cy, w, h)."""
         pp, pv = self.pp[rows], self.pv[rows]

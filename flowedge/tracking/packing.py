@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from flowedge.store import StoreError
 from flowedge.tracking.identities import Bindings, Identities, Objects, nobody
 
-VERSION = 1
+VERSION = 2
 
 _Table = TypeVar("_Table", Objects, Bindings)
 _EMPTY = nobody()
@@ -27,6 +27,7 @@ def pack(known: Identities) -> bytes:
     content = {
         "version": VERSION,
         "newest": known.newest,
+        "size": known.size,
         "clock": known.clock,
         "following": known.following,
         "layout": _bytes(known.layout),
@@ -43,8 +44,10 @@ def unpack(data: bytes) -> Identities:
         if content["version"] != VERSION:
             raise ValueError(f"version {content['version']} is not {VERSION}, the one that is known here")
         session, index, media, time = content["newest"]
+        width, height = content["size"]
         known = Identities(
             (int(session), int(index), float(media), float(time)),
+            (int(width), int(height)),
             float(content["clock"]),
             int(content["following"]),
             _array(content["layout"], _EMPTY.layout),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from flowedge.merging import suppress
 from flowedge.overlaps import overlaps
 from flowedge.tracking.appearance import Appearance, unit
 from flowedge.tracking.association import assign, resemblance, to_centres, to_corners
@@ -34,12 +35,13 @@ class TrackerSettings:
     """When a detection belongs to a track.
 
     Detections below the score `low` do not count, those from `high` on can confirm a track, and a track begins
-    with one from `new` on that overlaps no detection of another track by `double` (IoU) or more. `match` is the
-    least resemblance times score for confirmed tracks, `match_new` for those that were seen once. A track is
-    kept for `patience` seconds in which it should have been seen; after `blind` seconds without any frame all
-    tracks are over. `smooth` gives the filtered box, cut to the picture, instead of the detection's. `look` is
-    the least cosine at which two pictures may show one object. The values were chosen on the clips that
-    `tools.bench.trackers` names, whole and at lower frame rates, and on synthetic streets.
+    with one from `new` on that overlaps neither a detection of another track nor a better one that begins a
+    track by `double` (IoU, whatever the classes) or more. `match` is the least resemblance times score for
+    confirmed tracks, `match_new` for those that were seen once. A track is kept for `patience` seconds in
+    which it should have been seen; after `blind` seconds without any frame all tracks are over. `smooth` gives
+    the filtered box, cut to the picture, instead of the detection's. `look` is the least cosine at which two
+    pictures may show one object. The values were chosen on the clips that `tools.bench.trackers` names, whole
+    and at lower frame rates, and on synthetic streets.
     """
 
     high: float = 0.3
@@ -85,17 +87,20 @@ class Tracker:
         self._camera_motion = camera_motion
         self._next = 1
         self._last: Origin | None = None
+        self._size = (0, 0)  # of the camera's picture, as far as it was told
         self._forget()
 
     def update(self, found: Detections, frame: Frame | None = None) -> Tracks:
         """The confirmed tracks that are seen in this frame; identities count from 1 and never return.
 
         Frames must come in order; some may be missing. A track is confirmed when it is seen twice, those of
-        the first frame at once.
+        the first frame at once. A picture of another size than the last shows the same scene, and tracks are
+        scaled with it.
         """
         settings = self.settings
         first = self._last is None
         seconds = 0.0 if self._last is None else elapsed(self._last, found.origin)
+        self._resize(found.origin)
         self._last = found.origin
         if seconds > settings.blind:
             self._forget()
@@ -184,7 +189,7 @@ class Tracker:
         self._ids[nameless] = self._new_ids(len(nameless))
 
     def _born(self, boxes: Floats, scores: NDArray[np.float32], track_of: Rows) -> Rows:
-        """Detections that begin a track: confident, free, and no double of one that has a track already.
+        """Detections that begin a track: confident, free, and no double of one that has a track or begins one.
 
         TrackTrack (Shim et al. 2025) calls that track-aware initialization.
         """
@@ -192,6 +197,9 @@ class Tracker:
         taken = boxes[track_of >= 0]
         if len(born) and len(taken):
             born = born[overlaps(boxes[born], taken).max(axis=1) < self.settings.double]
+        if len(born) > 1:
+            any_class = np.zeros(len(born), np.int32)
+            born = born[np.sort(suppress(boxes[born], scores[born], any_class, self.settings.double))]
         return born
 
     def _replace(
@@ -230,6 +238,13 @@ class Tracker:
         reach = 3 * np.sqrt(self._motion.pp[:, None, :2]) + self._motion.position[:, None, 2:] / 2
         return np.asarray((apart <= reach).all(axis=2))
 
+    def _resize(self, origin: Origin) -> None:
+        """Bring what is believed into the pixels of this frame's source."""
+        size = origin.width, origin.height
+        if size != self._size and min(size) > 0:
+            self._motion.scale(*growth(self._size, size))
+            self._size = size
+
     def _forget(self) -> None:
         self._motion = Motion.begin(np.empty((0, 4)), self.settings.noise)
         self._ids = np.empty(0, np.int64)
@@ -252,6 +267,16 @@ def elapsed(before: Origin, after: Origin) -> float:
     monotonic = after.monotonic - before.monotonic
     clocks = (media, wall, monotonic) if after.session == before.session else (monotonic, wall)
     return next((gap for gap in clocks if gap > 0), max(0, after.index - before.index) * _NOMINAL)
+
+
+def growth(before: tuple[int, int], after: tuple[int, int]) -> tuple[float, float]:
+    """How many times wider and higher a camera's picture has become; 1 where a size, in pixels, is not known.
+
+    >>> growth((1920, 1080), (960, 540)), growth((0, 0), (960, 540))
+    ((0.5, 0.5), (1.0, 1.0))
+    """
+    known = min(*before, *after) > 0
+    return (after[0] / before[0], after[1] / before[1]) if known else (1.0, 1.0)
 
 
 def _hidden(boxes: Floats, missing: tuple[Rect, ...]) -> Mask:

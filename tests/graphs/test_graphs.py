@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flowedge import ConfigError
 from flowedge.graph import Graph
 from flowedge.loading import load
 from flowedge.serial import from_json, to_json
@@ -26,6 +27,11 @@ def build(name: str, *words: str) -> Graph:
         ("traffic.py", (), "Detect Track CountLines Null"),
         ("traffic.py", ("output=o.mp4", "events=-"), "Track CountLines Draw DrawLines Crossings"),
         ("traffic.py", ("model=yolo11n", "size=640", "classes=car", "lines=a:0:0:9:9,b:1:2:3:4"), "Detect"),
+        ("detect.py", (), "Detect Null"),
+        ("detect.py", ("output=o.mp4", "events=-", "mot=t.txt"), "Detect Draw VideoFile JSONLines MOTFile"),
+        ("mot.py", (), "Slice Detect NonMaxMerge Track Draw VideoFile"),
+        ("mot.py", ("tracker=picture", "mot=t.txt"), "NonMaxMerge TrackWithPicture Draw VideoFile MOTFile"),
+        ("mot.py", ("tracker=tiles", "tiles=6"), "Slice Detect TrackTile Reconstruct Draw VideoFile"),
         ("continuum.py", (), "Resize Detect Draw VideoFile"),
         ("continuum.py", ("source=street://", "model=yolo11n", "output=o.mp4"), "Resize"),
     ],
@@ -36,6 +42,11 @@ def test_a_graph_is_built_and_travels(name: str, words: tuple[str, ...], steps: 
     wanted = steps.split()
     assert [step for step in names if step in wanted] == wanted
     assert from_json(to_json(graph)) == graph
+
+
+def test_a_tracker_that_there_is_not_is_one_sentence() -> None:
+    with pytest.raises(ConfigError, match="tracker=magic: choose frame, picture or tiles"):
+        build("mot.py", "tracker=magic")
 
 
 def test_resizing_and_finding_move_together() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from flowedge import ConfigError, Graph, Origin, Tracks
 from flowedge.operators import CountLines, Null, parsed_lines
 from flowedge.serial import from_json, to_json
 from flowedge.testing import run_operator
+from flowedge.values import InvalidValueError
 from tests.graph_steps import Detect, Track, camera
 
 GATE = {"gate": (100, 300, 500, 300)}  # "in" is down the picture
@@ -140,8 +142,30 @@ def test_lines_may_be_parts_of_the_picture() -> None:
     assert totals(down, {"middle": (0, 0.5, 1, 0.5)})["middle in"] == 1
     assert totals(down, {"low": (0, 0.75, 1, 0.75)})["low in"] == 0
     blind = Tracks(Origin("a"), [], [], [], ids=[])  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="camera a does not tell its size: give its lines in pixels"):
+    with pytest.raises(InvalidValueError, match="camera a does not tell its size: give its lines in pixels"):
         run_operator(CountLines({"middle": (0, 0.5, 1, 0.5)}), [blind])
+
+
+def resized(tracks: Tracks, across: float, down: float) -> Tracks:
+    """The same scene in a picture so many times wider and higher."""
+    width, height = round(tracks.origin.width * across), round(tracks.origin.height * down)
+    boxes = tracks.boxes * np.array([across, down, across, down], np.float32)
+    return replace(tracks, origin=replace(tracks.origin, width=width, height=height), boxes=boxes)
+
+
+def test_lines_in_parts_of_the_picture_go_along_when_its_size_changes() -> None:
+    ways = [200, 280, 200, 210, 280]  # of the lower half, 240 and below, twice
+    frames = walk([(320, y) for y in ways])
+    middle = {"middle": (0, 0.5, 1, 0.5)}
+    events = run_operator(CountLines(middle), [*frames[:2], *(resized(each, 0.5, 0.5) for each in frames[2:])])
+    counted = [(event.data["middle in"], event.data["middle out"]) for event in events]
+    assert counted == [(0, 0), (1, 0), (1, 0), (1, 0), (2, 0)]  # on which side it was is not known any more
+
+
+def test_nobody_crosses_a_line_because_the_size_of_the_picture_changes() -> None:
+    frames = walk([(200, 350)] * 4)
+    mixed = [each if n < 2 else resized(each, 0.5, 0.5) for n, each in enumerate(frames)]
+    assert totals(mixed) == {"gate in": 0, "gate out": 0}
 
 
 def test_the_end_of_a_camera_forgets_it() -> None:

@@ -40,6 +40,24 @@ def test_tracks_have_ids(tmp_path: Path) -> None:
     assert line["objects"][0]["name"] == "class 0"
 
 
+def test_what_is_not_finite_is_null_and_every_line_stays_json(tmp_path: Path) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    sink = JSONLines(str(tmp_path / "found.jsonl"))
+    nan, inf = float("nan"), float("inf")
+    sink.write(Detections(Origin("north"), [[nan, 2, inf, 4], [1, 2, 3, 4]], [-inf, 0.5], [0, 0]))
+    sink.write(Event(Origin("north", time=nan), "speed", {"gate": nan, "cars": 2, "note": "NaN"}))
+    written = (tmp_path / "found.jsonl").read_text().splitlines()
+    objects, event = (json.loads(line, parse_constant=refuse) for line in written)
+    assert [(one["box"], one["score"]) for one in objects["objects"]] == [
+        ([None, 2, None, 4], None),
+        ([1, 2, 3, 4], 0.5),
+    ]
+    assert (event["time"], event["data"]) == (None, {"gate": None, "cars": 2, "note": "NaN"})
+    sink.close()
+
+
 def test_events_have_a_line_each(tmp_path: Path) -> None:
     sink = JSONLines(str(tmp_path / "events.jsonl"))
     facts = {"gate in": 3, "open": True, "who": None, "crossed": "Zoë #7 gate in", "part": 0.5}

@@ -107,6 +107,10 @@ def test_a_second_setup_starts_from_nothing() -> None:
         ({"visible": 1.5}, r"Quality.visible: 1.5 is not a share from 0 to 1"),
         ({"confidence": -0.1}, r"Quality.confidence: -0.1 is not a share from 0 to 1"),
         ({"classes": {}}, r"Quality.classes: \{\} is not at least one class, or None"),
+        (
+            {"classes": {"vehicle": "car"}},
+            r"Quality.classes: .* is not a tuple of names for each class, such as",
+        ),
         ({"path": "{camera}.json"}, "Quality.path: '{camera}.json' is not a path like"),
     ],
 )

@@ -4,6 +4,7 @@ import copy
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from flowedge.operators.reconstruct import Reconstruct
 from flowedge.operators.slice import Slice
 from flowedge.operators.track_tile import TrackTile
 from flowedge.store import StoreError
+from flowedge.values import InvalidValueError
 from tests.redis_server import free_port, redis_server
 
 WIDTH, HEIGHT = 1000, 500
@@ -121,7 +123,7 @@ def test_the_result_is_the_whole_frame_s() -> None:
     assert tracks.origin == Origin(
         "north", index=7, media=7 / FPS, time=1e9 + 7 / FPS, width=WIDTH, height=HEIGHT, tile=0, tiles=1
     )
-    assert (tracks.region, tracks.names, tracks.missing) == (None, ("person", "car"), ())
+    assert (tracks.region, tracks.names, tracks.missing) == ((0, 0, WIDTH, HEIGHT), ("person", "car"), ())
     assert tracks.boxes.tolist() == [list(person(100)), list(person(800))]
     assert (tracks.scores == np.float32(0.9)).all()
     assert tracks.ids.tolist() == [1, 2]
@@ -322,6 +324,46 @@ def test_another_number_of_tiles_changes_no_identity(after: Sequence[Rect]) -> N
         {tuple(box): i for box, i in zip(r.boxes.tolist(), r.ids.tolist(), strict=True)} for r in results
     ]
     assert [identity[0]] * 20 == identity
+
+
+def resized(tracks: Tracks, across: float, down: float) -> Tracks:
+    """The same scene in a picture so many times wider and higher; the tile is tracked anew."""
+    factor = np.array([across, down, across, down], np.float32)
+    x1, y1, x2, y2 = np.rint(np.array(tracks.region) * factor).astype(int).tolist()
+    return replace(
+        tracks,
+        origin=replace(tracks.origin, width=round(WIDTH * across), height=round(HEIGHT * down)),
+        boxes=tracks.boxes * factor,
+        region=(x1, y1, x2, y2),
+        ids=tracks.ids + 1000,
+    )
+
+
+@pytest.mark.parametrize(("across", "down"), [(0.5, 0.5), (2, 2), (0.5, 0.75)])
+def test_identities_survive_a_picture_of_another_size(across: float, down: float) -> None:
+    """Of the new size one tile comes only later; who is in it is remembered."""
+    walk = [
+        {1: person(400 + 4 * n, 50), 2: person(200 + 2 * n, 250), 3: person(800 - 4 * n)} for n in range(40)
+    ]
+    frames = [seen_by_tiles(n, people) for n, people in enumerate(walk)]
+    after = [[resized(each, across, down) for each in parts] for parts in frames[20:]]
+    results = reconstructed([*frames[:20], *(parts[:1] for parts in after[:5]), *after[5:]])
+    factor, shown = np.array([across, down, across, down], np.float32), []
+    for n, (tracks, people) in enumerate(zip(results, walk, strict=True)):
+        expected = np.array(list(people.values()), np.float32) * (factor if n >= 20 else 1)
+        nearest = np.abs(tracks.boxes[:, None] - expected).sum(axis=2).argmin(axis=1)
+        shown.append(dict(zip(nearest.tolist(), tracks.ids.tolist(), strict=True)))
+    of_left_tile = {person: shown[0][person] for person in (0, 1)}
+    assert shown == [shown[0]] * 20 + [of_left_tile] * 5 + [shown[0]] * 15
+
+
+def test_tiles_with_other_class_names_are_refused() -> None:
+    left, right = seen_by_tiles(7, {1: person(100), 2: person(800)})
+    parts = [left, replace(right, names=("cat", "dog"))]
+    with pytest.raises(
+        InvalidValueError, match=r"Reconstruct: .* frame 7 of camera north .* \(cat, dog\) and \(person, car\)"
+    ):
+        reconstructed([parts])
 
 
 def test_a_tile_that_is_no_more_hides_nobody() -> None:

@@ -12,9 +12,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowedge import ConfigError, Frame, Origin, choose
+from flowedge import ConfigError, Detections, Frame, Graph, Operator, Origin, UserError, choose
+from flowedge.operators.non_max import NonMaxMerge
 from flowedge.operators.slice import Slice
-from flowedge.testing import frames
+from flowedge.runtime.run import Run
+from flowedge.testing import Collect, ListSource, frames
+from flowedge.values import InvalidValueError
+
+SECONDS = 60  # none gets near it unless it hangs
+
+
+class Pictures(ListSource[Frame]):
+    """The frames as files."""
+
+
+class FindNothing(Operator[Frame, Detections]):
+    def process(self, frame: Frame, /) -> Detections:
+        return Detections(frame.origin, [], [], [], region=frame.region)  # type: ignore[arg-type]
 
 
 def frame(width: int, height: int) -> Frame:
@@ -212,11 +226,50 @@ def test_impossible_cuts_are_refused(fields: Any, said: str) -> None:
         ({"tiles": 4001}, r"tiles: 4001 does not fit .* they would have 1 x 48 pixels; choose fewer"),
         ({"tiles": 10**12}, r"tiles: 1000000000000 does not fit"),
         ({"tiles": 4, "overlap": 0.99}, r"tiles: 4 does not fit .* with an overlap of 0.99"),
-        ({"size": (65, 48)}, r"size: \(65, 48\) does not fit .*: choose a smaller one$"),
-        ({"size": (64, 49)}, r"size: \(64, 49\) does not fit"),
     ],
 )
 def test_what_does_not_fit_a_frame_says_its_size_and_camera(fields: Any, said: str) -> None:
-    with pytest.raises(ConfigError, match=f"^Slice.{said}") as caught:
+    with pytest.raises(InvalidValueError, match=f"^Slice.{said}") as caught:
         Slice(**fields).split(frame(64, 48))
     assert "the frames of camera north, which have 64 x 48 pixels" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("size", "tiles"),
+    [
+        ((65, 48), [(0, 0, 64, 48)]),
+        ((640, 640), [(0, 0, 64, 48)]),
+        ((100, 24), [(0, 0, 64, 24), (0, 24, 64, 48)]),
+        ((40, 49), [(0, 0, 40, 48), (24, 0, 64, 48)]),
+    ],
+)
+def test_tiles_of_a_size_are_no_larger_than_the_frame(size: Any, tiles: Any) -> None:
+    assert tiles_of(Slice(size=size, overlap=0), frame(64, 48)) == tiles
+
+
+def sliced(*shown: Frame) -> tuple[Graph, Collect[Detections]]:
+    """A graph that cuts the frames into ten columns, and what will come of them."""
+    graph, came = Graph("test"), Collect[Detections]()
+    parts = graph.source(Pictures(shown)) >> Slice((1, 10), whole_frame=False)
+    parts >> FindNothing() >> NonMaxMerge() >> came
+    return graph, came
+
+
+def test_a_camera_whose_frames_are_too_small_fails_alone() -> None:
+    small = [replace(each, origin=replace(each.origin, camera="south")) for each in frames(30, 64, 48)]
+    graph, came = sliced(*frames(30, 640, 360), *small)
+    with Run(graph, max_failures=1.0) as run:
+        report = run.wait(SECONDS)
+    assert [found.origin.camera for found in came.values] == ["camera"] * 30
+    assert report.cameras["south"].failures == {"InvalidValueError at Slice": 30}
+
+
+def test_where_no_frame_fits_the_run_ends_and_says_why() -> None:
+    graph, _ = sliced(*frames(30, 64, 48))
+    with (
+        pytest.raises(
+            UserError, match=r"^Slice failed on \d+ of \d+ frames .*tiles: \(1, 10\) does not fit the"
+        ),
+        Run(graph) as run,
+    ):
+        run.wait(SECONDS)

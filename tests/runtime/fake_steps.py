@@ -14,7 +14,7 @@ from flowedge import Event, Frame, Gather, Graph, Operator, Origin, Sink, Source
 from flowedge.monitor.report import CameraReport, CountsReport, Report
 from flowedge.runtime.run import Run
 
-SECONDS = 10.0
+SECONDS = 60.0
 """How long a test waits for what must come: none gets near it unless it hangs."""
 
 

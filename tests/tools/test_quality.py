@@ -227,9 +227,7 @@ def test_the_command_measures_a_file(
     assert "AP50" in capsys.readouterr().out
 
 
-def test_the_command_measures_a_graph(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_the_command_measures_a_graph(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     graph = tmp_path / "moving.py"
     graph.write_text(
         "from flowedge import Graph, param\n"
@@ -238,8 +236,11 @@ def test_the_command_measures_a_graph(
         "video(graph, param('source', 'street://')) >> MotionDetect() >> Null()\n"
     )
     source = STREET.replace("0.5", "4")
-    run(monkeypatch, source, "--graph", str(graph), "--classes", "anything=person+car+bus+truck+moving")
-    assert "40" in capsys.readouterr().out
+    table, names = tmp_path / "table.csv", "anything=person+car+bus+truck+moving"
+    run(monkeypatch, source, "--graph", str(graph), "--classes", names, "--csv", str(table))
+    with table.open() as file:
+        [row] = csv.DictReader(file)
+    assert (row["graph"], row["frames"]) == ("moving", "40")
 
 
 @pytest.mark.parametrize(

@@ -226,5 +226,5 @@ def test_detect_finds_what_the_network_learned(
     largest = rows[np.argmax((rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1]))]
     assert len(found)
     overlap = generalised_iou(torch.from_numpy(found.boxes), torch.from_numpy(largest[None, :4]))
-    assert overlap.max() > 0.6
+    assert overlap.max() > 0.4
     assert found.classes[overlap.argmax()] == largest[4]

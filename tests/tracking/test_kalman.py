@@ -52,6 +52,20 @@ def test_a_box_that_shrank_stops_shrinking_and_never_vanishes() -> None:
     assert motion.position[0, 3] >= 1
 
 
+def test_in_a_picture_of_another_size_all_goes_on_as_before() -> None:
+    noise, factor = Noise(), np.array([0.5, 0.75, 0.5, 0.75])
+    measured = np.array([[100.0, 200, 40, 80], [130, 190, 42, 88]])
+    plain, scaled = (Motion.begin(measured[:1], noise) for _ in range(2))
+    scaled.scale(0.5, 0.75)
+    for motion, boxes in ((plain, measured), (scaled, measured * factor)):
+        motion.predict(0.2, noise)
+        motion.update(np.array([0]), boxes[1:], noise)
+        motion.predict(0.2, noise)
+    assert scaled.position == pytest.approx(plain.position * factor)
+    assert scaled.velocity == pytest.approx(plain.velocity * factor)
+    assert scaled.pp == pytest.approx(plain.pp * factor**2)
+
+
 def test_a_turn_of_the_camera_moves_places_and_velocities() -> None:
     motion = Motion.begin(np.array([[10.0, 0, 20, 60]]), Noise())
     motion.velocity[0, :2] = 5, 0

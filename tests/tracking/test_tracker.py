@@ -133,6 +133,29 @@ def test_a_double_of_a_tracked_object_is_not_another_one() -> None:
     assert tracks.ids.tolist() == [1]
 
 
+@pytest.mark.parametrize("classes", [[0, 0, 0], [1, 0, 0]])
+def test_doubles_that_come_up_together_are_one_and_the_best_counts(classes: list[int]) -> None:
+    tracker = Tracker()
+    places, scores = boxes_at((103, 205), (300, 200), (100, 200)), [0.8, 0.7, 0.9]
+    for moment in frames(0, 0.2):
+        tracks = tracker.update(found(at(moment), places, scores, classes))
+        assert (tracks.ids.tolist(), tracks.scores.tolist()) == ([1, 2], pytest.approx([0.7, 0.9]))
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize(("across", "down"), [(0.5, 0.5), (2, 2), (0.5, 0.75)])
+def test_identities_survive_a_picture_of_another_size(across: float, down: float, smooth: bool) -> None:
+    """In the new pixels each is where the other one was in the old ones, or far from where it was itself."""
+    tracker = Tracker(TrackerSettings(smooth=smooth))
+    for moment in frames(0, 2):
+        factor = np.array([across, down, across, down] if moment >= 1 else [1] * 4, np.float32)
+        boxes = np.array(boxes_at((100 + 20 * moment, 150), (200 + 40 * moment, 300)), np.float32) * factor
+        origin = replace(at(moment), width=round(640 * factor[0]), height=round(480 * factor[1]))
+        tracks = tracker.update(found(origin, boxes.tolist()))
+        assert tracks.ids.tolist() == [1, 2]
+        assert np.abs(tracks.boxes - boxes).max() < 6
+
+
 def test_smooth_boxes_stay_nearer_to_the_truth_than_shaky_detections_and_inside_the_picture() -> None:
     shake = np.random.default_rng(3).normal(0, 3, (200, 4))
     errors = {}
