@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from flowedge.cli import check, models, run, tap
+from flowedge.cli import check, models, plan, profile, run, simulate, tap
 from flowedge.errors import UserError
 
 app = typer.Typer(
@@ -20,6 +20,9 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("check")(check.check)
+app.command("profile")(profile.profile)
+app.command("plan")(plan.plan)
+app.command("simulate")(simulate.simulate)
 app.command("tap")(tap.tap)
 app.add_typer(models.app, name="models")
 

@@ -5,6 +5,7 @@
     python -m tools.bench cameras --video car.mp4 --model yolo11n
     python -m tools.bench ingest --video car.mp4
     python -m tools.bench overload
+    python -m tools.bench dispatch
     python -m tools.bench hop
     python -m tools.bench merging
     python -m tools.bench composite --video TownCentre.mp4 --model yolo11n
@@ -22,7 +23,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tools.bench import composite, hop, ingest, merging, overload
+from tools.bench import composite, dispatch, hop, ingest, merging, overload
 from tools.bench.pairs import Contender, compare, python
 
 GRAPHS = Path(__file__).parent / "graphs"
@@ -80,6 +81,7 @@ def cameras(options: argparse.Namespace) -> list[str]:
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Iterable[str]]] = {
     "cameras": cameras,
     "composite": lambda options: composite.measure([options.video], options.model),
+    "dispatch": lambda _: dispatch.measure(),
     "hop": lambda _: hop.measure(2000),
     "merging": lambda options: merging.measure(options.rounds),
     "ingest": lambda options: ingest.measure(options.video, options.frames, options.rounds),

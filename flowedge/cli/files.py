@@ -1,0 +1,74 @@
+"""Files of data that a person writes or a command wrote: TOML or JSON, by their ending."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flowedge.errors import ConfigError, UserError
+
+
+def read(path: Path) -> Any:
+    """What a TOML or JSON file holds. Raises `UserError` where it is not there or is neither."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is no text file") from error
+    try:
+        return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise UserError(f"{path}: is not {kind}: {error}") from error
+
+
+def parsed(path: Path, reader: Any, *arguments: Any) -> Any:
+    """What a reader of `flowedge.planner.inputs` makes of a file; its messages begin with the file's name."""
+    data = read(path)
+    try:
+        return reader(data, *arguments)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def write(path: Path, content: str | bytes, option: str) -> None:
+    """Write a file whole or not at all. Raises `UserError` naming the option that asked for it."""
+    partial = path.with_name(path.name + ".part")
+    try:
+        partial.write_bytes(content if isinstance(content, bytes) else content.encode())
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"{option} {path}: cannot be written: {error.strerror}") from error
+
+
+def toml(data: Mapping[str, Sequence[Mapping[str, Any]]], comment: str = "") -> str:
+    r"""Arrays of flat tables as TOML, with a comment before them.
+
+    >>> print(toml({"services": [{"cores": 1, "setting": {"my size": 416}}]}, "measured"), end="")
+    # measured
+    <BLANKLINE>
+    [[services]]
+    cores = 1
+    setting = { "my size" = 416 }
+    """
+    blocks = ["\n".join(f"# {line}".rstrip() for line in comment.splitlines())] * bool(comment)
+    for name, tables in data.items():
+        for table in tables:
+            lines = (f"{_key(field)} = {_value(value)}" for field, value in table.items())
+            blocks.append("\n".join([f"[[{_key(name)}]]", *lines]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _key(name: str) -> str:
+    return name if name.isascii() and name.replace("_", "").replace("-", "").isalnum() else _value(name)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        fields = ", ".join(f"{_key(name)} = {_value(each)}" for name, each in value.items())
+        return f"{{ {fields} }}" if fields else "{}"
+    return json.dumps(value).replace("\x7f", "\\u007f")  # the rest of JSON's texts and numbers is TOML too

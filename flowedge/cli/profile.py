@@ -1,0 +1,236 @@
+"""flowedge profile: what a graph's operators take and give on this machine."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flowedge.cli.arguments import Debug, Given, GraphFile, assignments
+from flowedge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from flowedge.graph import Graph
+    from flowedge.planner.measured import Measurement
+    from flowedge.runtime.profiling import Job
+    from flowedge.values import Scalar
+
+Output = Annotated[
+    Path,
+    typer.Option("--output", metavar="FILE", help="Profiles to write (.toml or .json), for `flowedge plan`."),
+]
+
+
+def profile(
+    graph: GraphFile,
+    given: Given = None,
+    output: Output = Path("profiles.toml"),
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind", metavar="NAME", help="What machines like this one are called in a cluster file."
+        ),
+    ] = "this-machine",
+    frames: Annotated[
+        int, typer.Option("--frames", min=6, metavar="N", help="Frames to measure each setting on.")
+    ] = 30,
+    cores: Annotated[
+        str | None,
+        typer.Option(
+            "--cores",
+            metavar="C1,C2",
+            help="Cores to measure with (by default 1 and 2); parts of one, like 0.1, are computed.",
+        ),
+    ] = None,
+    knob: Annotated[
+        list[str] | None,
+        typer.Option("--knob", metavar="NAME=V1,V2", help="Values of a knob or parameter to measure."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Measure a graph's operators on this machine, for the planner.
+
+    Example: flowedge profile graphs/mot.py --knob tiles=1,4 --kind xeon --output xeon.toml
+
+    Each setting of the graph's knobs is measured with each number of cores, on the same frames, one operator
+    after the other. Sinks write into a folder that is removed.
+    """
+    from flowedge.cli.files import toml, write
+    from flowedge.planner.inputs import profiles_as_data
+    from flowedge.planner.measured import profiles_of
+    from flowedge.runtime.profiling import measured
+
+    if output.suffix not in (".toml", ".json"):
+        raise ConfigError(f"--output {output}: write a name that ends in .toml or .json")
+    whole, shares = _cores(cores)
+    jobs = _jobs(graph, assignments(given), _knobs(knob or ()))
+    found: list[Measurement] = []
+    with _progress(len(jobs) * len(whole)) as advance:
+        for count in whole:
+            for measurement in measured(jobs, count, frames):
+                found.append(measurement)
+                advance()
+    data = profiles_as_data(profiles_of(found, kind, shares))
+    said = f"Measured by `flowedge profile {graph}` on {frames} frames for each setting and number of cores."
+    write(
+        output, json.dumps(data, indent=2) + "\n" if output.suffix == ".json" else toml(data, said), "--output"
+    )
+    _print(found)
+    print(f'wrote {output}: profiles for nodes of kind "{kind}"')
+
+
+def _cores(text: str | None) -> tuple[list[int], list[float]]:
+    """Whole numbers of cores to measure with, and parts of a core to compute."""
+    from flowedge.runtime.profiling import cores_here
+
+    here = cores_here()
+    if text is None:
+        return sorted({1, min(2, here)}), [0.01, 0.1]
+    try:
+        numbers = sorted({float(word) for word in text.split(",")})
+    except ValueError:
+        numbers = []
+    if not numbers or any(not number > 0 or (number > 1 and number % 1) for number in numbers):
+        raise ConfigError(f"--cores {text}: write whole numbers, or parts of one core, like 0.1,1,2")
+    if numbers[-1] > here:
+        raise ConfigError(f"--cores {text}: this machine lets us use {here}")
+    shares = [number for number in numbers if number < 1]
+    whole = {int(number) for number in numbers if number >= 1} | ({1} if shares else set())
+    return sorted(whole), shares
+
+
+def _knobs(words: Sequence[str]) -> dict[str, list[str]]:
+    """The values that `--knob` names."""
+    found = {}
+    for word in words:
+        name, equals, values = word.partition("=")
+        if not (name and equals and all(values.split(","))):
+            raise ConfigError(f"--knob {word}: write NAME=V1,V2, e.g. size=416,640")
+        found[name] = values.split(",")
+    return found
+
+
+def _jobs(path: str, given: dict[str, str], wanted: dict[str, list[str]]) -> list[Job]:
+    """One job for each setting: the parameters in `wanted` times the graph's knobs."""
+    from flowedge.knobs import suggestion
+    from flowedge.loading import load
+    from flowedge.runtime.profiling import Job
+
+    graph, parameters = load(path, given)
+    graph.check()
+    knobs = _choices(graph)
+    for name in wanted:
+        if name not in knobs and name not in parameters:
+            near = suggestion(name, {*knobs, *parameters})
+            raise ConfigError(f"--knob {name}: the graph has no such knob or parameter{near}")
+    varied = {name: values for name, values in wanted.items() if name not in knobs}
+    jobs = []
+    for values in itertools.product(*varied.values()):
+        words = dict(zip(varied, values, strict=True))
+        graph, _ = load(path, given | words)
+        graph.check()
+        spread = {name: _restricted(name, each, wanted.get(name)) for name, each in _choices(graph).items()}
+        for chosen in itertools.product(*spread.values()):
+            setting = {name: _number(text) for name, text in words.items()} | dict(
+                zip(spread, chosen, strict=True)
+            )
+            jobs.append(Job(path, tuple((given | words).items()), tuple(sorted(setting.items()))))
+    return jobs
+
+
+def _choices(graph: Graph) -> dict[str, tuple[Scalar, ...]]:
+    """The values of each knob of a graph."""
+    from flowedge.planner.applications import scalar
+
+    choices = (choice for node in graph.nodes for choice in node.step.knobs.values())
+    return {choice.name: tuple(map(scalar, choice.values)) for choice in choices}
+
+
+def _restricted(name: str, values: tuple[Scalar, ...], wanted: list[str] | None) -> list[Scalar]:
+    if wanted is None:
+        return list(values)
+    by_text = {str(value): value for value in values}
+    for text in wanted:
+        if text not in by_text:
+            raise ConfigError(f"--knob {name}={text}: the graph lets you choose {', '.join(by_text)}")
+    return [by_text[text] for text in wanted]
+
+
+def _number(text: str) -> Scalar:
+    """A parameter's value as it stands in a setting.
+
+    >>> _number("416"), _number("0.5"), _number("yolo11n")
+    (416, 0.5, 'yolo11n')
+    """
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Any]:
+    """A bar, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda: None
+        return
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("measuring", total=total)
+        yield lambda: progress.advance(task)
+
+
+def _print(found: Sequence[Measurement]) -> None:
+    """What was measured, and how well models fit it."""
+    from flowedge.planner.measured import fits, free_operators
+    from flowedge.planner.render import aligned, setting_text
+
+    free = free_operators(found)
+    rows = [("operator", "setting", "cores", "ms a frame", "deviation", "frames", "")]
+    rows += [
+        (
+            step.operator, setting_text(each.setting), str(each.cores), f"{1e3 * step.seconds:.3g}",
+            f"{1e3 * step.deviation:.2g}", str(step.frames), "counts as free" if step.operator in free else "",
+        )
+        for each in found for step in each.times
+    ]  # fmt: skip
+    print(aligned(rows, right=(2, 3, 4, 5)))
+    accuracies = {each.setting: each.accuracy for each in found if each.accuracy is not None}
+    for setting, accuracy in accuracies.items():
+        print(f"accuracy {setting_text(setting)}: {accuracy.value:.3f} ({accuracy.source})".replace(" -:", ":"))
+    models = list(fits(found))
+    if models:
+        head = (
+            "fitted",
+            "model (c: cores, q: quality / 100)",
+            "points",
+            "terms",
+            "MAE",
+            "MSE",
+            "RMSE",
+            "unit",
+            "%",
+        )
+        lines = [
+            (
+                fit.what, fit.model, str(fit.points), str(fit.terms), f"{fit.errors.mae:.3g}",
+                f"{fit.errors.mse:.3g}", f"{fit.errors.rmse:.3g}", fit.unit, f"{100 * fit.errors.share:.2g}",
+            )
+            for fit in models
+        ]  # fmt: skip
+        print()
+        print(aligned([head, *lines], right=(2, 3, 4, 5, 6, 8)))
+        if any(fit.points <= fit.terms for fit in models):
+            print(
+                "A model with as many terms as points always fits: measure more settings or cores to test it."
+            )

@@ -1,0 +1,103 @@
+"""Mixed-integer linear programmes, built row by row and solved by HiGHS.
+
+>>> model = Model()
+>>> x, y = model.variables(2, cost=-1.0, upper=3.0, integer=True)
+>>> model.row([(x, 1.0), (y, 2.0)], upper=4.5)
+>>> solution = model.solve()
+>>> solution.state, float(solution.value), [float(solution.values[each]) for each in (x, y)]
+('optimal', -3.0, [3.0, 0.0])
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Term: TypeAlias = tuple[int, float]
+"""A variable and its coefficient."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """`state` is "unknown" where time ran out; then `values` may be there all the same, and `bound` holds."""
+
+    state: Literal["optimal", "infeasible", "unknown"]
+    values: NDArray[np.float64] | None = None
+    value: float = math.inf
+    bound: float = -math.inf
+
+
+@dataclass
+class Model:
+    """Minimises the cost of its variables, which are 0 or more, within its rows."""
+
+    costs: list[float] = field(default_factory=list)
+    uppers: list[float] = field(default_factory=list)
+    integers: list[bool] = field(default_factory=list)
+    _rows: list[int] = field(default_factory=list)
+    _columns: list[int] = field(default_factory=list)
+    _values: list[float] = field(default_factory=list)
+    _lower: list[float] = field(default_factory=list)
+    _upper: list[float] = field(default_factory=list)
+
+    def variable(self, *, cost: float = 0.0, upper: float = math.inf, integer: bool = False) -> int:
+        """A new variable from 0 to `upper`."""
+        self.costs.append(cost)
+        self.uppers.append(upper)
+        self.integers.append(integer)
+        return len(self.costs) - 1
+
+    def variables(
+        self, count: int, *, cost: float = 0.0, upper: float = math.inf, integer: bool = False
+    ) -> range:
+        """Several equal variables."""
+        first = len(self.costs)
+        for _ in range(count):
+            self.variable(cost=cost, upper=upper, integer=integer)
+        return range(first, first + count)
+
+    def row(self, terms: Iterable[Term], *, lower: float = -math.inf, upper: float = math.inf) -> None:
+        """lower <= sum of the terms <= upper; the terms of one variable add up."""
+        for column, value in terms:
+            self._rows.append(len(self._lower))
+            self._columns.append(column)
+            self._values.append(value)
+        self._lower.append(lower)
+        self._upper.append(upper)
+
+    def solve(self, *, time_limit: float = math.inf, gap: float = 1e-5, relaxed: bool = False) -> Solution:
+        """The optimum, within a share `gap` of it; `relaxed` lets every variable be fractional.
+
+        "unknown" where the solver gives up. Raises `ArithmeticError` where the cost has no lower limit.
+        """
+        from scipy.optimize import Bounds, LinearConstraint, milp
+        from scipy.sparse import csr_array
+
+        if not self.costs:
+            feasible = all(low <= 0 <= high for low, high in zip(self._lower, self._upper, strict=True))
+            return Solution("optimal", np.zeros(0), 0.0, 0.0) if feasible else Solution("infeasible")
+        shape = len(self._lower), len(self.costs)
+        matrix = csr_array((self._values, (self._rows, self._columns)), shape=shape)
+        found = milp(
+            np.array(self.costs),
+            integrality=None if relaxed else np.array(self.integers, int),
+            bounds=Bounds(0.0, np.array(self.uppers)),
+            constraints=LinearConstraint(matrix, self._lower, self._upper) if self._lower else None,
+            options={"mip_rel_gap": gap} | ({"time_limit": time_limit} if time_limit < math.inf else {}),
+        )
+        if found.status == 2:
+            return Solution("infeasible")
+        if found.status == 3:
+            raise ArithmeticError(f"HiGHS: {found.message}")  # unbounded: the model is wrong
+        bound = found.mip_dual_bound if found.mip_dual_bound is not None else found.fun
+        return Solution(
+            "optimal" if found.status == 0 else "unknown",
+            found.x,
+            math.inf if found.x is None else found.fun,
+            -math.inf if bound is None else bound,
+        )

@@ -1,0 +1,140 @@
+"""What operators cost and yield, measured or from tables: the planner's only knowledge about them.
+
+>>> profiles = Profiles(
+...     services=(Service("Detect", "xeon", cores=1, seconds=0.04, setting=setting(size=640)),),
+...     accuracies=(Accuracy(0.38, setting(size=640)), Accuracy(0.31, setting(size=416))),
+... )
+>>> profiles.accuracy(setting(size=416, codec="jpeg"))
+0.31
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeAlias, TypeVar
+
+from flowedge.values import Scalar
+
+Setting: TypeAlias = tuple[tuple[str, Scalar], ...]
+"""Values of knobs by name, in the order of the names: one variant of a graph or of an operator."""
+
+
+def setting(**knobs: Scalar) -> Setting:
+    """A setting of these knobs.
+
+    >>> setting(tiles=4, size=640)
+    (('size', 640), ('tiles', 4))
+    """
+    return tuple(sorted(knobs.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How one replica of an operator serves, with these resources on this kind of node.
+
+    `seconds` is the mean time for a batch of `batch` frames (all tiles of each) and `deviation` its standard
+    deviation; `cores` and `gpu` are what the replica holds for itself, `memory` (bytes) too. It holds for all
+    settings that contain `setting`. `source` says where the figures are from: "measured", "table ...", "model".
+    """
+
+    operator: str
+    kind: str
+    cores: float
+    seconds: float
+    gpu: float = 0.0
+    batch: int = 1
+    deviation: float = 0.0
+    memory: float = 0.0
+    setting: Setting = ()
+    source: str = "measured"
+
+    @property
+    def rate(self) -> float:
+        """The most frames a second of one replica."""
+        return self.batch / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Bytes that an operator gives for one frame, as encoded for the network by `codec`."""
+
+    operator: str
+    bytes: float
+    codec: str = "raw"
+    setting: Setting = ()
+    source: str = "measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """The accuracy (0..1) of the results under a setting."""
+
+    value: float
+    setting: Setting = ()
+    source: str = "measured"
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """All that is known about the operators of one application."""
+
+    services: tuple[Service, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    accuracies: tuple[Accuracy, ...] = ()
+    _of: dict[tuple[str, Setting], tuple[Service, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False, hash=False
+    )
+
+    def free(self, operator: str) -> bool:
+        """Whether nothing at all is known of an operator, so that it costs nothing."""
+        return operator not in self._services
+
+    def services_of(self, operator: str, chosen: Setting) -> tuple[Service, ...]:
+        """The ways in which an operator can be served under a setting, on any kind of node."""
+        key = operator, chosen
+        if key not in self._of:
+            candidates = self._services.get(operator, ())
+            self._of[key] = tuple(each for each in candidates if holds(each.setting, chosen))
+        return self._of[key]
+
+    def bytes_of(self, operator: str, chosen: Setting) -> float:
+        """Bytes a frame under a setting, by the smallest codec; 0 for what was not measured (small events)."""
+        return min((out.bytes for out in self.outputs_of(operator, chosen)), default=0.0)
+
+    def outputs_of(self, operator: str, chosen: Setting) -> Iterator[Output]:
+        """The encodings of an operator's output under a setting."""
+        return (out for out in self._outputs.get(operator, ()) if holds(out.setting, chosen))
+
+    def accuracy(self, chosen: Setting) -> float | None:
+        """The accuracy under a setting, by the most specific entry; None where nobody knows."""
+        known = [entry for entry in self.accuracies if holds(entry.setting, chosen)]
+        return max(known, key=lambda entry: len(entry.setting)).value if known else None
+
+    @cached_property
+    def _services(self) -> dict[str, list[Service]]:
+        return _by_operator(self.services)
+
+    @cached_property
+    def _outputs(self) -> dict[str, list[Output]]:
+        return _by_operator(self.outputs)
+
+
+Entry = TypeVar("Entry", Service, Output)
+
+
+def holds(part: Setting, chosen: Setting) -> bool:
+    """Whether everything that a setting says is chosen.
+
+    >>> holds(setting(size=640), setting(size=640, tiles=4)), holds(setting(size=640), setting(tiles=4))
+    (True, False)
+    """
+    return set(part) <= set(chosen)
+
+
+def _by_operator(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(entry.operator, []).append(entry)
+    return found

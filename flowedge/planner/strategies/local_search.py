@@ -1,0 +1,160 @@
+"""Local search: some lots are taken back and put on their way anew, in another order; what is better stays.
+
+What is taken back is one lot (a move), lots of several groups (a swap), all lots of a pool (which closes it),
+or a group, whose cameras are split up or brought together again. Putting back counts replicas anew.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowedge.planner.strategies.insertion import Guide
+from flowedge.planner.strategies.master import Master
+from flowedge.planner.strategies.pools import Lot, Pools
+from flowedge.planner.strategies.rounding import place
+
+_MOST_LOTS = 8  # taken back at once
+_BETTER = 1e-9
+_FEW = 50  # groups
+_WORSE = 0.1  # share of the value by which it may become worse
+_RETURN = 60  # attempts without a better plan after which the search returns to the best
+
+
+def improve(
+    pools: Pools,
+    master: Master,
+    steer: Guide,
+    rng: random.Random,
+    *,
+    rounds: int,
+    near: list[NDArray[np.bool_] | None] | None = None,
+) -> int:
+    """Improves the pools until `rounds` attempts in a row failed or their budget is spent; the attempts.
+
+    With few groups what is a little worse is kept at times too, to get out of local optima (threshold
+    accepting, Dueck and Scheuer 1990); the best is what remains.
+    """
+    failed = tried = 0
+    wandering = len(pools.groups) <= _FEW
+    free = Guide(np.zeros_like(steer.nodes), {})
+    best, lots = pools.value, pools.all()
+    while failed < rounds and not pools.budget.over:
+        tried += 1
+        if wandering and failed % _RETURN == _RETURN - 1:
+            pools.become(lots)
+        taken = rng.choice(_TAKERS)(pools, rng)
+        worse = _WORSE * rng.random() ** 3 if wandering and rng.random() < 0.3 else 0.0
+        limit = pools.value - _BETTER * max(1.0, abs(pools.value)) + worse * abs(pools.value)
+        touched = {lot.group for lot in taken}
+        kept = {group: set(pools.lots[group]) for group in touched}
+        for lot in taken:
+            pools.remove(lot)
+        # Marginal costs are true without a guide and a blend: what comes to no less can then be left out early.
+        blend, steered = rng.choice(((0.0, free), (0.0, free), (0.0, steer), (0.5, steer), (1.0, free)))
+        most = limit if steered is free and not blend else math.inf
+        lost = place(pools, master, _dealt(taken, rng), steered, blend=blend, near=near, ceiling=most)
+        if lost or pools.value > limit:
+            for group in touched:
+                for lot in [each for each in pools.lots[group] if each not in kept[group]]:
+                    pools.remove(lot)
+            for lot in taken:
+                pools.add(lot)
+        if pools.value < best - _BETTER * max(1.0, abs(best)):
+            best, failed = pools.value, 0
+            lots = pools.all() if wandering else lots
+        else:
+            failed += 1
+    if wandering:
+        pools.become(lots)
+    return tried
+
+
+def _dealt(taken: list[Lot], rng: random.Random) -> list[tuple[int, int]]:
+    """The cameras of lots, by group and in any order, at times together and at times in two parts."""
+    together = rng.random() < 0.5
+    counts: dict[tuple[int, int], int] = {}
+    for position, lot in enumerate(taken):
+        key = lot.group, 0 if together else position
+        counts[key] = counts.get(key, 0) + lot.cameras
+    dealt = []
+    for (group, _), cameras in counts.items():
+        if cameras > 1 and rng.random() < 0.25:
+            part = rng.randint(1, cameras - 1)
+            dealt += [(group, part), (group, cameras - part)]
+        else:
+            dealt.append((group, cameras))
+    rng.shuffle(dealt)
+    return dealt
+
+
+def _single(pools: Pools, rng: random.Random) -> list[Lot]:
+    return [_random_lot(pools, rng)]
+
+
+def _several(pools: Pools, rng: random.Random) -> list[Lot]:
+    return list({_random_lot(pools, rng): None for _ in range(rng.randint(2, 4))})
+
+
+def _group(pools: Pools, rng: random.Random) -> list[Lot]:
+    return list(pools.lots[_random_lot(pools, rng).group])[:_MOST_LOTS]
+
+
+def _pool(pools: Pools, rng: random.Random) -> list[Lot]:
+    served = list(pools.served(_random_lot(pools, rng)))
+    if not served:
+        return _single(pools, rng)
+    name, node, service = rng.choice(served)[1]
+    return list(pools.pools[name][node, service].promised)[:_MOST_LOTS]
+
+
+def _random_lot(pools: Pools, rng: random.Random) -> Lot:
+    return rng.choice(list(pools.lots[rng.randrange(len(pools.groups))]))
+
+
+_TAKERS: tuple[Callable[[Pools, random.Random], list[Lot]], ...] = (_single, _several, _group, _pool)
+
+
+def repair(
+    pools: Pools,
+    master: Master,
+    lost: list[tuple[int, int]],
+    steer: Guide,
+    rng: random.Random,
+    *,
+    rounds: int,
+) -> list[tuple[int, int]]:
+    """Finds room for cameras by taking others back first and putting them on their way after; what is left."""
+    for _ in range(rounds):
+        if not lost or pools.budget.over:
+            break
+        held = _beside(pools, rng.choice(lost)[0])
+        taken = rng.sample(held, min(len(held), rng.randint(1, 4)))
+        kept = {group: set(lots) - set(taken) for group, lots in pools.lots.items()}
+        for lot in taken:
+            pools.remove(lot)
+        left = list(lost)
+        rng.shuffle(left)
+        left += [(lot.group, lot.cameras) for lot in taken]
+        still = place(pools, master, left, steer)
+        if sum(cameras for _, cameras in still) <= sum(cameras for _, cameras in lost):
+            lost = still
+            continue
+        for group, lots in pools.lots.items():
+            for lot in [each for each in lots if each not in kept[group]]:
+                pools.remove(lot)
+        for lot in taken:
+            pools.add(lot)
+    return lost
+
+
+def _beside(pools: Pools, group: int) -> list[Lot]:
+    """Lots of cameras at the same node as a group's, or all if there are few groups."""
+    if len(pools.groups) <= _FEW:
+        return pools.all()
+    node = pools.groups[group].node
+    return [lot for number, lots in pools.lots.items() if pools.groups[number].node == node for lot in lots]

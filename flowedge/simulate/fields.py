@@ -1,0 +1,141 @@
+"""Fields of scenario files: rates, ranges, traces."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from flowedge.errors import ConfigError
+from flowedge.knobs import suggestion
+from flowedge.planner import units
+from flowedge.planner.tables import Table
+from flowedge.simulate.scenario import Range, Rate, Row
+
+Unit: TypeAlias = Callable[[object, str], float]
+"""Reads a quantity; the second argument is the name of its field."""
+
+
+def trace(text: str, applications: tuple[str, ...]) -> tuple[Row, ...]:
+    """The rows of a trace.
+
+    >>> trace("time,application,rate,duration\\n0.5,people,,\\n2,people,25,60\\n", ("people",))[1].duration
+    60.0
+    """
+    reader = csv.DictReader(text.splitlines())
+    columns = ("time", "application", "deadline", "bytes", "accuracy", "rate", "duration")
+    for name in reader.fieldnames or ():
+        if name not in columns:
+            raise ConfigError(f"trace: there is no column {name!r}{suggestion(name, columns)}")
+    found = []
+    for number, row in enumerate(reader, start=2):
+
+        def value(name: str, row: Mapping[str, str | None] = row, number: int = number) -> float | None:
+            word = row.get(name)
+            if not word:
+                return None
+            try:
+                result = float(word)
+            except ValueError:
+                result = math.nan
+            if not 0 <= result < math.inf:
+                raise ConfigError(f"trace, line {number}: {name}: {word!r} is not a number from 0")
+            return result
+
+        time, application = value("time"), row.get("application") or ""
+        if time is None:
+            raise ConfigError(f"trace, line {number}: time: is missing")
+        known(application, applications, f"trace, line {number}: application")
+        rest = (
+            value("deadline"),
+            value("bytes"),
+            value("accuracy"),
+            value("rate") or 0.0,
+            value("duration") or 0.0,
+        )
+        found.append(Row(time, application, *rest))
+    return tuple(found)
+
+
+def per_second(value: object, field: str) -> float:
+    """A rate in 1/s.
+
+    >>> per_second("90/min", "sources[0].rate")
+    1.5
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*/\s*(s|min|h)", value) if isinstance(value, str) else None
+    if match is None:
+        raise ConfigError(f'{field}: {value!r} is not a rate like "60/min"; the units are /s, /min, /h')
+    return float(match[1]) / {"s": 1, "min": 60, "h": 3600}[match[2]]
+
+
+def factor(value: object, field: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise ConfigError(f"{field}: {value!r} is not a number from 0")
+    return float(value)
+
+
+def course(table: Table, name: str, unit: Unit, default: Rate | None = None) -> Rate:
+    """A rate over time: one value, or a table of mean or steps, amplitude, period and phase."""
+    if name not in table.data and default is not None:
+        return default
+    given, field = table.get(name, lambda _: True, "a rate"), table.field(name)
+    if not isinstance(given, Mapping):
+        return Rate(((0.0, unit(given, field)),))
+    course = Table(given, field, ("mean", "steps", "amplitude", "period", "phase"))
+    if ("mean" in given) == ("steps" in given):
+        raise ConfigError(f"{field}: needs either mean or steps")
+    if "mean" in given:
+        steps: tuple[tuple[float, float], ...] = ((0.0, unit(given["mean"], f"{field}.mean")),)
+    else:
+        pairs = course.get("steps", _are_pairs, 'a list of pairs like ["300 s", "100/min"]')
+        steps = tuple(
+            (units.seconds(start, f"{field}.steps"), unit(value, f"{field}.steps")) for start, value in pairs
+        )
+    return Rate(
+        steps,
+        course.number("amplitude", 0.0),
+        course.quantity("period", units.seconds, 86_400.0),
+        course.quantity("phase", units.seconds, 0.0),
+    )
+
+
+def spread(table: Table, name: str, unit: Unit, default: float | None = None) -> Range:
+    """One value, or a pair of the least and the greatest."""
+    if name not in table.data and default is not None:
+        return Range(default, default)
+    given = table.get(name, lambda _: True, "a value or a pair")
+    low, high = given if isinstance(given, list) and len(given) == 2 else (given, given)
+    found = Range(unit(low, table.field(name)), unit(high, table.field(name)))
+    if found.low > found.high:
+        raise ConfigError(f"{table.field(name)}: {given!r} is not a pair of the least and the greatest")
+    return found
+
+
+def are_shares(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(share, (int, float)) and share >= 0 for share in value.values())
+        and sum(value.values()) > 0
+    )
+
+
+def _are_pairs(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(each, list) and len(each) == 2 for each in value)
+    )
+
+
+def known(name: str, names: tuple[str, ...], field: str) -> None:
+    if name not in names:
+        raise ConfigError(f"{field}: there is no {name!r}{suggestion(name, names)}")
+
+
+def one_of(value: str, field: str, values: tuple[str, ...]) -> None:
+    if value not in values:
+        raise ConfigError(f"{field}: {value!r} is none of {', '.join(values)}")

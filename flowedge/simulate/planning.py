@@ -1,0 +1,344 @@
+"""Cameras whose frames go through the operators of their application as a plan says, made again when needed.
+
+Replicas of a deployment are the slots of one station with one queue. What a new plan does not have any more is
+given no new frames and ends with what it has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from flowedge.errors import ConfigError
+from flowedge.planner.plan import Deployment, Plan, Route
+from flowedge.planner.prediction import share
+from flowedge.planner.problem import CameraClass, Problem, Stage
+from flowedge.planner.profiles import Service, Setting
+from flowedge.simulate.arrivals import Arrivals
+from flowedge.simulate.choosing import Chooser
+from flowedge.simulate.core import LATE, LINK, NODE, REJECTED, SUCCESS, Core, Job, Path, Station
+from flowedge.simulate.failures import Failures
+from flowedge.simulate.feed import Feed
+from flowedge.simulate.network import Network
+from flowedge.simulate.results import Results, collect
+from flowedge.simulate.scenario import Planned, Scenario
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Step:
+    """One stage of a route: its node, its station (None where it costs nothing), how many inputs it waits for,
+    the bytes of its output and the positions of the stages that take it. Where a policy dispatches its frames,
+    `row` is its number there, and `before` the stage that they come from."""
+
+    node: int
+    station: Station | None
+    inputs: int
+    bytes: float
+    takers: tuple[int, ...]
+    row: int | None
+    before: int
+
+
+class Camera:
+    """One camera: its class and the steps that its frames take now; each whole `credit` is a frame."""
+
+    __slots__ = ("application", "credit", "deadline", "of", "steps")
+
+    def __init__(self, of: CameraClass, application: int, deadline: float) -> None:
+        self.of = of
+        self.application = application
+        self.deadline = deadline
+        self.credit = 0.0
+        self.steps: tuple[Step, ...] = ()
+
+
+class Frame:
+    """One frame on its way: nodes and stations of its steps, inputs that each still `lacks`, steps `left`."""
+
+    __slots__ = ("born", "camera", "lacks", "left", "lost", "nodes", "number", "stations", "steps")
+
+    def __init__(self, camera: Camera, born: float, number: int) -> None:
+        self.camera = camera
+        self.born = born
+        self.number = number
+        self.steps = camera.steps
+        self.nodes = [step.node for step in camera.steps]
+        self.stations = [step.station for step in camera.steps]
+        self.lacks = [step.inputs for step in camera.steps]
+        self.left = len(camera.steps)
+        self.lost = False
+
+
+class Planning:
+    """A simulation with a strategy in the loop, given by its name. Raises `ConfigError`."""
+
+    def __init__(self, scenario: Scenario, strategy: str) -> None:
+        from flowedge.planner.strategies import STRATEGIES
+
+        if strategy not in STRATEGIES:
+            raise ConfigError(f"strategy {strategy!r} does not exist; there are {', '.join(STRATEGIES)}")
+        if scenario.planned is None:
+            raise ConfigError(f"{scenario.name}: has no [plan] for the strategy {strategy!r}")
+        self.scenario = scenario
+        self.name = strategy
+        self.planned: Planned = scenario.planned
+        self.notes: list[str] = []
+        self.plan: Plan | None = None
+        self.core = core = Core(scenario.cluster, scenario.duration, scenario.link_queue)
+        core.served, core.lost, core.landed = self._served, self._lost, self._landed
+        self._strategy = STRATEGIES[strategy]
+        self._network = Network(scenario.cluster, core.ways)
+        self._chooser = None
+        if self.planned.dispatch is not None:
+            self._chooser = Chooser(core, self._network, scenario.cluster, self.planned.dispatch, scenario.seed)
+        self._stations: dict[tuple[str, str, Service], Station] = {}
+        self._cameras = _cameras(self.planned.problem, scenario.applications)
+        self._arrivals = _arrivals(scenario, self.planned, self._cameras)
+        self._feed = Feed(core, self._arrivals, self._capture)
+        self._frames = 0
+        self._noise = np.random.default_rng([scenario.seed, 4]).standard_normal(_LUCK).tolist()
+        self._failures = Failures(scenario, core, self._learn)
+        self._adopt(self._decide())
+        if self.planned.every < scenario.duration:
+            core.at(self.planned.every, self._again)
+
+    def advance(self, until: float = math.inf) -> None:
+        """Simulates up to a time; without one, until every frame has come to an end."""
+        self._feed.advance(until)
+
+    def results(self) -> Results:
+        """What became of the frames."""
+        chooser = self._chooser
+        spent = (chooser.decisions, chooser.deciding) if chooser else (0, 0.0)
+        return collect(self.scenario, self.name, self.core, *spent, tuple(self.notes))
+
+    def _capture(self, number: int, *_: float) -> None:
+        camera = self._cameras[number]
+        load = self.planned.load
+        camera.credit += float(load.at(np.array([self.core.now]))[0]) / load.peak
+        if camera.credit < 1:
+            return
+        camera.credit -= 1
+        if not camera.steps:
+            self.core.tally.add(self.core.now, camera.application, NODE)
+            return
+        self._frames += 1
+        frame = Frame(camera, self.core.now, self._frames)
+        for position, step in enumerate(frame.steps):
+            if not step.inputs:
+                self._begin(frame, position)
+
+    def _begin(self, frame: Frame, position: int) -> None:
+        """A step has all of its inputs."""
+        station = frame.stations[position]
+        if station is None:
+            self._after(frame, position)
+        else:
+            self.core.send(self._job(frame, position, 0.0), _HERE, station)
+
+    def _job(self, frame: Frame, position: int, size: float) -> Job:
+        camera = frame.camera
+        luck = 2 * (frame.number * len(frame.steps) + position)
+        return Job(
+            (frame, position),
+            camera.application,
+            frame.born,
+            frame.born + camera.deadline,
+            size,
+            1.0,
+            self._noise[luck % _LUCK],
+            self._noise[(luck + 1) % _LUCK],
+            0.0,
+        )
+
+    def _after(self, frame: Frame, position: int) -> None:
+        """A step has given its output, which goes on."""
+        step = frame.steps[position]
+        frame.left -= 1
+        if not frame.left:
+            latency = self.core.now - frame.born
+            outcome = SUCCESS if latency <= frame.camera.deadline else LATE
+            self.core.tally.add(frame.born, frame.camera.application, outcome, latency)
+        here = frame.nodes[position]
+        for node, positions in self._onward(frame, step, here).items():
+            if node == here:
+                self._arrive(frame, positions)
+                continue
+            job = self._job(frame, position, step.bytes)
+            job.of = frame, positions
+            path = self._network.path(here, node)
+            if path is None:
+                self._lost(job, LINK)
+            else:
+                self.core.transfer(job, path)
+
+    def _onward(self, frame: Frame, step: Step, here: int) -> dict[int, list[int]]:
+        """Who takes a step's output, by node: each node is sent it once."""
+        takers: dict[int, list[int]] = {}
+        for taker in step.takers:
+            row = frame.steps[taker].row
+            if row is not None and self._chooser is not None:
+                left = frame.born + frame.camera.deadline - self.core.now
+                station = self._chooser.choose(here, row, left, step.bytes)
+                if station is None:
+                    self._lose(frame, REJECTED)
+                    return {}
+                frame.stations[taker], frame.nodes[taker] = station, station.node
+            takers.setdefault(frame.nodes[taker], []).append(taker)
+        return takers
+
+    def _arrive(self, frame: Frame, positions: Sequence[int]) -> None:
+        for position in positions:
+            frame.lacks[position] -= 1
+            if not frame.lacks[position]:
+                self._begin(frame, position)
+
+    def _landed(self, job: Job) -> None:
+        frame, positions = job.of
+        if not frame.lost:
+            self._arrive(frame, positions)
+
+    def _served(self, job: Job) -> None:
+        frame, position = job.of
+        step, station = frame.steps[position], job.station
+        if self._chooser is not None and step.row is not None and station is not None:
+            took = self.core.now - job.entered
+            self._chooser.answered(frame.nodes[step.before], step.row, station, took, job.found)
+        if not frame.lost:
+            self._after(frame, position)
+
+    def _lost(self, job: Job, outcome: int) -> None:
+        self._lose(job.of[0], outcome)
+
+    def _lose(self, frame: Frame, outcome: int) -> None:
+        if not frame.lost:
+            frame.lost = True
+            self.core.tally.add(frame.born, frame.camera.application, outcome)
+
+    def _learn(self) -> None:
+        """Nodes or links have failed or recovered."""
+        self._network.learn()
+        if self._chooser is not None:
+            self._chooser.learn()
+        if self.planned.on_failure:
+            self._replan()
+
+    def _again(self, _: object) -> None:
+        self._replan()
+        due = self.core.now + self.planned.every
+        if due < self.scenario.duration:
+            self.core.at(due, self._again)
+
+    def _replan(self) -> None:
+        self.core.at(self.core.now + self.planned.switch, self._adopt, self._decide())
+
+    def _decide(self) -> Plan:
+        """A plan for what there is now: what has failed is left out, the load is that of the moment."""
+        problem, failed = self.planned.problem, self._failures.nodes
+        nodes = tuple(
+            replace(node, kind=_FAILED) if failed[number] else node
+            for number, node in enumerate(problem.cluster.nodes)
+        )
+        load = float(self.planned.load.at(np.array([self.core.now]))[0])
+        now = replace(
+            problem,
+            cluster=replace(self._network.cluster, nodes=nodes),
+            classes=tuple(replace(each, fps=problem.rate(each) * max(load, 1e-3)) for each in problem.classes),
+        )
+        return self._strategy(now, self.plan)
+
+    def _adopt(self, plan: Plan) -> None:
+        """Puts a plan in force; where none was found, the old one stays."""
+        when = f"{self.core.now:g} s"
+        if plan.reason is not None:
+            self.notes.append(f"{when}: no plan: {'; '.join(plan.reason.conflict)}")
+            return
+        self.notes.append(f"{when}: {len(plan.deployments)} deployments, value {plan.value:.4g}")
+        self.plan = plan
+        stations = [self._station(each) for each in plan.deployments]
+        if self._chooser is not None:
+            self._chooser.adopt(plan, stations)
+        cameras = iter(sorted(self._cameras, key=lambda camera: camera.of.name))
+        routes = sorted(plan.routes, key=lambda route: route.camera_class)
+        for route in routes:
+            steps = self._steps(route, stations)
+            for _ in range(route.cameras):
+                next(cameras).steps = steps
+
+    def _station(self, deployment: Deployment) -> Station:
+        key = deployment.operator, deployment.node, deployment.service
+        if key not in self._stations:
+            service = deployment.service
+            node = self.scenario.cluster.index[deployment.node]
+            number = len(self.core.stations)
+            seconds = [service.seconds] * len(self.scenario.applications)
+            name = f"{deployment.operator} on {deployment.node} #{number}"
+            station = self._stations[key] = Station(name, node, number, seconds, service.deviation)
+            station.batch = service.batch
+            station.broken = self._failures.nodes[node]
+            station.share = share(self.scenario.cluster.nodes[node], service)
+            self.core.add(station)
+        station = self._stations[key]
+        self.core.widen(station, deployment.replicas)
+        return station
+
+    def _row(self, stage: Stage, chosen: Setting) -> int | None:
+        """The number of a stage whose frames a policy dispatches: one without state, with one input."""
+        if self._chooser is None or stage.keyed or stage.singleton or len(stage.inputs) != 1:
+            return None
+        return self._chooser.row(stage.name, chosen)
+
+    def _steps(self, route: Route, stations: list[Station]) -> tuple[Step, ...]:
+        problem = self.planned.problem
+        camera = next(each for each in problem.classes if each.name == route.camera_class)
+        application = problem.application(camera.application)
+        placed = {placement.stage: placement for placement in route.placements}
+        index = self.scenario.cluster.index
+        nodes = {name: index[placement.node] for name, placement in placed.items()}
+        names = [stage.name for stage in application.stages]
+        found = []
+        for stage in application.stages:
+            deployment = placed[stage.name].deployment
+            found.append(
+                Step(
+                    nodes[stage.name],
+                    None if deployment is None else stations[deployment],
+                    len(stage.inputs),
+                    problem.profiles.bytes_of(stage.name, route.setting),
+                    tuple(
+                        number for number, each in enumerate(application.stages) if stage.name in each.inputs
+                    ),
+                    self._row(stage, route.setting) if deployment is not None else None,
+                    names.index(stage.inputs[0]) if stage.inputs else -1,
+                )
+            )
+        return tuple(found)
+
+
+_LUCK = 99_991
+"""Numbers drawn at first and used again and again; a prime, so that no camera meets the same ones each time."""
+_HERE = Path((), 0.0, 0.0)
+_FAILED = "failed"
+"""A kind of node that no profile knows: nothing can be placed there."""
+
+
+def _cameras(problem: Problem, applications: dict[str, int]) -> list[Camera]:
+    found = []
+    for each in problem.classes:
+        application = problem.application(each.application)
+        number = applications[application.name]
+        found += [Camera(each, number, application.latency) for _ in range(each.count)]
+    return found
+
+
+def _arrivals(scenario: Scenario, planned: Planned, cameras: list[Camera]) -> Arrivals:
+    """When cameras could send a frame at the greatest load, each with a phase of its own."""
+    rng = np.random.default_rng([scenario.seed, 0])
+    rates = np.array([planned.problem.rate(camera.of) * planned.load.peak for camera in cameras])
+    nodes = tuple(scenario.cluster.index[camera.of.node] for camera in cameras)
+    end = np.full(len(cameras), np.inf)
+    first = rng.random(len(cameras)) / rates
+    return Arrivals((), nodes, first, 1 / rates, end, (), scenario.duration, scenario.seed)

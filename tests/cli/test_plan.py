@@ -1,0 +1,212 @@
+"""flowedge plan: tables, JSON, pictures, comparisons, and why there is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+GRAPHS = Path(__file__).resolve().parents[2] / "graphs"
+
+GRAPH = """
+from flowedge import Goal, Graph, choose, param
+from flowedge.operators import MotionDetect, Null, Resize, video
+
+area = param("area", 50, help="of the smallest object")
+latency = param("latency", "250 ms", help="the goal")
+graph = Graph("watch", goal=Goal(latency=latency))
+video(graph, "street://") >> Resize(choose("width", 320, 640)) >> MotionDetect(min_area=area) >> Null()
+"""
+
+CLUSTER = """
+tiers = ["edge", "cloud"]
+
+[[nodes]]
+name = "box"
+tier = "edge"
+kind = "pi"
+cores = 2
+power = { idle = "4 W", core = "1 W" }
+
+[[nodes]]
+name = "server"
+tier = "cloud"
+kind = "xeon"
+cores = 16
+power = { idle = "80 W", core = "5 W" }
+
+[[links]]
+between = ["box", "server"]
+bandwidth = "20 Mbit/s"
+delay = "10 ms"
+
+[[cameras]]
+name = "north"
+node = "box"
+fps = 10
+count = 2
+"""
+
+PROFILES = (
+    "\n".join(
+        f"""
+[[services]]
+operator = "{operator}"
+kind = "{kind}"
+cores = 1
+time = "{milliseconds * width // 320} ms"
+setting = {{ width = {width}{extra} }}
+"""
+        for operator, kind, milliseconds, extra in (
+            ("Resize", "pi", 10, ""),
+            ("Resize", "xeon", 2, ""),
+            ("MotionDetect", "pi", 60, ", area = 20"),
+            ("MotionDetect", "pi", 30, ", area = 50"),
+            ("MotionDetect", "xeon", 8, ""),
+        )
+        for width in (320, 640)
+    )
+    + """
+[[outputs]]
+operator = "Decode"
+size = "50 kB"
+
+[[outputs]]
+operator = "Resize"
+size = "20 kB"
+"""
+)
+
+WORDS = ("watch.py", "--cluster", "cluster.toml", "--profiles", "p.toml", "--strategy", "exact")
+
+
+@pytest.fixture
+def folder(flowedge: Any) -> Path:
+    folder: Path = flowedge.folder
+    for name, content in (("watch.py", GRAPH), ("cluster.toml", CLUSTER), ("p.toml", PROFILES)):
+        (folder / name).write_text(content)
+    return folder
+
+
+def test_the_plan_is_a_table(flowedge: Any, folder: Path) -> None:
+    done = flowedge("plan", *WORDS)
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "exact: ",
+        "latency at most",
+        "service",
+        "waiting",
+        "network",
+        "throughput 20 frames/s",
+        "box",
+    ):
+        assert words in done.stdout, done.stdout
+
+
+def test_parameters_that_were_measured_are_chosen_unless_given(flowedge: Any, folder: Path) -> None:
+    chosen = json.loads(flowedge("plan", *WORDS, "--json").stdout)
+    assert {route["setting"]["area"] for route in chosen["routes"]} == {50}
+    given = json.loads(flowedge("plan", "watch.py", "area=20", *WORDS[1:], "--json").stdout)
+    assert {route["setting"]["area"] for route in given["routes"]} == {20}
+    assert given["value"] >= chosen["value"]
+    done = flowedge("plan", "watch.py", "area=30", *WORDS[1:])
+    assert done.returncode == 1
+    assert "error: area=30: was not measured; the profiles have" in done.stderr
+
+
+def test_profiles_of_another_graph_are_refused(flowedge: Any, folder: Path) -> None:
+    (folder / "watch.py").write_text(GRAPH.replace('choose("width", 320, 640)', "320"))
+    done = flowedge("plan", *WORDS)
+    assert done.returncode == 1
+    assert "Resize: its profiles are for values of width, which the graph cannot choose" in done.stderr
+
+
+def test_without_profiles_nothing_costs_anything(flowedge: Any, folder: Path) -> None:
+    done = flowedge("plan", "watch.py", "--cluster", "cluster.toml", "--strategy", "exact")
+    assert done.returncode == 0, done.stderr
+    assert "exact: 0 W" in done.stdout
+    assert "measure them with `flowedge profile`" in done.stderr
+
+
+def test_a_newcomer_measures_and_plans_the_quickstart(flowedge: Any) -> None:
+    quickstart, cluster = str(GRAPHS / "quickstart.py"), str(GRAPHS / "cluster.toml")
+    done = flowedge("profile", quickstart, "--output", "p.toml", "--frames", "8", "--cores", "0.1,1")
+    assert done.returncode == 0, done.stderr
+    done = flowedge("plan", quickstart, "--cluster", cluster, "--profiles", "p.toml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Detect" in done.stdout
+    assert [path.name for path in flowedge.folder.glob("quickstart*")] == []
+
+
+def test_strategies_are_compared(flowedge: Any, folder: Path) -> None:
+    done = flowedge("plan", *WORDS, "--compare")
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line for line in done.stdout.splitlines()[1:]}
+    assert rows["exact"].endswith("holds")
+    assert "0.00" in rows["exact"]
+    assert {"exact", "cloud-only", "edge-only", "random"} <= set(rows)
+    values = [float(line.split()[1]) for line in rows.values() if line.endswith("holds")]
+    assert float(rows["exact"].split()[1]) == min(values)
+
+
+def test_pictures_are_written(flowedge: Any, folder: Path) -> None:
+    for name in ("plan.svg", "plan.png"):
+        done = flowedge("plan", *WORDS, "--picture", name)
+        assert done.returncode == 0, done.stderr
+        assert f"wrote {name}" in done.stderr
+    words = [element.text or "" for element in ElementTree.parse(folder / "plan.svg").iter()]
+    assert any("MotionDetect" in each for each in words)
+    assert (folder / "plan.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_why_there_is_no_plan(flowedge: Any, folder: Path) -> None:
+    done = flowedge("plan", "watch.py", "latency=15 ms", *WORDS[1:])
+    assert done.returncode == 1
+    assert "there is no plan" in done.stdout
+    assert "- watch: latency at most 0.015 s" in done.stdout
+    assert "Traceback" not in done.stderr
+    data = json.loads(flowedge("plan", "watch.py", "latency=15 ms", *WORDS[1:], "--json").stdout)
+    assert (data["found"], data["proven"]) == (False, True)
+
+
+def test_a_kind_without_profile_cannot_serve(flowedge: Any, folder: Path) -> None:
+    (folder / "cluster.toml").write_text(CLUSTER.replace('"pi"', '"orin"').replace('"xeon"', '"orin"'))
+    done = flowedge("plan", *WORDS)
+    assert done.returncode == 1
+    assert "has no profile for any kind of node that is there" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (('"20 Mbit/s"', '"20 Mbit"'), "cluster.toml: links[0].bandwidth: '20 Mbit'"),
+        (("cores = 2", "coers = 2"), 'did you mean "cores"?'),
+        (('node = "box"', 'node = "bx"'), "cameras north: there is no node 'bx'"),
+        (("[[cameras]]", "[[cameras"), "cluster.toml: is not TOML"),
+    ],
+)
+def test_a_mistake_in_a_file_is_named(flowedge: Any, folder: Path, change: tuple[str, str], said: str) -> None:
+    (folder / "cluster.toml").write_text(CLUSTER.replace(*change))
+    done = flowedge("plan", *WORDS)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--strategy", "exct"], 'did you mean "exact"?'),
+        (["--picture", "plan.gif"], "--picture plan.gif: write a name that ends in .svg or .png"),
+        (["--picture", "nowhere/plan.svg"], "--picture nowhere/plan.svg: cannot be written"),
+        (["--profiles", "q.toml"], "q.toml: cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_clear_sentence(flowedge: Any, folder: Path, words: list[str], said: str) -> None:
+    done = flowedge("plan", *WORDS, *words)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

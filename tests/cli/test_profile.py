@@ -1,0 +1,84 @@
+"""flowedge profile: the file it writes, what it prints, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowedge.planner.inputs import profiles
+from flowedge.planner.profiles import setting
+
+SIZED = """
+from flowedge import Graph, choose, param
+from flowedge.operators import MotionDetect, Null, Resize, video
+
+blur = param("blur", 0.0, help="passed on to nobody")
+graph = Graph("sized")
+video(graph, "street://?width=320&height=240&people=3&vehicles=1&seconds=4&fps=5") >> Resize(
+    choose("width", 80, 160, 320)
+) >> MotionDetect() >> Null()
+"""
+
+
+@pytest.fixture
+def sized(flowedge: Any) -> str:
+    (flowedge.folder / "sized.py").write_text(SIZED)
+    return "sized.py"
+
+
+def test_every_setting_is_measured_and_written(flowedge: Any, sized: str) -> None:
+    done = flowedge("profile", sized, "--output", "p.toml", "--frames", "8", "--cores", "0.1,1", "--kind", "pi")
+    assert done.returncode == 0, done.stderr
+    known = profiles(tomllib.loads((flowedge.folder / "p.toml").read_text()))
+    resizing = [each for each in known.services if each.operator == "Resize"]
+    assert {each.setting for each in resizing} == {setting(width=width) for width in (80, 160, 320)}
+    assert {each.kind for each in known.services} == {"pi"}
+    assert {each.cores for each in known.services} <= {0.1, 1}
+    assert known.bytes_of("Resize", setting(width=80)) < known.bytes_of("Resize", setting(width=320))
+    assert "MotionDetect: service time" in done.stdout
+    assert "RMSE" in done.stdout
+    assert 'wrote p.toml: profiles for nodes of kind "pi"' in done.stdout
+
+
+def test_knobs_may_be_narrowed_and_parameters_varied(flowedge: Any, sized: str) -> None:
+    words = (
+        "--frames",
+        "8",
+        "--cores",
+        "1",
+        "--knob",
+        "width=160",
+        "--knob",
+        "blur=0,1.5",
+        "--output",
+        "p.json",
+    )
+    done = flowedge("profile", sized, *words)
+    assert done.returncode == 0, done.stderr
+    known = profiles(json.loads((flowedge.folder / "p.json").read_text()))
+    assert {each.setting for each in known.services} == {setting(blur=blur, width=160) for blur in (0, 1.5)}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--output", "p.yaml"], "--output p.yaml: write a name that ends in .toml or .json"),
+        (["--cores", "two"], "--cores two: write whole numbers"),
+        (["--cores", "1.5"], "--cores 1.5: write whole numbers"),
+        (["--cores", "4096"], "--cores 4096: this machine lets us use"),
+        (["--knob", "witdh=80"], 'did you mean "width"?'),
+        (["--knob", "width"], "--knob width: write NAME=V1,V2"),
+        (["--knob", "width=81"], "--knob width=81: the graph lets you choose 80, 160, 320"),
+        (["--knob", "blur=soon"], "blur=soon: a number is needed"),
+    ],
+)
+def test_a_mistake_is_one_clear_sentence(flowedge: Any, sized: str, words: list[str], said: str) -> None:
+    done = flowedge("profile", sized, *words)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(Path(flowedge.folder).glob("p*"))

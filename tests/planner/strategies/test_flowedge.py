@@ -1,0 +1,165 @@
+"""The default strategy: its plans hold, are near the optimum, and say what cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowedge.planner.checker import violations
+from flowedge.planner.cluster import Cluster, Link, Node, Power
+from flowedge.planner.columns import network
+from flowedge.planner.prediction import predict
+from flowedge.planner.problem import Application, CameraClass, Problem, Stage
+from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.strategies.exact import exact
+from flowedge.planner.strategies.flowedge import flowedge
+from flowedge.planner.strategies.labels import Budget
+from flowedge.planner.strategies.master import Master, grouped
+from flowedge.planner.strategies.tables import variants
+from tools.bench.planner import instance as city
+from tools.planner_instances import instance
+
+LITTLE = 0.15  # effort that keeps the tests quick
+
+
+def small(*, latency: float = 1.0, cores: float = 4, fps: float = 10, count: int = 1) -> Problem:
+    """One detector: 50 ms beside the camera, or 10 ms behind a link of 20 ms for ten times the power."""
+    nodes = (
+        Node("near", "edge", "pi", cores, power=Power(idle=4.0)),
+        Node("far", "cloud", "xeon", 40, power=Power(idle=400.0)),
+    )
+    stages = (Stage("video", source=True), Stage("Detect", ("video",)))
+    services = (
+        Service("Detect", "pi", 1, 0.05, setting=setting(size=640)),
+        Service("Detect", "xeon", 1, 0.01, setting=setting(size=640)),
+        Service("Detect", "pi", 1, 0.02, setting=setting(size=320)),
+        Service("Detect", "xeon", 1, 0.004, setting=setting(size=320)),
+    )
+    accuracies = Accuracy(0.4, setting(size=640)), Accuracy(0.3, setting(size=320))
+    return Problem(
+        Cluster(("edge", "cloud"), nodes, (Link("near", "far", 8e6, 0.02),)),
+        (Application("app", stages, (("size", (320, 640)),), latency=latency, accuracy=0.35),),
+        (CameraClass("c", "app", "near", fps, count),),
+        Profiles(services, (Output("video", 1000),), accuracies),
+    )
+
+
+def where(problem: Problem) -> set[str]:
+    """The nodes that detect."""
+    return {each.node for each in flowedge(problem, effort=LITTLE).deployments}
+
+
+def test_takes_the_cheapest_node() -> None:
+    plan = flowedge(small(), effort=LITTLE)
+    assert [(each.node, each.replicas) for each in plan.deployments] == [("near", 1)]
+    assert plan.value == pytest.approx(1.0)
+
+
+def test_latency_sends_it_away() -> None:
+    # 50 ms beside the camera are too late; 20 ms + 1 ms + 10 ms are not.
+    assert where(small(latency=0.04)) == {"far"}
+
+
+def test_whole_replicas_are_counted() -> None:
+    # Near, a replica takes 16 frames/s for 1 W and there are four; far, it takes 80 for 10 W.
+    assert where(small(fps=10, count=6)) == {"near"}
+    assert where(small(fps=10, count=7)) == {"far"}
+    assert where(small(fps=10, count=9)) == {"near", "far"}
+
+
+def test_a_full_link_keeps_it_near() -> None:
+    problem = replace(small(latency=0.2), minimize="resources")
+    narrow = Cluster(problem.cluster.tiers, problem.cluster.nodes, (Link("near", "far", 7.9e4, 0.02),))
+    assert where(problem) == {"far"}
+    assert where(replace(problem, cluster=narrow)) == {"near"}
+
+
+def test_too_late_everywhere_is_proven() -> None:
+    plan = flowedge(small(latency=0.02), effort=LITTLE)
+    assert plan.reason is not None
+    assert plan.reason.proven
+    assert any("latency" in each for each in plan.reason.conflict)
+
+
+def test_too_many_cameras_is_proven() -> None:
+    plan = flowedge(small(count=700), effort=LITTLE)
+    assert plan.reason is not None
+    assert plan.reason.proven
+    assert any("near" in each or "link" in each for each in plan.reason.conflict)
+
+
+def test_same_seed_same_plan() -> None:
+    problem, _ = instance(22)
+    assert flowedge(problem, effort=LITTLE) == flowedge(problem, effort=LITTLE)
+
+
+def test_classes_of_one_group_share_a_plan() -> None:
+    problem = small(count=3)
+    camera = problem.classes[0]
+    twins = replace(problem, classes=(replace(camera, name="a", count=1), replace(camera, name="b", count=2)))
+    plan = flowedge(twins, effort=LITTLE)
+    assert not violations(twins, plan)
+    assert plan.value == pytest.approx(flowedge(problem, effort=LITTLE).value)
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(1000, 10**6))
+def test_no_plan_fails_the_checker(seed: int) -> None:
+    problem, _ = instance(seed, nodes=3 + seed % 13, operators=3 + seed % 5)
+    plan = flowedge(problem, effort=LITTLE)
+    assert not violations(problem, plan)
+    if plan.found:
+        assert plan.value == pytest.approx(predict(problem, plan).value)
+        assert plan.bound is not None
+        assert plan.bound <= plan.value + 1e-6 * abs(plan.value)
+    else:  # each of these has a plan
+        assert plan.reason is not None
+        assert not plan.reason.proven
+
+
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(1000, 10**6), more=st.floats(1.0, 3.0))
+def test_more_capacity_is_never_worse(seed: int, more: float) -> None:
+    problem, _ = instance(seed, nodes=3 + seed % 9, operators=3 + seed % 4)
+    problem = replace(problem, minimize="energy")
+    before = flowedge(problem, effort=LITTLE)
+    # Idle power is per share, so a larger machine has as much more of it.
+    grown = tuple(
+        replace(node, cores=node.cores * more, memory=node.memory * more, gpu=node.gpu * more)
+        for node in problem.cluster.nodes
+    )
+    larger = replace(problem, cluster=Cluster(problem.cluster.tiers, grown, problem.cluster.links))
+    after = flowedge(larger, before, effort=LITTLE)
+    if before.found:
+        assert after.found
+        assert after.value <= before.value * (1 + 1e-9)
+        assert not violations(larger, after)
+
+
+@pytest.mark.parametrize("seed", [2, 7, 18, 20])
+def test_is_near_the_exact_optimum(seed: int) -> None:
+    problem, _ = instance(seed)
+    best = exact(problem, time_limit=10)
+    assert flowedge(problem).value <= best.value + 0.01 * abs(best.value)
+
+
+@pytest.mark.parametrize("seed", [3, 5, 9])
+def test_the_relaxation_is_below_every_plan(seed: int) -> None:
+    problem, planted = instance(seed)
+    net = network(problem.cluster, problem.certainty)
+    groups, of = grouped(problem)
+    found = Master(problem, net, variants(problem, net), groups, of).solve(Budget(1e9))
+    assert found.missing == pytest.approx(0, abs=1e-6)
+    assert found.bound <= planted.value
+    assert found.value == pytest.approx(found.bound, rel=2e-3)
+
+
+def test_a_city_is_planned_within_its_bound() -> None:
+    problem = city(60, 15, 600)
+    plan = flowedge(problem)
+    assert not violations(problem, plan)
+    assert plan.gap is not None
+    assert plan.gap < 0.05

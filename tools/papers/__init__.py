@@ -1,0 +1,1 @@
+"""The papers that FlowEdge builds on, measured again: one command each."""

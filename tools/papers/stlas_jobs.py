@@ -1,0 +1,162 @@
+"""A small event-driven simulation of jobs under an admission policy, and traces of jobs."""
+
+from __future__ import annotations
+
+import csv
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flowedge.planner.admission import (
+    Demand,
+    Job,
+    Policy,
+    Worker,
+    admissible,
+    advanced,
+    decide,
+    reviewed,
+    size,
+    started,
+    stopped,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A job of a trace: what its parts demand, when it comes, and the seconds that it runs if left alone."""
+
+    name: str
+    parts: tuple[Demand, ...]
+    arrival: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a job: when it was done, its longest wait at a stretch, and how often it was preempted."""
+
+    spec: Spec
+    done: float
+    longest_wait: float
+    preemptions: int
+
+    @property
+    def completion(self) -> float:
+        """Seconds from arrival to the end."""
+        return self.done - self.spec.arrival
+
+
+@dataclass
+class _Account:
+    job: Job
+    spec: Spec
+    share: float
+    idle_since: float
+    longest: float = 0.0
+    preemptions: int = 0
+
+
+@dataclass
+class Simulation:
+    """Runs jobs on workers under a policy; a preempted job pays `checkpoint` seconds when it runs again."""
+
+    workers: Sequence[Worker]
+    policy: Policy
+    checkpoint: float
+    now: float = 0.0
+    live: dict[str, _Account] = field(default_factory=dict)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def run(self, specs: Sequence[Spec], until: float = math.inf) -> list[Outcome]:
+        """What became of every job that was done `until` then, in the order of completion."""
+        waiting = sorted(specs, key=lambda spec: spec.arrival)
+        at = 0
+        while at < len(waiting) or self.live:
+            arrival = waiting[at].arrival if at < len(waiting) else math.inf
+            step = min([arrival - self.now, *(self._next(each) for each in self.live.values())])
+            if self.now + step > until or step == math.inf:
+                break
+            self._advance(max(0.0, step))
+            while at < len(waiting) and waiting[at].arrival <= self.now + 1e-9:
+                self._arrive(waiting[at])
+                at += 1
+            self._decide()
+        return self.outcomes
+
+    def _next(self, each: _Account) -> float:
+        ends = each.job.owed + each.job.remaining if each.job.running else math.inf
+        return min(ends, max(self.policy.due(each.job, each.share), 1e-6))
+
+    def _advance(self, seconds: float) -> None:
+        self.now += seconds
+        for name, each in list(self.live.items()):
+            each.job = advanced(each.job, seconds, each.share)
+            if each.job.running and each.job.remaining <= 1e-9:
+                self.outcomes.append(Outcome(each.spec, self.now, each.longest, each.preemptions))
+                del self.live[name]
+
+    def _arrive(self, spec: Spec) -> None:
+        if not admissible(spec.parts, self.workers):
+            raise ValueError(f"{spec.name} can never run: its parts do not fit on the workers")
+        job = Job(spec.name, spec.parts, spec.arrival, remaining=spec.seconds)
+        self.live[spec.name] = _Account(job, spec, size(spec.parts, self.workers), self.now)
+
+    def _decide(self) -> None:
+        now_in = reviewed(self.policy, {name: each.job for name, each in self.live.items()}, self.now)
+        chosen = decide(self.policy, list(now_in.values()), self.workers)
+        for name, each in self.live.items():
+            job, placement = now_in[name], chosen.get(name, ())
+            if job.running and placement != job.placement:
+                job = stopped(job, self.checkpoint)
+                each.idle_since = self.now
+                each.preemptions += 1
+            if placement and not job.running:
+                each.longest = max(each.longest, self.now - each.idle_since)
+                job = started(job, placement)
+            each.job = job
+
+
+def tiresias(folder: Path) -> list[Spec]:
+    """The 60-job trace: a part with one GPU for each GPU of a job."""
+    with (folder / "60_job.csv").open() as file:
+        return [
+            Spec(
+                row["job_id"],
+                ((1.0,),) * int(row["num_gpu"]),
+                float(row["submit_time"]),
+                float(row["duration"]),
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def tiresias_cluster(folder: Path) -> list[Worker]:
+    """The cluster that comes with the trace."""
+    with (folder / "n32g4.csv").open() as file:
+        row = next(csv.DictReader(file))
+    return cluster(int(row["num_switch"]) * int(row["num_node_p_switch"]), int(row["num_gpu_p_node"]))
+
+
+def cluster(nodes: int, gpus: int) -> list[Worker]:
+    """Equal workers with so many GPUs each."""
+    return [Worker(f"n{at}", (float(gpus),)) for at in range(nodes)]
+
+
+def mix(seed: int, jobs: int, gpus: int, load: float, long: float, ratio: float = 30.0) -> list[Spec]:
+    """Poisson arrivals of short jobs and, for a share `long` of them, of long ones, by seed.
+
+    Short ones take 60 s in the mean (exponential, at least 5 s), long ones `ratio` times that; gangs are 1, 2,
+    4 or 8 GPUs. Arrivals are so dense that they keep `load` of all GPUs busy.
+    """
+    rng = random.Random(seed)
+    mean = 60.0 * (1 - long + long * ratio) * (0.5 * 1 + 0.2 * 2 + 0.2 * 4 + 0.1 * 8)
+    now, specs = 0.0, []
+    for at in range(jobs):
+        now += rng.expovariate(load * gpus / mean)
+        gang = rng.choices((1, 2, 4, 8), (0.5, 0.2, 0.2, 0.1))[0]
+        scale = 60.0 * (ratio if rng.random() < long else 1.0)
+        specs.append(Spec(str(at), ((1.0,),) * gang, now, max(5.0, rng.expovariate(1 / scale))))
+    return specs

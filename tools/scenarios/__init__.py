@@ -1,0 +1,1 @@
+"""Scenario files for `flowedge simulate`, and what writes those of ASET: `python -m tools.scenarios.aset`."""
