@@ -54,7 +54,7 @@ def test_a_terminal_sees_how_far_it_is(flowedge: Any) -> None:
     [
         (("none.toml",), "error: none.toml: cannot be read"),
         ((STREET, "--policy", "nearest"), "error: dispatch policy 'nearest' does not exist; there are closest"),
-        ((REPLANNED, "--policy", "closest"), "error: strategy 'closest' does not exist; there are exact"),
+        ((REPLANNED, "--policy", "closest"), "error: strategy 'closest' does not exist; there are"),
         (
             (STREET, "--policy", "closest", "--csv", "no/such/folder.csv"),
             "--csv no/such/folder.csv: cannot be written",

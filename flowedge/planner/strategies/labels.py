@@ -168,7 +168,7 @@ class Search:
             nodes, added, rows = offered.nodes[chosen], offered.cost[chosen], offered.rows[chosen]
             done = self._arrived(labels, stage, label, nodes) + offered.seconds[chosen]
         latency = done + self.variant.rest[stage][nodes]
-        low = np.maximum(labels.low[label], latency)
+        low = np.maximum(labels.low[label], np.where(latency < np.inf, latency, 0.0))
         cost = labels.cost[label] + added
         if self.tolls is not None:
             cost += self._sent(labels, stage, label, nodes)
