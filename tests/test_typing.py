@@ -76,7 +76,8 @@ def messages(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
     path = tmp_path_factory.mktemp("typing") / "graphs.py"
     path.write_text(GRAPHS)
     root = Path(__file__).parents[1]
-    cache = request.config.cache.mkdir("mypy") if request.config.cache else path.parent
+    kept = getattr(request.config, "cache", None)  # pytest may run without one
+    cache = kept.mkdir("mypy") if kept else path.parent
     options = ["--strict", "--no-error-summary", "--config-file=", f"--cache-dir={cache}"]
     command = [sys.executable, "-m", "mypy", *options, str(path)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
