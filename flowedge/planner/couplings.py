@@ -6,7 +6,8 @@ what was reached with how much of both, f is fitted as
 
 - `linear`: f = a y + b p + c, as in the paper's linear programme;
 - `support_vectors`, `perceptron`: as in its Table I (SVR with polynomial kernel and gamma 10, MLP with one
-  hidden layer of 100 and relu), for comparison only; they need scikit-learn, the extra "papers";
+  hidden layer of 100 and relu); no linear programme takes them, but what they allow can be `tabulated`; they
+  need scikit-learn, the extra "papers";
 - `surface`: both directions at once, p <= min_k(a_k net + b_k com + c_k), concave and rising. Two f that are
   fitted separately can contradict each other; one surface cannot, and is linear in a programme too.
 
@@ -36,7 +37,6 @@ Coupling: TypeAlias = Callable[[ArrayLike, ArrayLike], Floats]
 """The least of one resource by the other resource and the performance, element by element."""
 
 _SAME = 1e-7
-_GENTLE = 1e-5  # of surfaces with the same loss, the least steep
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,26 @@ def perceptron(other: ArrayLike, performance: ArrayLike, needed: ArrayLike) -> C
     return _fitted(regressor, other, performance, needed)
 
 
+def tabulated(
+    couplings: tuple[Coupling, Coupling], net: ArrayLike, com: ArrayLike, performance: ArrayLike
+) -> Points:
+    """The best of these performances that two couplings allow at each pair of a network and a compute resource.
+
+    The first is the compute needed by network, the second the network needed by compute. Pairs at which they
+    allow none are left out. Raises `ConfigError` where that is all.
+
+    >>> allowed = tabulated((Linear(0, 2, 0), Linear(0, 4, 0)), [1, 2], [1, 2], [0.25, 0.5])
+    >>> allowed.columns[2].tolist()
+    [0.25, 0.25, 0.5, 0.5]
+    """
+    axes = np.meshgrid(np.ravel(net), np.ravel(com), np.sort(np.ravel(performance)), indexing="ij")
+    nets, coms, wanted = (each.ravel() for each in axes)
+    allowed = (couplings[0](nets, wanted) <= coms) & (couplings[1](coms, wanted) <= nets)
+    best = np.where(allowed, wanted, -np.inf).reshape(axes[0].shape).max(axis=2).ravel()
+    kept = best > -np.inf
+    return Points(axes[0][:, :, 0].ravel()[kept], axes[1][:, :, 0].ravel()[kept], best[kept])
+
+
 @dataclass(frozen=True)
 class Surface:
     """performance <= min over K planes of net x a + com x b + c; `planes` is K x 3, with a and b from 0."""
@@ -194,8 +214,8 @@ def surface(points: Points, *, quantile: float = 0.1) -> Surface:
     """The concave surface that all but a share `quantile` (0..1) of the points reach, as near as it can be.
 
     Of all rising concave functions it has the least pinball loss at the points, by one linear programme with a
-    value and a slope for each of N points (N^2 rows; up to some hundred points). With a low quantile it is
-    careful, as f, the resources that are enough, must be.
+    value and a slope for each of N points (N^2 rows; up to some hundred points), and of these it is the lowest
+    between them. With a low quantile it is careful, as f, the resources that are enough, must be.
     """
     from scipy.optimize import linprog
     from scipy.sparse import coo_array
@@ -223,9 +243,7 @@ def surface(points: Points, *, quantile: float = 0.1) -> Surface:
     )
     unit, none = np.eye(count), np.zeros((count, 2 * count))
     missed = np.hstack([unit, none, unit, -unit])
-    cost = np.concatenate(
-        [np.zeros(count), np.full(2 * count, _GENTLE), np.full(count, quantile), np.full(count, 1 - quantile)]
-    )
+    cost = np.concatenate([np.zeros(3 * count), np.full(count, quantile), np.full(count, 1 - quantile)])
     bounds = [(None, None)] * count + [(0, None)] * (4 * count)
     found = linprog(
         cost,
@@ -237,22 +255,26 @@ def surface(points: Points, *, quantile: float = 0.1) -> Surface:
     )
     if found.status != 0:
         raise ArithmeticError(f"HiGHS: {found.message}")
-    value, slopes = found.x[:count], found.x[count : 3 * count].reshape(2, count).T
-    constants = value - (slopes * at).sum(axis=1)
-    return Surface(_needed_planes(np.column_stack([slopes / scale, constants]), np.column_stack([net, com])))
+    planes = _envelope(at, found.x[:count])
+    return Surface(planes / np.array([*scale, 1.0]))
 
 
-def _needed_planes(planes: Floats, at: Floats) -> Floats:
-    """The fewest planes that have the same minimum at every point, taken greedily."""
-    heights = at @ planes[:, :2].T + planes[:, 2]
-    lowest = heights <= heights.min(axis=1, keepdims=True) + 1e-6
-    kept: list[int] = []
-    open_points = np.ones(len(at), dtype=bool)
-    while open_points.any():
-        best = int(np.argmax(lowest[open_points].sum(axis=0)))
-        kept.append(best)
-        open_points &= ~lowest[:, best]
-    return planes[kept]
+def _envelope(at: Floats, value: Floats) -> Floats:
+    """The planes of the lowest rising concave function above the values, K x 3, of resources from 0 to 1.
+
+    Between points it promises what a mixture of them reaches, and no more.
+    """
+    from scipy.spatial import ConvexHull
+
+    net, com = at.T
+    more = np.full_like(net, 2.0)  # of a resource than 1 reaches as much
+    risen = [np.column_stack([x, y, value]) for x, y in ((net, com), (more, com), (net, more), (more, more))]
+    below = [1.5, 1.5, float(value.min()) - 1.0]  # gives the hull a volume
+    sides = ConvexHull(np.vstack([*risen, below])).equations
+    upper = sides[sides[:, 2] > _SAME]
+    planes = -upper[:, [0, 1, 3]] / upper[:, 2:3]
+    planes[:, :2] = planes[:, :2].clip(min=0.0)
+    return np.unique(np.vstack([planes, [0.0, 0.0, value.max()]]).round(9), axis=0)
 
 
 def _learner(module: str) -> Any:

@@ -17,6 +17,7 @@ from flowedge.planner.couplings import (
     perceptron,
     support_vectors,
     surface,
+    tabulated,
 )
 
 # Figure 5a of the paper, as its text tells it: P2 (0.5 core, 4 Mbit/s) 71 %, P1, P3, P4, P5 83 %.
@@ -57,6 +58,14 @@ def test_a_surface_of_planes_is_found_again_with_few_planes() -> None:
     assert len(fitted.planes) < 20
 
 
+def test_between_points_a_surface_promises_no_more_than_their_mixture() -> None:
+    # 0.8 takes 0.9 cores: less than that, and it is a mixture of 0.7 and 0.8.
+    points = Points([1, 1, 1], [0.1, 0.3, 0.9], [0.5, 0.7, 0.8])
+    fitted = surface(points)
+    assert fitted.performance([1, 1, 2], [0.3, 0.6, 2]) == pytest.approx([0.7, 0.75, 0.8])
+    assert fitted.needed_com([1.0], [0.75])[0] == pytest.approx(0.6)
+
+
 @given(st.lists(pairs, min_size=2, max_size=12), st.floats(0.05, 0.5))
 @settings(max_examples=30, deadline=None)
 def test_a_surface_is_concave_rising_and_promises_too_much_for_few_points_only(
@@ -84,6 +93,15 @@ def test_what_a_surface_needs_is_just_enough(net: float, com: float, wanted: flo
 def test_no_compute_makes_up_for_a_network_that_nothing_passes() -> None:
     capped = Surface(np.array([[0.1, 0.0, 0.0]]))
     assert capped.needed_com([1.0], [0.5])[0] == np.inf
+
+
+def test_what_two_couplings_allow_is_the_stricter_one() -> None:
+    allowed = tabulated((Linear(-1, 10, 0), Linear(0, 5, 0)), [1, 4], [2, 5], [0.2, 0.4, 0.8])
+    assert set(zip(*(each.tolist() for each in allowed.columns), strict=True)) == {
+        (1, 2, 0.2), (1, 5, 0.2), (4, 2, 0.4), (4, 5, 0.8)
+    }  # fmt: skip
+    with pytest.raises(ConfigError):
+        tabulated((Linear(0, 0, 9), Linear(0, 0, 0)), [1], [1], [0.5])
 
 
 def test_linear_is_the_least_squares() -> None:

@@ -1,17 +1,20 @@
-"""ROMA's evaluation, run again: couplings and their errors, and what joint allocation saves.
+"""ROMA's evaluation, run again: couplings and their errors, and what allocation by them saves.
 
     python -m tools.papers.roma --data DATA --out roma
 
-Two applications: AWStream's pedestrian detection (`planner/awstream/offline.mot.csv` of the data folder: its
-measured bandwidth and accuracy of 179 settings, compute by a model: 30 / (skip + 1) frames a second, each with
-the CPU time of this machine's yolo11n at 640 pixels, `--seconds`, by its pixels), and detection in a street,
-measured by `tools.papers.roma_grid` on this machine (`--grid` takes its CSV), of which SITE cameras share the
-cores.
+Two applications, of each of which eight cameras share the cores, each with its own Mbit/s: AWStream's
+pedestrian detection (`planner/awstream/offline.mot.csv` of the data folder: measured bandwidth and accuracy of
+179 settings, compute by a model: 30 / (skip + 1) frames a second, each with the CPU time of yolo11n at 640
+pixels, `--seconds`, by its pixels), and detection in a street, measured by `tools.papers.roma_grid` on this
+machine (`--grid` takes its CSV).
 
-Table: errors (MAE, MSE, RMSE) of the couplings in cores and Mbit/s. Figures 7-9: bandwidth from 10 to 0.05
-Mbit/s with all cores, and cores from 16 to 2 with all bandwidth: accuracy reached and resources used by a
-static allocation (all there is), by the paper's linear programme and by the concave surface, at the same
-available resources. Whatever the allocation, the application takes the best setting within it.
+Table I (couplings.csv): MAE, MSE and RMSE of the couplings in cores and Mbit/s, at the points of the fit, left
+out of it (ten folds), and on another street. Figures 7 to 9 (roma.png): bandwidth from 10 to 0.05 Mbit/s with
+all cores, and cores from 16 to 2 with all bandwidth. The static allocation is what the best setting needs where
+there is all, or what is left of it. Whatever the allocation, the application takes the best setting within it.
+`settings` is [P] with the settings themselves in place of a coupling: none can do better. Since schemes trade
+accuracy for resources at different rates, frontier.png and its table compare them over eta, at equal accuracy.
+Last, placement and allocation together against a given placement (plans.csv, `tools.papers.roma_plans`).
 """
 
 from __future__ import annotations
@@ -19,52 +22,24 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowedge.planner.checker import violations
-from flowedge.planner.cluster import Cluster, Link, Node
-from flowedge.planner.couplings import (
-    Coupling,
-    Errors,
-    Linear,
-    Points,
-    Surface,
-    errors,
-    linear,
-    perceptron,
-    support_vectors,
-    surface,
-)
-from flowedge.planner.prediction import predict
-from flowedge.planner.problem import Application, CameraClass, Problem, Stage
-from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, setting
-from flowedge.planner.strategies.exact import exact
-from flowedge.planner.strategies.roma import ETA, allocate, roma, roma_linear, roma_static
-from tools.papers import roma_grid
+import numpy as np
 
-BANDWIDTHS = (10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05)  # Mbit/s
-CORES = (16.0, 12.0, 8.0, 6.0, 4.0, 3.0, 2.0)
-SITE = 40  # cameras of the street
-ETAS = (0.02, ETA, 0.3)
+from flowedge.planner.strategies.roma_allocation import ETA, allocate
+from tools.papers import roma_grid, roma_plans
+from tools.papers.roma_cases import BANDWIDTHS, CORES, COUPLINGS, Case, Fit, awstream, case, fits, street
 
-
-@dataclass(frozen=True)
-class Case:
-    """An application: operating points in Mbit/s and cores, and how both couplings were fitted."""
-
-    name: str
-    points: Points
-    grid: Points
-    needs: Points
-    lines: tuple[Linear, Linear]
-    plane: Surface
+ETAS = (0.01, 0.02, 0.05, ETA, 0.2, 0.3, 0.5, 0.7)
+ALLOWED = (1, 2, 5)  # points of accuracy that may be lost
+SCHEMES = ("static", *COUPLINGS, "settings")
 
 
 @dataclass(frozen=True)
 class Used:
-    """What a scheme used and reached where so much was available."""
+    """What a scheme used and reached where so much was available; `fresh` on the other street (nan if none)."""
 
     case: str
     scheme: str
@@ -76,11 +51,15 @@ class Used:
     com: float
     promised: float
     reached: float
+    fresh: float
 
     def cells(self) -> list[str]:
         """As a line of a table."""
-        numbers = (self.net_available, self.com_available, self.net, self.com, self.promised, self.reached)
-        return [self.case, self.scheme, f"{self.eta:g}", self.varied, *(f"{each:.3f}" for each in numbers)]
+        numbers = (self.net_available, self.com_available, self.net, self.com)
+        shares = (self.promised, self.reached, self.fresh)
+        return [self.case, self.scheme, f"{self.eta:g}", self.varied] + [
+            f"{each:.3f}" for each in (*numbers, *shares)
+        ]
 
 
 def main() -> None:
@@ -95,182 +74,125 @@ def main() -> None:
     options = parser.parse_args()
     if options.data is None:
         parser.error("--data FOLDER (or FLOWEDGE_DATA) is needed")
+    planner = Path(options.data) / "planner"
     options.out.mkdir(parents=True, exist_ok=True)
     measured = roma_grid.read(options.grid) if options.grid else list(roma_grid.measured(16))
     roma_grid.write(measured, options.out / "grid.csv")
-    street = Points([p.net for p in measured], [SITE * p.com for p in measured], [p.score for p in measured])
+    known, fresh = (street(measured, number) for number in roma_grid.STREETS)
     cases = [
-        case(
-            "AWStream mot", awstream(options.data / "planner" / "awstream" / "offline.mot.csv", options.seconds)
-        ),
-        case("street", street),
+        case("AWStream mot", awstream(planner / "awstream" / "offline.mot.csv", options.seconds)),
+        case("street", known, fresh),
     ]
-    _table(cases, options.out)
+    _table_1([fit for every in cases for fit in fits(every)], planner / "roma_table1.csv", options.out)
     used = [each for every in cases for eta in ETAS for each in sweep(every, eta)]
-    _show(used)
-    header = ["case", "scheme", "eta", "varied", "net_available", "com_available"]
-    header += ["net", "com", "promised", "reached"]
-    _write(options.out / "allocations.csv", header, [each.cells() for each in used])
+    _write(options.out / "allocations.csv", list(Used.__dataclass_fields__), [each.cells() for each in used])
+    _savings([each for each in used if each.eta == ETA])
+    _frontier(cases, used)
     _plot(cases, [each for each in used if each.eta == ETA], options.out / "roma.png")
-    _write(options.out / "plans.csv", ["strategy", "eta", "accuracy", "cores", "mbit_s"], plans(measured))
+    _plot_frontier(cases, used, options.out / "frontier.png")
+    plans = list(roma_plans.outcomes([point for point in measured if point.street == roma_grid.STREETS[0]]))
+    roma_plans.show(plans)
+    header = ["site", "scheme", "objective", "accuracy", "cores", "mbit_s"]
+    _write(options.out / "plans.csv", header, [each.cells() for each in plans])
 
 
-def awstream(path: Path, seconds: float) -> Points:
-    """AWStream's settings; `seconds` is the CPU time of a frame of 640 pixels."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    com = [30 / (int(row["skip"]) + 1) * seconds * (int(row["width"]) / 640) ** 2 for row in rows]
-    return Points([float(row["bandwidth"]) for row in rows], com, [float(row["accuracy"]) for row in rows])
-
-
-def case(name: str, points: Points) -> Case:
-    """The couplings of an application, fitted on the grid of what is reached within the swept resources."""
-    grid = points.grid(BANDWIDTHS, (*CORES, 1.0, 0.5, 0.25))
-    needs = grid.efficient()
-    net, com, performance = needs.columns
-    return Case(
-        name, points, grid, needs, (linear(net, performance, com), linear(com, performance, net)), surface(grid)
-    )
-
-
-def sweep(every: Case, eta: float) -> list[Used]:
-    """All three schemes where bandwidth and then cores become few."""
+def sweep(every: Case, eta: float) -> Iterator[Used]:
+    """All schemes where bandwidth and then cores become few."""
     available = [("bandwidth", net, CORES[0]) for net in BANDWIDTHS] + [
         ("cores", BANDWIDTHS[0], com) for com in CORES
     ]
-    most = float(every.grid.columns[2].max())
-    used = []
+    scale = BANDWIDTHS[0], CORES[0]
+    peak = allocate(every.known, *scale, eta=1e-6, scale=scale)
+    assert peak is not None
     for varied, net, com in available:
-        found: list[tuple[str, float, float, float]] = [("static", net, com, float("nan"))]
-        for scheme, coupled in (("linear", every.lines), ("surface", every.plane)):
-            given = allocate(coupled, net, com, most=most, eta=eta, scale=(BANDWIDTHS[0], CORES[0]))
+        found = [("static", min(net, peak.net), min(com, peak.com), float("nan"))]
+        for scheme, coupled in every.coupled.items():
+            given = allocate(coupled, net, com, most=every.most, eta=eta, scale=scale)
             # Where the coupling allows nothing at all, it is given what there is.
             found.append(
                 (scheme, *((net, com, 0.0) if given is None else (given.net, given.com, given.performance)))
             )
         for scheme, n, c, promised in found:
-            reached = every.points.reached(n, c)
-            used.append(Used(every.name, scheme, eta, varied, net, com, n, c, promised, reached))
-    return used
+            reached = every.known.reached(n, c)
+            fresh = float("nan") if every.fresh is None else every.fresh.reached(n, c)
+            yield Used(every.name, scheme, eta, varied, net, com, n, c, promised, reached, fresh)
 
 
-def plans(measured: Sequence[roma_grid.Point]) -> list[list[str]]:
-    """Joint programme, fixed placement, static and exact on one small cluster, by resources."""
-    rows = []
-    problem = site(measured)
-    print("\nplans for 6 cameras over two edge nodes and a cloud: strategy, eta, accuracy, cores, Mbit/s")
-    choices = [
-        (f"{name}", eta, run) for name, run in (("roma", roma), ("roma-linear", roma_linear)) for eta in ETAS
-    ]
-    for name, eta, run in choices:
-        plan = run(problem, eta=eta)
-        rows.append(_plan_row(problem, name, f"{eta:g}", plan))
-    rows.append(_plan_row(problem, "roma-static", "-", roma_static(problem)))
-    rows.append(_plan_row(problem, "exact", "-", exact(problem, time_limit=20)))
-    for row in rows:
-        print("  ".join(f"{cell:<12}" for cell in row))
-    return rows
+def _table_1(found: Sequence[Fit], paper: Path, out: Path) -> None:
+    print(f"{'MAE, MSE, RMSE':<40}" + "".join(f"{name:<24}" for name in COUPLINGS))
+    with paper.open(newline="") as file:
+        for row in csv.DictReader(file):
+            cells = (
+                ", ".join(row[f"{error}_{kind}"] for error in ("mae", "mse", "rmse"))
+                for kind in ("lin", "svr", "mlp")
+            )
+            print(
+                f"{'paper ' + row['instance'].replace('_', ' '):<40}" + "".join(f"{each:<24}" for each in cells)
+            )
+    for case_name, direction, sample in dict.fromkeys((f.case, f.direction, f.sample) for f in found):
+        mine = [f for f in found if (f.case, f.direction, f.sample) == (case_name, direction, sample)]
+        errors = [f"{f.errors.mae:.2f}, {f.errors.mse:.2f}, {f.errors.rmse:.2f}" for f in mine]
+        name = f"{case_name} {direction}, {sample} ({mine[0].points})"
+        print(f"{name:<40}" + "".join(f"{each:<24}" for each in errors))
+    header = ["case", "direction", "coupling", "sample", "points", "mae", "mse", "rmse"]
+    _write(out / "couplings.csv", header, [each.cells() for each in found])
 
 
-def site(measured: Sequence[roma_grid.Point]) -> Problem:
-    """Six cameras at two weak edge nodes, and a cloud behind a narrow link; accuracy 0.75 at least."""
-    kept = [point for point in measured if point.skip == 0]
-    names = {point: f"{point.width}/{point.quality}/{point.tiles}" for point in kept}
-    knobs = (("form", tuple(names.values())),)
-    services, outputs, accuracies = [], [], []
-    for point, name in names.items():
-        chosen, seconds = setting(form=name), point.com / roma_grid.FPS
-        services += [
-            Service("Detect", kind, 1, seconds / speed, setting=chosen)
-            for kind, speed in (("edge", 0.5), ("xeon", 1))
-        ]
-        outputs.append(Output("video", point.net * 1e6 / 8 / roma_grid.FPS, "jpeg", chosen))
-        accuracies.append(Accuracy(point.score, chosen))
-    nodes = (
-        Node("edge 1", "edge", "edge", 2),
-        Node("edge 2", "edge", "edge", 4),
-        Node("cloud", "cloud", "xeon", 16),
-    )
-    links = (Link("edge 1", "edge 2", 20e6, 0.002), Link("edge 2", "cloud", 6e6, 0.01))
-    stages = (Stage("video", source=True), Stage("Detect", ("video",)))
-    return Problem(
-        Cluster(("edge", "cloud"), nodes, links),
-        (Application("street", stages, knobs, latency=1.0, accuracy=0.75),),
-        (
-            CameraClass("north", "street", "edge 1", roma_grid.FPS, 3),
-            CameraClass("south", "street", "edge 2", roma_grid.FPS, 3),
-        ),
-        Profiles(tuple(services), tuple(outputs), tuple(accuracies)),
-        minimize="resources",
-    )
-
-
-def _plan_row(problem: Problem, name: str, eta: str, plan) -> list[str]:  # type: ignore[no-untyped-def]
-    broken = violations(problem, plan)
-    if broken:
-        raise ArithmeticError(f"{name}: {broken[0]}")
-    if not plan.found:
-        return [name, eta, "no plan", "-", "-"]
-    prediction = predict(problem, plan)
-    cameras = sum(route.cameras for route in plan.routes)
-    accuracy = sum(
-        route.cameras * (value or 0) for route, value in zip(plan.routes, prediction.accuracies, strict=True)
-    )
-    cores = sum(each.replicas * each.service.cores for each in plan.deployments)
-    return [name, eta, f"{accuracy / cameras:.3f}", f"{cores:g}", f"{sum(prediction.arcs.values()) / 1e6:.2f}"]
-
-
-def _table(cases: Sequence[Case], out: Path) -> None:
-    fits = {"linear": linear, "SVR": support_vectors, "MLP": perceptron}
-    rows = []
+def _savings(used: Sequence[Used]) -> None:
+    """Savings against the static allocation at one eta, at most and in the mean, and the accuracy lost."""
     print(
-        "coupling                    "
-        + "".join(f"{name:<26}" for name in (*fits, "surface"))
-        + "(MAE, MSE, RMSE)"
+        f"\nSaved against static, eta {ETA:g}{'compute, %':>25}{'bandwidth, %':>19}{'points lost':>20}"
+        f"{'other street':>14}"
     )
-    for every in cases:
-        net, com, performance = every.needs.columns
-        for direction, other, needed, of in (
-            ("net,com", net, com, every.plane.needed_com),
-            ("com,net", com, net, every.plane.needed_net),
-        ):
-            found: dict[str, Coupling] = {name: fit(other, performance, needed) for name, fit in fits.items()}
-            most = float(needed.max())  # a surface may say that nothing is enough: then it is given the most
-            found["surface"] = lambda known, wanted, of=of, most=most: of(known, wanted).clip(max=most)  # type: ignore[misc]
-            missed = [errors(each, other, performance, needed) for each in found.values()]
-            print(f"{every.name + ', f ' + direction:<28}" + "".join(f"{_errors(each):<26}" for each in missed))
-            rows += [
-                [every.name, direction, name, f"{each.mae:.4f}", f"{each.mse:.4f}", f"{each.rmse:.4f}"]
-                for name, each in zip(found, missed, strict=True)
-            ]
-    _write(out / "couplings.csv", ["case", "direction", "coupling", "mae", "mse", "rmse"], rows)
-
-
-def _errors(each: Errors) -> str:
-    return f"{each.mae:.3f}, {each.mse:.3f}, {each.rmse:.3f}"
-
-
-def _show(used: Sequence[Used]) -> None:
-    """Savings against the static allocation, at most and in the mean, and the accuracy lost."""
     print(
-        f"\n{'case':<15}{'scheme':<10}{'eta':<6}{'varied':<10}{'compute saved, %':>18}{'bandwidth, %':>20}"
-        f"{'points lost':>20}"
+        f"{'case':<15}{'scheme':<10}{'varied':<10}"
+        + f"{'mean':>10}{'most':>9}" * 2
+        + f"{'mean':>11}{'worst':>9}{'mean':>14}"
     )
-    print(f"{'':<41}{'mean':>10}{'most':>9}{'mean':>10}{'most':>9}{'mean':>10}{'worst':>9}")
-    static = {
-        (u.case, u.eta, u.varied, u.net_available, u.com_available): u for u in used if u.scheme == "static"
-    }
-    groups = dict.fromkeys((u.case, u.scheme, u.eta, u.varied) for u in used if u.scheme != "static")
-    for case_name, scheme, eta, varied in groups:
-        mine = [u for u in used if (u.case, u.scheme, u.eta, u.varied) == (case_name, scheme, eta, varied)]
-        pairs = [(u, static[u.case, u.eta, u.varied, u.net_available, u.com_available]) for u in mine]
+    for case_name, scheme, varied in dict.fromkeys(
+        (u.case, u.scheme, u.varied) for u in used if u.scheme != "static"
+    ):
+        pairs = _against_static([u for u in used if (u.case, u.varied) == (case_name, varied)], scheme)
         figures = [
             [100 * (1 - u.com / s.com) for u, s in pairs],
             [100 * (1 - u.net / s.net) for u, s in pairs],
             [100 * (s.reached - u.reached) for u, s in pairs],
         ]
         cells = "".join(f"{sum(each) / len(each):>10.1f}{max(each):>9.1f}" for each in figures)
-        print(f"{case_name:<15}{scheme:<10}{eta:<6g}{varied:<10}{cells}")
+        again = 100 * float(np.mean([s.fresh - u.fresh for u, s in pairs]))
+        print(f"{case_name:<15}{scheme:<10}{varied:<10}{cells}{again:>14.1f}")
+
+
+def _frontier(cases: Sequence[Case], used: Sequence[Used]) -> None:
+    """The resources that each scheme needs at best where so much accuracy may be lost, as shares of static."""
+    print("\nLeast resources over eta, % of static (mean of compute and bandwidth, all conditions), if at most")
+    print(f"{'case':<15}{'scheme':<10}" + "".join(f"{f'{points} points are lost':>20}" for points in ALLOWED))
+    for every in cases:
+        for scheme in every.coupled:
+            ways = _trade(used, every.name, scheme)
+            least = (min((share for lost, share in ways if lost <= points), default=None) for points in ALLOWED)
+            cells = (f"{'-' if share is None else f'{share:.0f}':>20}" for share in least)
+            print(f"{every.name:<15}{scheme:<10}" + "".join(cells))
+
+
+def _trade(used: Sequence[Used], case_name: str, scheme: str) -> list[tuple[float, float]]:
+    """Points of accuracy lost and resources used in % of static for each eta: means over all conditions."""
+    found = []
+    for eta in ETAS:
+        pairs = _against_static([u for u in used if (u.case, u.eta) == (case_name, eta)], scheme)
+        lost = float(np.mean([100 * (s.reached - u.reached) for u, s in pairs]))
+        found.append((lost, float(np.mean([50 * (u.com / s.com + u.net / s.net) for u, s in pairs]))))
+    return found
+
+
+def _against_static(used: Sequence[Used], scheme: str) -> list[tuple[Used, Used]]:
+    """What a scheme used, and what the static allocation did under the same condition."""
+
+    def condition(each: Used) -> tuple[str, float, float]:
+        return each.varied, each.net_available, each.com_available
+
+    static = {condition(each): each for each in used if each.scheme == "static"}
+    return [(each, static[condition(each)]) for each in used if each.scheme == scheme]
 
 
 def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -280,26 +202,62 @@ def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) 
         table.writerows(rows)
 
 
+_LOOKS = {
+    "static": ("black", "s", "-"),
+    "linear": ("tab:orange", "o", "-"),
+    "SVR": ("tab:purple", "v", ":"),
+    "MLP": ("tab:brown", "^", ":"),
+    "surface": ("tab:green", "D", "-"),
+    "settings": ("tab:blue", "x", "--"),
+}
+
+
 def _plot(cases: Sequence[Case], used: Sequence[Used], path: Path) -> None:
     """The paper's Figures 7 to 9: a row for each application."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(15, 4 * len(cases)), layout="constrained")
-    for row, every in zip(figure.subplots(len(cases), 4), cases, strict=True):
-        for scheme in ("static", "linear", "surface"):
+    figure = Figure(figsize=(15, 3.7 * len(cases) + 0.7), layout="constrained")
+    rows = figure.subplots(len(cases), 4)
+    for row, every in zip(rows, cases, strict=True):
+        for scheme in ("static", *every.coupled):
             for varied, (top, bottom) in (("bandwidth", row[:2]), ("cores", row[2:])):
                 mine = [u for u in used if (u.case, u.scheme, u.varied) == (every.name, scheme, varied)]
                 by_net = varied == "bandwidth"
+                places = range(len(mine))
                 available = [u.net_available if by_net else u.com_available for u in mine]
-                top.plot(available, [u.reached for u in mine], "o-", label=scheme)
-                bottom.plot(available, [u.com if by_net else u.net for u in mine], "o-", label=scheme)
-                label = "available Mbit/s" if by_net else "available cores"
-                top.set(xlabel=label, ylabel="accuracy reached", title=every.name, ylim=(0, 1))
-                bottom.set(xlabel=label, ylabel="cores used" if by_net else "Mbit/s used", ylim=0)
+                color, marker, line = _LOOKS[scheme]
+                look = {"color": color, "marker": marker, "linestyle": line, "markersize": 5, "alpha": 0.8}
+                top.plot(places, [100 * u.reached for u in mine], label=scheme, **look)
+                bottom.plot(places, [u.com if by_net else u.net for u in mine], label=scheme, **look)
+                label = "available Mbit/s of each camera" if by_net else "available cores of 8 cameras"
+                top.set(xlabel=label, ylabel="accuracy reached, %", ylim=(0, 100))
+                kind, most = ("cores", CORES[0]) if by_net else ("Mbit/s", BANDWIDTHS[0])
+                bottom.set(xlabel=label, ylabel=f"{kind} allocated", ylim=(0, 1.05 * most))
                 for axes in (top, bottom):
-                    axes.set_xscale("log" if by_net else "linear")
-                    axes.invert_xaxis() if scheme == "static" else None
-                    axes.legend(fontsize="small")
+                    axes.set_title(
+                        f"{every.name}: {'less bandwidth' if by_net else 'fewer cores'}", fontsize=10
+                    )
+                    axes.set_xticks(places, [f"{each:g}" for each in available])
+    handles, labels = rows[-1][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.savefig(path, dpi=110)
+
+
+def _plot_frontier(cases: Sequence[Case], used: Sequence[Used], path: Path) -> None:
+    """Resources by the accuracy that they cost, for every eta."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5 * len(cases), 4.3), layout="constrained")
+    for axes, every in zip(figure.subplots(1, len(cases)), cases, strict=True):
+        for scheme in every.coupled:
+            color, marker, line = _LOOKS[scheme]
+            lost, share = zip(*_trade(used, every.name, scheme), strict=True)
+            axes.plot(lost, share, color=color, marker=marker, linestyle=line, label=scheme, alpha=0.8)
+        axes.set(
+            xlabel="accuracy lost against static, points", ylabel="resources allocated, % of static",
+            title=f"{every.name}: eta from {ETAS[0]:g} to {ETAS[-1]:g}", xlim=(-1, 25), ylim=(0, 110),
+        )  # fmt: skip
+        axes.legend()
     figure.savefig(path, dpi=110)
 
 

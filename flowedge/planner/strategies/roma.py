@@ -8,10 +8,11 @@ Gholami et al. 2021, "ROMA: Resource Orchestration for Microservices-based 5G Ap
 the paper solves: a linear programme for a given placement, with two linear couplings; `roma_static` is what it
 compares with. y are the Mbit/s that a camera's stream is given and the shares of nodes that its stages are
 given; p is the accuracy. The couplings are fitted to the settings in the profiles: each needs some of both, and
-reaches an accuracy. Resources are normalised, by the most that any setting needs. A plan then is made of the
-setting with the best accuracy within what was allocated; where the coupling promised too much, of the next
-larger one that reaches the accuracy wanted. The paper's tau(y), which it does not define, is the time of the
-quickest profile.
+reaches an accuracy. Resources are normalised, by the most that any setting needs; Mbit/s cost something where
+they leave the camera's node. A plan then is made of the setting with the best accuracy within what was
+allocated; where the coupling promised too much, of the next larger one that reaches the accuracy wanted. The
+paper does not define tau(y). It is work / y here, with y the cores of a replica, which is the time of its
+profile: the programme takes the quickest, the plan is checked with those that it takes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice, product
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -37,11 +38,10 @@ from flowedge.planner.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.profiles import Service, Setting
 from flowedge.planner.reach import follows
 from flowedge.planner.strategies.baselines import cloud_only, edge_only
+from flowedge.planner.strategies.roma_allocation import ETA, Coupled, couple
 
-Coupled: TypeAlias = "Surface | tuple[Linear, Linear]"
-"""A surface, or the compute needed by network and the network needed by compute."""
+Kind: TypeAlias = Literal["surface", "linear"]
 
-ETA = 0.1  # "a small value to promote a solution that primarily enhances the performance"
 _LOTS = 24  # cameras, or equal groups of them, that are allocated to one by one
 _SHORT = 10.0  # price of accuracy that is missing
 _SECONDS = 5.0
@@ -50,16 +50,28 @@ _CANDIDATES = 30
 _STEPS = 20  # in which the static allocation lowers its sights until all cameras fit
 
 
-def roma(problem: Problem, start: Plan | None = None, *, eta: float = ETA) -> Plan:  # noqa: ARG001
+def roma(
+    problem: Problem,
+    start: Plan | None = None,  # noqa: ARG001
+    *,
+    eta: float = ETA,
+    coupling: Kind = "surface",
+) -> Plan:
     """Placement and allocation in one mixed-integer linear programme, with a concave surface."""
     lots = _lots(problem)
-    return _allocated(problem, "roma", lots, [lot.demand.surface for lot in lots], eta)
+    return _allocated(problem, "roma", lots, [lot.demand.coupled(coupling) for lot in lots], eta)
 
 
-def roma_linear(problem: Problem, start: Plan | None = None, *, eta: float = ETA) -> Plan:
+def roma_linear(
+    problem: Problem,
+    start: Plan | None = None,
+    *,
+    eta: float = ETA,
+    coupling: Kind = "linear",
+) -> Plan:
     """The paper's linear programme: linear couplings, and the placement of `start`, else of a baseline."""
     lots = _lots_of(problem, _placement(problem, start))
-    return _allocated(problem, "roma-linear", lots, [lot.demand.linear for lot in lots], eta)
+    return _allocated(problem, "roma-linear", lots, [lot.demand.coupled(coupling) for lot in lots], eta)
 
 
 def roma_static(problem: Problem, start: Plan | None = None) -> Plan:
@@ -74,52 +86,6 @@ def roma_static(problem: Problem, start: Plan | None = None) -> Plan:
         if plan.found:
             break
     return _padded(problem, plan, lots)
-
-
-@dataclass(frozen=True)
-class Allocation:
-    """Resources in the units of the coupling, and the performance (0..1) that it promises for them."""
-
-    net: float
-    com: float
-    performance: float
-
-
-def allocate(
-    coupled: Coupled, net: float, com: float, *, most: float = 1.0, eta: float = ETA, scale: tuple[float, float]
-) -> Allocation | None:
-    """[P] for one function with so much network and compute available; None where the couplings allow nothing.
-
-    `scale` are the amounts of network and compute that cost as much as all performance gains, `most` the
-    performance that is possible at all.
-
-    >>> plane = Surface(np.array([[0.1, 0.2, 0.0]]))
-    >>> allocate(plane, 4.0, 2.0, eta=0.5, scale=(10.0, 16.0))
-    Allocation(net=4.0, com=2.0, performance=0.8)
-    """
-    model = Model()
-    given = (
-        model.variable(cost=eta / scale[0], upper=net),
-        model.variable(cost=eta / scale[1], upper=com),
-        model.variable(cost=eta - 1, upper=most),
-    )
-    _couple(model, coupled, *given)
-    solution = model.solve(relaxed=True)
-    return None if solution.values is None else Allocation(*(float(solution.values[each]) for each in given))
-
-
-def _couple(
-    model: Model, coupled: Coupled, net: int, com: int, performance: int, short: int | None = None
-) -> None:
-    """Rows that couple three variables; `short` is what a row may be violated by, at a price."""
-    if isinstance(coupled, Surface):
-        for a, b, c in coupled.planes.tolist():
-            terms = [(performance, 1.0), (net, -a), (com, -b)]
-            model.row([*terms, *([] if short is None else [(short, -1.0)])], upper=c)
-        return
-    for coupling, other, needed in ((coupled[0], net, com), (coupled[1], com, net)):
-        terms = [(needed, 1.0), (other, -coupling.slope), (performance, -coupling.price)]
-        model.row([*terms, *([] if short is None else [(short, 1.0)])], lower=coupling.constant)
 
 
 @dataclass(frozen=True)
@@ -154,6 +120,10 @@ class Demand:
         """The paper's couplings, of the points that waste nothing."""
         net, com, performance = self.history.efficient().columns
         return linear(net, performance, com), linear(com, performance, net)
+
+    def coupled(self, coupling: Kind) -> Coupled:
+        """The coupling of this kind."""
+        return self.surface if coupling == "surface" else self.linear
 
 
 @dataclass(frozen=True)
@@ -305,13 +275,13 @@ class _Programme:
 
     def _lot(self, lot: _Lot, coupled: Coupled) -> tuple[dict[str, dict[int, int]], int, int]:
         needs, model = lot.demand, self.model
-        net = model.variable(cost=self._price(needs.net) * lot.cameras, upper=float(needs.net.max()))
+        net = model.variable(upper=float(needs.net.max()))
         com = model.variable(upper=float(needs.com.max()))
         reached = model.variable(cost=(self.eta - 1) * lot.cameras, upper=float(needs.accuracy.max()))
         short = model.variable(cost=_SHORT * lot.cameras)
         wanted = needs.application.accuracy
         model.row([(reached, 1.0), (short, 1.0)], lower=wanted + self.margin if wanted else 0.0)
-        _couple(model, coupled, net, com, reached, model.variable(cost=_SHORT * lot.cameras))
+        couple(model, coupled, net, com, reached, model.variable(cost=_SHORT * lot.cameras))
         at: dict[str, dict[int, int]] = {}
         for stage in needs.application.stages:
             if follows(self.problem, stage):
@@ -352,8 +322,9 @@ class _Programme:
     def _stream(self, lot: _Lot, node: int, chosen: int, net: int) -> None:
         """What is sent from the camera to a stage, if that is on this node."""
         nodes, most = self.problem.cluster.nodes, lot.cameras * float(lot.demand.net.max())
-        for arc in self.problem.cluster.path(lot.demand.camera.node, nodes[node].name) or ():
-            sent = self.model.variable()
+        price = self._price(lot.demand.net)
+        for hop, arc in enumerate(self.problem.cluster.path(lot.demand.camera.node, nodes[node].name) or ()):
+            sent = self.model.variable(cost=0.0 if hop else price)
             self.model.row([(sent, 1.0), (net, -float(lot.cameras)), (chosen, -most)], lower=-most)
             self._sent[arc].append((sent, 1.0))
 

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from flowedge.planner.checker import violations
 from flowedge.planner.cluster import Cluster, Link, Node
-from flowedge.planner.couplings import Linear, Surface
+from flowedge.planner.couplings import Linear, Points, Surface
 from flowedge.planner.prediction import predict
 from flowedge.planner.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, setting
-from flowedge.planner.strategies.baselines import cloud_only
-from flowedge.planner.strategies.roma import allocate, demand, roma, roma_linear, roma_static
+from flowedge.planner.strategies.baselines import cloud_only, edge_only
+from flowedge.planner.strategies.roma import demand, roma, roma_linear, roma_static
+from flowedge.planner.strategies.roma_allocation import Allocation, allocate
 from tests.planner.crossing import crossing
 
 # Bytes of a frame, seconds on one core, and accuracy by width.
@@ -86,13 +87,27 @@ def test_performance_is_given_up_where_it_costs_more_than_it_is_worth() -> None:
 
 def test_the_programme_joins_what_a_fixed_placement_cannot() -> None:
     # At the edge there is room for the small pictures of two cameras only; the uplink takes more.
-    problem = watch(accuracy=0.7, edge_cores=1)
+    problem = watch(edge_cores=1)
+    fixed = roma_linear(problem, edge_only(problem))
     joint = roma(problem)
-    assert violations(problem, joint) == ()
+    assert violations(problem, fixed) == violations(problem, joint) == ()
+    assert {each.node for each in fixed.deployments} == {"gate"}
     assert {each.node for each in joint.deployments} == {"server"}
-    fixed = roma_linear(problem, cloud_only(problem))
-    assert violations(problem, fixed) == ()
+    assert set(predict(problem, fixed).accuracies) == {0.5}
+    assert set(predict(problem, joint).accuracies) == {0.8}
+
+
+def test_where_resources_weigh_most_the_joint_programme_takes_the_fewest() -> None:
+    problem = watch(accuracy=0.7, edge_cores=1)
+    joint, fixed = roma(problem, eta=0.9), roma_linear(problem, cloud_only(problem), eta=0.9)
+    assert violations(problem, joint) == violations(problem, fixed) == ()
     assert joint.value <= fixed.value + 1e-9
+
+
+def test_either_coupling_goes_with_either_placement() -> None:
+    problem = watch()
+    plans = roma(problem, coupling="linear"), roma_linear(problem, coupling="surface")
+    assert all(plan.found and violations(problem, plan) == () for plan in plans)
 
 
 def test_a_narrow_uplink_keeps_the_work_at_the_edge() -> None:
@@ -119,6 +134,15 @@ def test_eta_weighs_resources_against_accuracy() -> None:
     assert violations(problem, rich) == violations(problem, poor) == ()
     means = [np.mean([each or 0.0 for each in predict(problem, plan).accuracies]) for plan in (rich, poor)]
     assert means[0] > means[1] == 0.5
+
+
+def test_of_points_the_best_within_what_there_is_is_taken() -> None:
+    settings_known = Points([1.0, 2.0, 8.0], [1.0, 1.0, 4.0], [0.5, 0.7, 0.8])
+    scale = (10.0, 10.0)
+    assert allocate(settings_known, 10.0, 10.0, eta=0.01, scale=scale) == Allocation(8.0, 4.0, 0.8)
+    assert allocate(settings_known, 10.0, 10.0, eta=0.3, scale=scale) == Allocation(2.0, 1.0, 0.7)
+    assert allocate(settings_known, 1.5, 10.0, eta=0.01, scale=scale) == Allocation(1.0, 1.0, 0.5)
+    assert allocate(settings_known, 0.5, 10.0, scale=scale) is None
 
 
 def test_what_cannot_be_served_anywhere_is_said() -> None:

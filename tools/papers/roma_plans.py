@@ -1,0 +1,154 @@
+"""ROMA's programme over a cluster: placement and allocation together against a given placement, on many sites.
+
+Each site has six cameras at two weak edge nodes and a cloud behind a narrow link; cores and bandwidths differ.
+What is compared is the objective of [P] at the plans that come out, and not what a programme promises:
+for each camera eta (Mbit/s sent + shares of nodes reserved) - (1 - eta) accuracy, both resources normalised by
+what the largest setting needs. Less is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+
+import numpy as np
+
+from flowedge.planner.checker import violations
+from flowedge.planner.cluster import Cluster, Link, Node
+from flowedge.planner.plan import Plan
+from flowedge.planner.prediction import predict
+from flowedge.planner.problem import Application, CameraClass, Problem, Stage
+from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.strategies.baselines import cloud_only, edge_only
+from flowedge.planner.strategies.roma import demand, roma, roma_linear, roma_static
+from flowedge.planner.strategies.roma_allocation import ETA
+from tools.papers import roma_grid
+
+EDGES = ((1, 2), (2, 4), (4, 8))  # cores of the two edge nodes
+UPLINKS = (1.0, 3.0, 6.0, 12.0, 30.0)  # Mbit/s
+FLOORS = (0.0, 0.6, 0.75)
+CAMERAS = 6
+
+SCHEMES: Mapping[str, Callable[[Problem], Plan]] = {
+    "roma (joint, surface)": roma,
+    "joint, linear": partial(roma, coupling="linear"),
+    "at the edge, surface": lambda problem: roma_linear(problem, edge_only(problem), coupling="surface"),
+    "in the cloud, surface": lambda problem: roma_linear(problem, cloud_only(problem), coupling="surface"),
+    "roma-linear, at the edge": lambda problem: roma_linear(problem, edge_only(problem)),
+    "roma-linear, in the cloud": lambda problem: roma_linear(problem, cloud_only(problem)),
+    "roma-static": roma_static,
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a scheme's plan for a site reaches (mean accuracy, 0..1) and takes; None where it has no plan."""
+
+    site: str
+    scheme: str
+    objective: float | None
+    accuracy: float | None
+    cores: float | None
+    mbit: float | None
+
+    def cells(self) -> list[str]:
+        """As a line of a table."""
+        numbers = (self.objective, self.accuracy, self.cores, self.mbit)
+        return [self.site, self.scheme, *("-" if each is None else f"{each:.4g}" for each in numbers)]
+
+
+def outcomes(measured: Sequence[roma_grid.Point]) -> Iterator[Outcome]:
+    """Every scheme on every site."""
+    for edge, uplink, floor in product(EDGES, UPLINKS, FLOORS):
+        problem = site(measured, edge, uplink, floor)
+        name = f"{edge[0]} + {edge[1]} cores, {uplink:g} Mbit/s, accuracy {floor:g}"
+        for scheme, strategy in SCHEMES.items():
+            plan = strategy(problem)
+            broken = violations(problem, plan)
+            if broken:
+                raise ArithmeticError(f"{scheme}: {broken[0]}")
+            yield _outcome(problem, name, scheme, plan)
+
+
+def show(found: Sequence[Outcome]) -> None:
+    """For every scheme its means, and how it compares with the joint programme where both have a plan."""
+    first, *others = SCHEMES
+    by = {(each.site, each.scheme): each for each in found}
+    sites = list(dict.fromkeys(each.site for each in found))
+    print(f"\n[P] on {len(sites)} sites, {CAMERAS} cameras each, eta {ETA:g}; means over those with a plan")
+    print(f"{'scheme':<28}{'plans':>6}{'objective':>11}{'accuracy':>10}{'cores':>7}{'Mbit/s':>8}   {first} is")
+    for scheme in (first, *others):
+        mine = [by[each, scheme] for each in sites if by[each, scheme].objective is not None]
+        gains = [
+            (theirs.objective or 0.0) - (ours.objective or 0.0)
+            for theirs in mine
+            if (ours := by[theirs.site, first]).objective is not None
+        ]
+        means = [
+            np.mean([getattr(each, name) for each in mine])
+            for name in ("objective", "accuracy", "cores", "mbit")
+        ]
+        said = (
+            f"better {sum(each > 1e-6 for each in gains)}, equal {sum(abs(each) <= 1e-6 for each in gains)}, "
+            f"worse {sum(each < -1e-6 for each in gains)}; by {np.mean(gains):.3f} in the mean"
+        )
+        print(
+            f"{scheme:<28}{len(mine):>6}{means[0]:>11.3f}{means[1]:>10.3f}{means[2]:>7.1f}{means[3]:>8.2f}   "
+            + (said if scheme != first else "")
+        )
+
+
+def site(measured: Sequence[roma_grid.Point], edge: tuple[int, int], uplink: float, floor: float) -> Problem:
+    """Six cameras at two edge nodes, a cloud behind a link of `uplink` Mbit/s; accuracy `floor` at least."""
+    kept = [point for point in measured if point.skip == 0]
+    names = {point: f"{point.width}/{point.quality}/{point.tiles}" for point in kept}
+    services, outputs, accuracies = [], [], []
+    for point, name in names.items():
+        chosen, seconds = setting(form=name), point.com / roma_grid.FPS
+        services += [
+            Service("Detect", kind, 1, seconds / speed, setting=chosen)
+            for kind, speed in (("edge", 0.5), ("xeon", 1))
+        ]
+        outputs.append(Output("video", point.net * 1e6 / 8 / roma_grid.FPS, "jpeg", chosen))
+        accuracies.append(Accuracy(point.score, chosen))
+    nodes = (
+        Node("edge 1", "edge", "edge", edge[0]),
+        Node("edge 2", "edge", "edge", edge[1]),
+        Node("cloud", "cloud", "xeon", 16),
+    )
+    links = (Link("edge 1", "edge 2", 20e6, 0.002), Link("edge 2", "cloud", uplink * 1e6, 0.01))
+    stages = (Stage("video", source=True), Stage("Detect", ("video",)))
+    knobs = (("form", tuple(names.values())),)
+    return Problem(
+        Cluster(("edge", "cloud"), nodes, links),
+        (Application("street", stages, knobs, latency=1.0, accuracy=floor),),
+        (
+            CameraClass("north", "street", "edge 1", roma_grid.FPS, CAMERAS // 2),
+            CameraClass("south", "street", "edge 2", roma_grid.FPS, CAMERAS // 2),
+        ),
+        Profiles(tuple(services), tuple(outputs), tuple(accuracies)),
+        minimize="resources",
+    )
+
+
+def _outcome(problem: Problem, name: str, scheme: str, plan: Plan) -> Outcome:
+    if not plan.found:
+        return Outcome(name, scheme, None, None, None, None)
+    prediction = predict(problem, plan)
+    accuracy = sum(
+        route.cameras * (value or 0.0) for route, value in zip(plan.routes, prediction.accuracies, strict=True)
+    )
+    cores = sum(each.replicas * each.service.cores for each in plan.deployments)
+    # What leaves a node counts once, however many links it goes over.
+    mbit = sum(
+        8e-6 * problem.profiles.bytes_of("video", route.setting) * route.cameras * roma_grid.FPS
+        for route in plan.routes
+        if len({placement.node for placement in route.placements}) > 1
+    )
+    needs = demand(problem, problem.classes[0])
+    assert needs is not None
+    used = prediction.shares / needs.com.max() + mbit / needs.net.max()
+    objective = float(ETA * used - (1 - ETA) * accuracy) / CAMERAS
+    return Outcome(name, scheme, objective, accuracy / CAMERAS, cores, mbit)
