@@ -12,7 +12,7 @@ from typing import TypeAlias
 from flowedge.planner.plan import Plan
 from flowedge.planner.problem import Problem
 from flowedge.planner.strategies.baselines import cloud_only, edge_only, monolithic, random_placement
-from flowedge.planner.strategies.care import care, care_exhaustive, care_literal
+from flowedge.planner.strategies.care import care, care_exhaustive, care_literal, care_shared
 from flowedge.planner.strategies.continuum import continuum
 from flowedge.planner.strategies.exact import exact
 from flowedge.planner.strategies.flowedge import flowedge
@@ -25,6 +25,7 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
         "flowedge": flowedge,
         "exact": exact,
         "care": care,
+        "care-shared": care_shared,
         "care-literal": care_literal,
         "care-exhaustive": care_exhaustive,
         "roma": roma,

@@ -10,7 +10,8 @@ call of it counts as a deployment tried, which is the price of the search.
 application is deployed when all its instances are placed) and with an end, where x or c have none.
 `care_literal` is the listing as printed. `care_exhaustive` looks for the least energy among all (x, c, g).
 None of them shares an instance between cameras. `shared` chooses what a GPU is: whole for each instance, as in
-the paper's constraint (4), or shared as in its text, by the largest profiled share of which there are enough.
+the paper's constraint (4), or shared as in its text, by the largest profiled share of which there are enough;
+`care_shared` is `care` with the latter.
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ def care(problem: Problem, start: Plan | None = None, *, shared: bool = False) -
     return _planned(problem, "care", shared, _greedy)
 
 
+def care_shared(problem: Problem, start: Plan | None = None) -> Plan:  # noqa: ARG001
+    """The mended greedy with GPUs that instances share."""
+    return _planned(problem, "care-shared", True, _greedy)
+
+
 def care_literal(problem: Problem, start: Plan | None = None, *, shared: bool = False) -> Plan:  # noqa: ARG001
     """What the printed listing returns, and no plan where it does not end or its instances do not all fit.
 
@@ -44,13 +50,20 @@ def care_literal(problem: Problem, start: Plan | None = None, *, shared: bool = 
     return _planned(problem, "care-literal", shared, _literal)
 
 
-def care_exhaustive(problem: Problem, start: Plan | None = None, *, shared: bool = False) -> Plan:  # noqa: ARG001
+def care_exhaustive(
+    problem: Problem,
+    start: Plan | None = None,  # noqa: ARG001
+    *,
+    shared: bool = False,
+    pruned: bool = True,
+) -> Plan:
     """The (x, c, g) of the least value for each camera.
 
-    With x and g fixed, cores are added only until the latency is reached, because more of them take more energy
-    (and resources, and cost), as the paper says; and the quality of an x is measured once. All else is tried.
+    The quality of an x is measured once. `pruned`: with x and g fixed, cores are added only until the latency
+    is reached, because more of them take more energy (and resources, and cost), as the paper says; that is so
+    wherever they do not speed an instance up by more than their number. Else every c is tried.
     """
-    return _planned(problem, "care-exhaustive", shared, _exhaustive)
+    return _planned(problem, "care-exhaustive", shared, _pruned if pruned else _every)
 
 
 def measure(problem: Problem, column: Column, net: Network) -> tuple[float, float]:
@@ -126,17 +139,26 @@ def _literal(testbed: _Testbed, camera: CameraClass) -> Column | str:
     return "the listing does not end: it goes on with ever more tiles"
 
 
-def _exhaustive(testbed: _Testbed, camera: CameraClass) -> Column | str:
+def _pruned(testbed: _Testbed, camera: CameraClass) -> Column | str:
     goal = testbed.problem.application(camera.application)
-    best: Column | None = None
-    least = math.inf
-    for setting in testbed.settings(goal):
-        for gpu in (False, True):
-            column = _fewest_cores(testbed, camera, testbed.escalation(goal, setting, rows=(gpu,)))
-            value = math.inf if column is None else assemble(testbed.problem, "", [(column, 1)]).value
-            if value < least:
-                best, least = column, value
-    return best or _NONE
+    rows = (
+        testbed.escalation(goal, setting, rows=(gpu,))
+        for setting in testbed.settings(goal)
+        for gpu in (False, True)
+    )
+    return _least(testbed, (_fewest_cores(testbed, camera, row) for row in rows))
+
+
+def _every(testbed: _Testbed, camera: CameraClass) -> Column | str:
+    goal = testbed.problem.application(camera.application)
+    choices = (each for setting in testbed.settings(goal) for each in testbed.escalation(goal, setting))
+    return _least(testbed, (_fewest_cores(testbed, camera, [choice]) for choice in choices))
+
+
+def _least(testbed: _Testbed, columns: Iterator[Column | None]) -> Column | str:
+    """The column of the least value."""
+    found = [column for column in columns if column is not None]
+    return min(found, key=lambda column: assemble(testbed.problem, "", [(column, 1)]).value, default=_NONE)
 
 
 def _greedy(testbed: _Testbed, camera: CameraClass) -> Column | str:

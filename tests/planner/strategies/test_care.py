@@ -16,7 +16,7 @@ from flowedge.planner.plan import Plan
 from flowedge.planner.prediction import predict
 from flowedge.planner.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.profiles import Accuracy, Profiles, Service, setting
-from flowedge.planner.strategies.care import care, care_exhaustive, care_literal
+from flowedge.planner.strategies.care import care, care_exhaustive, care_literal, care_shared
 from tests.planner.crossing import crossing
 
 QUALITY = {1: 0.72, 2: 0.79, 4: 0.85}  # Table I at (150, 1080p)
@@ -91,6 +91,21 @@ def test_constraint_4_gives_each_instance_a_gpu_of_its_own_and_the_text_shares_i
     assert violations(problem, together) == ()
     assert chosen(together) == (2, {(1, 0.5)})
     assert together.deployments[0].node == "big"
+    assert care_shared(problem).deployments == together.deployments
+
+
+def test_pruning_loses_what_more_cores_save_where_they_more_than_pay() -> None:
+    # 2 cores are four times as quick as 1: 2 x 0.25 s of work instead of 1 s, which pruning never sees.
+    problem = composite(1.0, 0.72, servers=(replace(SERVERS[0], gpu=0, power=replace(POWER, idle=0.0)),))
+    quick = tuple(
+        replace(each, seconds=0.25) if each.cores == 2 else each for each in problem.profiles.services
+    )
+    odd = replace(problem, profiles=replace(problem.profiles, services=quick))
+    pruned, every = care_exhaustive(odd), care_exhaustive(odd, pruned=False)
+    assert (chosen(pruned), chosen(every)) == ((1, {(1, 0)}), (1, {(2, 0)}))
+    assert violations(odd, every) == ()
+    assert every.value < pruned.value
+    assert every.tried > pruned.tried
 
 
 def test_the_first_that_holds_need_not_be_the_least_energy() -> None:
@@ -167,6 +182,9 @@ def test_exhaustive_is_the_best_of_all_and_never_above_the_greedy(
     assert violations(problem, care_literal(problem, shared=shared)) == ()
     assert greedy.found == best.found
     if best.found:
+        every = care_exhaustive(problem, shared=shared, pruned=False)
+        assert every.value == pytest.approx(best.value)  # here the paper's monotony holds
+        assert every.tried >= best.tried
         assert best.value <= greedy.value + 1e-9
         assert predict(problem, best).value == pytest.approx(best.value)
         if len(servers) == 1 and not shared:
