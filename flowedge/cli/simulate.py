@@ -45,15 +45,23 @@ def simulate(
 
     Example: flowedge simulate tools/scenarios/street.toml --policy power-of-two,closest --plot street.png
 
-    Every policy meets the same requests; the same seed gives the same figures.
+    Every policy meets the same requests; the same seed gives the same figures. The format of scenarios, and of
+    the clusters, traces and problems that they name, is in flowedge/planner/FORMATS.md.
     """
     from dataclasses import replace
 
     from rich.console import Console
 
+    from flowedge.cli.files import write
+    from flowedge.simulate.plots import drawn, kind_of
     from flowedge.simulate.reading import load
     from flowedge.simulate.results import as_csv
 
+    for option, path in (("--csv", csv), ("--plot", plot)):
+        if path is not None and not path.parent.is_dir():
+            raise ConfigError(f"{option} {path}: there is no folder {str(path.parent)!r}; make it first")
+    if plot is not None:
+        kind_of(plot)
     chosen = load(scenario)
     if seed is not None:
         chosen = replace(chosen, seed=seed)
@@ -69,14 +77,9 @@ def simulate(
         for note in run.notes:
             print(f"{run.choice}: {note}")
     if csv is not None:
-        try:
-            csv.write_text(as_csv(runs))
-        except OSError as error:
-            raise ConfigError(f"--csv {csv}: cannot be written: {error.strerror}") from error
+        write(csv, as_csv(runs), "--csv")
     if plot is not None:
-        from flowedge.simulate.plots import plot as draw
-
-        draw(chosen, runs, plot)
+        write(plot, drawn(chosen, runs, kind_of(plot)), "--plot")
 
 
 def _runs(scenario: Scenario) -> Iterator[Results]:

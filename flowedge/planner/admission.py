@@ -9,7 +9,9 @@ and when `due` says that a job's standing changes.
 
 Least attained service has two queues. A job starts in the first; when its attained service passes a threshold
 it goes to the second; when it has waited there longer than `patience` times what it ran, it is promoted to the
-first again and its count restarts. (The paper's text says "promoted to Q2", which means the first.)
+first again and its count restarts. (The paper's text says "promoted to Q2", which means the first.) Queues are
+there to save preemptions, so jobs of one queue leave each other alone, but for one in the first queue that has
+waited `patience` times as long as it may run there: whoever came later makes room for it.
 
 Source: "ST-LAS" (spatio-temporal least attained service), section III; and Gu et al., "Tiresias", NSDI 2019.
 
@@ -89,17 +91,30 @@ class Policy(Protocol):
         """The lower, the sooner it runs."""
         ...
 
+    def ousts(self, job: Job, other: Job, size: float) -> bool:
+        """Whether a job of this size may take the place of another, which comes later and runs."""
+        ...
+
     def reviewed(self, job: Job, now: float) -> Job:
         """The job in the queue where it belongs now."""
         ...
 
     def due(self, job: Job, size: float) -> float:
-        """Seconds until `reviewed`, or the order of jobs, may change while the job goes on as it does."""
+        """Seconds until `ousts`, `reviewed` or the order of jobs may change while the job goes on as now."""
         ...
 
 
+class _Strict:
+    """A policy whose order is all that counts."""
+
+    __slots__ = ()
+
+    def ousts(self, job: Job, other: Job, size: float) -> bool:  # noqa: ARG002
+        return True
+
+
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class _Standing(_Strict):
     """A policy under which time changes no job's queue."""
 
     def reviewed(self, job: Job, now: float) -> Job:  # noqa: ARG002
@@ -135,7 +150,7 @@ class ShortestRemaining(_Standing):
 
 
 @dataclass(frozen=True, slots=True)
-class FairShare:
+class FairShare(_Strict):
     """Turns of `quantum` seconds of progress: whoever had one goes behind all others that are there."""
 
     quantum: float = 60.0
@@ -159,7 +174,8 @@ class LeastAttained:
     """ST-LAS: two queues, each in the order of entry.
 
     A job is demoted when it has attained `threshold` (size x seconds), and promoted when it has waited
-    `patience` times as long as it ran.
+    `patience` times as long as it ran. The first queue preempts the second; within the first, only a job that
+    has waited `patience` times the seconds after which it would be demoted preempts later ones.
 
     >>> policy = LeastAttained(threshold=10.0, patience=2.0)
     >>> policy.reviewed(Job("a", ((1.0,),), 0.0, executed=20.0, attained=10.0), now=20.0).queue
@@ -179,6 +195,9 @@ class LeastAttained:
     def rank(self, job: Job) -> tuple[Any, ...]:
         return job.queue, max(job.since, job.arrived), job.arrived, job.name
 
+    def ousts(self, job: Job, other: Job, size: float) -> bool:
+        return job.queue < other.queue or (job.queue == 1 and self._urgent(job, size) <= _SLACK)
+
     def reviewed(self, job: Job, now: float) -> Job:
         if job.queue == 1 and job.attained >= self.threshold - _SLACK:
             return replace(job, queue=2, since=now)
@@ -189,9 +208,14 @@ class LeastAttained:
     def due(self, job: Job, size: float) -> float:
         if job.queue == 1 and job.running:
             return job.owed + max(0.0, self.threshold - job.attained) / size
-        if job.queue == 2 and not job.running:
-            return max(0.0, self.patience * job.executed - job.waited)
-        return math.inf
+        if job.running:
+            return math.inf
+        left = self._urgent(job, size) if job.queue == 1 else self.patience * job.executed - job.waited
+        return left if job.queue == 2 or left > _SLACK else math.inf
+
+    def _urgent(self, job: Job, size: float) -> float:
+        """Seconds until a job that waits in the first queue has waited too long."""
+        return self.patience * self.threshold / size - job.waited
 
 
 def threshold_of(services: Sequence[float], quantile: float = 0.5) -> float:
@@ -264,25 +288,47 @@ def decide(
         if job.running:
             held[job.name] = job.placement
             _move(free, job.parts, job.placement, -1)
-    hopeless: set[tuple[Demand, ...]] = set()  # demands that found no room since some was made
+    # Demands that found no room since some was made, and how many jobs they could have ousted.
+    hopeless: dict[tuple[Demand, ...], int] = {}
     running = [(position, job) for position, job in enumerate(ordered) if job.running]
     for position, job in enumerate(ordered):
-        if job.name in held or (job.parts in hopeless and policy.backfills):
+        if job.name in held:
+            continue
+        victims = _victims(policy, job, position, running, held, workers)
+        if policy.backfills and len(victims) <= hopeless.get(job.parts, -1):
             continue
         placement = placed(job.parts, free, workers, threshold)
-        if placement is None and policy.preempts:
-            later = [other for at, other in reversed(running) if at > position and other.name in held]
-            placement = _preempting(job, later, held, free, workers, threshold)
+        if placement is None and victims:
+            placement = _preempting(job, victims, held, free, workers, threshold)
             if placement is not None:
                 hopeless.clear()
         if placement is not None:
             held[job.name] = placement
             _move(free, job.parts, placement, -1)
         elif policy.backfills:
-            hopeless.add(job.parts)
+            hopeless[job.parts] = len(victims)
         else:
             break
     return held
+
+
+def _victims(
+    policy: Policy,
+    job: Job,
+    position: int,
+    running: Sequence[tuple[int, Job]],
+    held: Mapping[str, tuple[int, ...]],
+    workers: Sequence[Worker],
+) -> list[Job]:
+    """Jobs that run and may have to make room for this one, the last one first."""
+    if not policy.preempts:
+        return []
+    share = size(job.parts, workers)
+    return [
+        other
+        for at, other in reversed(running)
+        if at > position and other.name in held and policy.ousts(job, other, share)
+    ]
 
 
 def placed(

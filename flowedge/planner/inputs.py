@@ -1,100 +1,32 @@
 """Clusters, cameras, applications and profiles as plain data, as tomllib and json read it, with units.
 
-A cluster file names the tiers in order (nearest to the cameras first), the machines, the network between them,
-and the cameras; those of a class are equal. `kind` is the name of a machine's hardware in the profiles.
+The format is described in FORMATS.md beside this file; `flowedge.planner.documents` reads whole files.
 
 >>> import tomllib
 >>> file = tomllib.loads('''
 ... tiers = ["edge", "cloud"]
-...
-... [[nodes]]
-... name = "jetson"
-... tier = "edge"
-... kind = "orin"
-... cores = 6
-... gpu = 1                                           # 0 if left out
-... memory = "8 GiB"                                  # no bound if left out
-... power = { idle = "5 W", core = "2 W", gpu = "15 W" }  # all 0 W if left out
-...
-... [[nodes]]
-... name = "server"
-... tier = "cloud"
-... kind = "xeon"
-... cores = 32
-... price = 1.2                                       # for an hour of the whole node
-...
-... [[links]]
-... between = ["jetson", "server"]
-... bandwidth = "30 Mbit/s"
-... delay = "4 ms"                                    # one way; 0 s if left out
-... deviation = "1 ms"                                # of the delay; 0 s if left out
-...
-... [[cameras]]
-... name = "north"
-... node = "jetson"                                   # where their video arrives
-... fps = 25
-... count = 4                                         # 1 if left out
+... nodes = [
+...     { name = "jetson", tier = "edge", kind = "orin", cores = 6, power = { idle = "5 W", core = "2 W" } },
+...     { name = "server", tier = "cloud", kind = "xeon", cores = 32, price = 1.2 },
+... ]
+... links = [{ between = ["jetson", "server"], bandwidth = "30 Mbit/s", delay = "4 ms" }]
+... cameras = [{ name = "north", node = "jetson", fps = 25, count = 4 }]
 ... ''')
 >>> cluster(file)["jetson"].power
-Power(idle=5.0, core=2.0, gpu=15.0)
+Power(idle=5.0, core=2.0, gpu=0.0)
 >>> cameras(file, ["crossing"])
 (CameraClass(name='north', application='crossing', node='jetson', fps=25.0, count=4),)
-
-Where there are several applications, each class of cameras says `application = "..."`. A profile file has
-
->>> known = profiles(tomllib.loads('''
-... [[services]]
-... operator = "Detect"
-... kind = "orin"
-... cores = 1
-... gpu = 0.5                                         # 0 if left out
-... time = "12 ms"                                    # of one batch
-... deviation = "1 ms"                                # 0 s if left out
-... batch = 1                                         # frames at once; 1 if left out
-... memory = "600 MiB"                                # 0 if left out
-... setting = { size = 640 }                          # holds for every setting of the other knobs
-... source = "table 2"                                # "measured" if left out
-...
-... [[outputs]]
-... operator = "video"
-... size = "120 kB"                                   # of one frame, as sent over the network
-... codec = "jpeg"                                    # "raw" if left out
-...
-... [[accuracies]]
-... value = 0.38
-... setting = { size = 640 }
-... '''))
->>> known.services[0].rate, profiles(profiles_as_data(known)) == known
-(83.33333333333333, True)
-
-An operator without services costs nothing. A file for a whole `problem` has all of these tables and
-
-    minimize = "energy"          # or "resources", "cost", "utility" (then with theta = accuracy per second)
-    utilisation = 0.8            # most load of a replica
-    certainty = 2                # standard deviations of the links' delay that a goal for latency allows for
-
-    [[applications]]
-    name = "crossing"
-    latency = "250 ms"           # no bound if left out
-    accuracy = 0.3               # 0 if left out
-    throughput = 10              # frames a second of each camera; all of them if left out
-    knobs = { size = [416, 640] }
-    stages = [
-        { name = "video", source = true },
-        { name = "Detect", inputs = ["video"] },
-        { name = "Track", inputs = ["Detect"], keyed = true, singleton = false, tier = "cloud" },
-    ]
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, TypeAlias, TypeVar, cast, get_args
 
 from flowedge.errors import ConfigError
 from flowedge.knobs import suggestion
-from flowedge.planner import units
+from flowedge.planner import graphml, units
 from flowedge.planner.cluster import Cluster, Link, Node, Power
 from flowedge.planner.problem import Application, CameraClass, Objective, Problem, Stage
 from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, Setting
@@ -103,14 +35,20 @@ from flowedge.values import Scalar
 
 T = TypeVar("T")
 
-_CLUSTER = ("tiers", "nodes", "links", "cameras")
+Files: TypeAlias = Callable[[str], str]
+"""Gives the text of a file that another file names."""
+
+_CLUSTER = ("topology", "tiers", "nodes", "links", "cameras")
 _PROFILES = ("services", "outputs", "accuracies")
 _CHOICES = ("applications", "minimize", "theta", "utilisation", "certainty")
 
 
-def cluster(data: Mapping[str, Any]) -> Cluster:
-    """The cluster of a cluster file. Raises `ConfigError` naming the field, its value and the mend."""
-    return _cluster(File(data, "the cluster", _CLUSTER))
+def cluster(data: Mapping[str, Any], files: Files | None = None) -> Cluster:
+    """The cluster of a cluster file. Raises `ConfigError` naming the field, its value and the mend.
+
+    `files` is asked for the GraphML file that a [topology] names.
+    """
+    return _cluster(File(data, "the cluster", _CLUSTER), files)
 
 
 def cameras(data: Mapping[str, Any], applications: Sequence[str]) -> tuple[CameraClass, ...]:
@@ -123,7 +61,7 @@ def profiles(data: Mapping[str, Any]) -> Profiles:
     return _profiles(File(data, "the profiles", _PROFILES))
 
 
-def problem(data: Mapping[str, Any]) -> Problem:
+def problem(data: Mapping[str, Any], files: Files | None = None) -> Problem:
     """A whole problem in one file. Raises `ConfigError`."""
     file = File(data, "the problem", (*_CLUSTER, *_PROFILES, *_CHOICES))
     applications = tuple(_application(table) for table in file.tables("applications"))
@@ -131,7 +69,7 @@ def problem(data: Mapping[str, Any]) -> Problem:
     if minimize not in get_args(Objective):
         raise ConfigError(f"minimize: {minimize!r} is none of {', '.join(get_args(Objective))}")
     return Problem(
-        _cluster(file),
+        _cluster(file, files),
         applications,
         _cameras(file, [each.name for each in applications]),
         _profiles(file),
@@ -180,9 +118,38 @@ def profiles_as_data(known: Profiles) -> dict[str, Any]:
     }
 
 
-def _cluster(file: File) -> Cluster:
+def _cluster(file: File, files: Files | None) -> Cluster:
     nodes = tuple(_node(*table) for table in file.tables("nodes"))
-    return Cluster(file.names("tiers"), nodes, tuple(_link(*table) for table in file.tables("links")))
+    links = tuple(_link(*table) for table in file.tables("links"))
+    if "topology" not in file.data:
+        return Cluster(file.names("tiers"), nodes, links)
+    base = _topology(Table(file.data["topology"], "topology", _TOPOLOGY), files)
+    machines = tuple(({node.name: node for node in base.nodes} | {node.name: node for node in nodes}).values())
+    tiers = file.names("tiers", tuple(dict.fromkeys(node.tier for node in machines)))
+    return Cluster(tiers, machines, (*base.links, *links))
+
+
+_TOPOLOGY = ("graphml", "bandwidth", "delay", "tier", "kind", "cores", "gpu")
+
+
+def _topology(table: Table, files: Files | None) -> Cluster:
+    name = table.text("graphml")
+    if files is None:
+        raise ConfigError(f"topology.graphml: {name!r} cannot be read from here; write nodes and links")
+    node = Node(
+        "any",
+        table.text("tier", "network"),
+        table.text("kind", "site"),
+        table.number("cores", 0.0),
+        gpu=table.number("gpu", 0.0),
+    )
+    return graphml.cluster(
+        files(name),
+        bandwidth=table.quantity("bandwidth", units.bits_per_second, graphml.BANDWIDTH),
+        delay=table.quantity("delay", units.seconds, graphml.DELAY),
+        node=node,
+        where=name,
+    )
 
 
 def _node(data: object, where: str) -> Node:
@@ -233,13 +200,14 @@ def _cameras(file: File, applications: Sequence[str]) -> tuple[CameraClass, ...]
 
 def _profiles(file: File) -> Profiles:
     return Profiles(
-        tuple(_service(*table) for table in file.tables("services")),
+        tuple(service(*table) for table in file.tables("services")),
         tuple(_output(*table) for table in file.tables("outputs")),
         tuple(_accuracy(*table) for table in file.tables("accuracies")),
     )
 
 
-def _service(data: object, where: str) -> Service:
+def service(data: object, where: str) -> Service:
+    """One of a profile file's services; `where` is its place for messages. Raises `ConfigError`."""
     known = ["operator", "kind", "cores", "gpu", "time", "deviation", "batch", "memory", "setting", "source"]
     table = Table(data, where, known)
     seconds = table.quantity("time", units.seconds)

@@ -1,12 +1,16 @@
-"""Tables of files that people write, such as TOML: what is wrong in them is said by the name of the field."""
+"""Tables of files that people write, TOML and CSV: what is wrong in them is said by the name of the field."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import csv
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from flowedge.errors import ConfigError
 from flowedge.knobs import suggestion
+from flowedge.planner import units
 from flowedge.planner.profiles import Setting, setting
 
 T = TypeVar("T")
@@ -95,3 +99,71 @@ def is_scalar(value: object) -> bool:
 
 def _are_scalars(value: object) -> bool:
     return isinstance(value, Mapping) and all(map(is_scalar, value.values()))
+
+
+UNITS = {unit.lower(): unit for unit in (*units.TIME, *units.DATA)}
+"""Units that the name of a column may end with, as in `time_ms` or `memory (MiB)`, by their lower case."""
+
+
+def rows(
+    text: str, columns: Sequence[str], *, needed: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV text, each with its line number and the cells that are not empty, by column.
+
+    The first line names the columns, in any order and case. Commas, semicolons or tabs separate; blank lines
+    and those that begin with # do not count. A name that ends with a unit gives it to the numbers below. One of
+    `columns` that ends with a dot stands for all that begin like it. Others are left out. Raises `ConfigError`
+    for a name that looks like a slip, or is there twice, and where one of `needed` is missing.
+
+    >>> list(rows("# made up\\nSize, TIME_ms,who\\n640,12,me\\n", ("time", "size")))
+    [(3, {'size': '640', 'time': '12 ms'})]
+    """
+    lines = text.removeprefix("\ufeff").splitlines()
+    head = next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), "")
+    reader = csv.reader(lines, delimiter=next((mark for mark in ",;\t" if mark in head), ","))
+    names: list[tuple[str, str]] | None = None
+    for cells in reader:
+        if not any(cell.strip() for cell in cells) or cells[0].lstrip().startswith("#"):
+            continue
+        line = reader.line_num
+        if names is None:
+            names = _columns(cells, columns, needed, line)
+            continue
+        if len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
+            raise ConfigError(f"line {line}: has {len(cells)} cells, the line of names has {len(names)}")
+        given = zip(names, (cell.strip() for cell in cells), strict=False)
+        yield line, {name: _with_unit(cell, unit) for (name, unit), cell in given if name and cell}
+    if names is None:
+        raise ConfigError(f"line 1: is missing; a line of names such as {','.join(columns[:3])} comes first")
+
+
+def _columns(
+    cells: Sequence[str], columns: Sequence[str], needed: Sequence[str], line: int
+) -> list[tuple[str, str]]:
+    """What each column is called here, and the unit in its name; nothing for one that does not count."""
+    found = [_column(cell.strip(), columns) for cell in cells]
+    names = [name for name, _ in found if name]
+    for cell, (name, _) in zip(cells, found, strict=True):
+        near = difflib.get_close_matches(cell.strip().lower(), set(columns) - set(names), n=1, cutoff=0.8)
+        if near and not name:
+            raise ConfigError(f'line {line}: there is no column {cell!r}; did you mean "{near[0]}"?')
+        if names.count(name) > 1:
+            raise ConfigError(f"line {line}: there are two columns {name!r}; leave one out")
+    for name in needed:
+        if name not in names:
+            raise ConfigError(f"line {line}: the column {name!r} is missing; it is needed")
+    return found
+
+
+def _column(cell: str, columns: Sequence[str]) -> tuple[str, str]:
+    for known in columns:
+        if known.endswith(".") and cell.lower().startswith(known):
+            return known + cell[len(known) :], ""
+    match = re.fullmatch(r"(.+?)[ _(\[]+([^\W_]+)[)\]]?", cell)
+    unit = UNITS.get(match[2].lower(), "") if match else ""
+    name = (match[1] if match and unit else cell).lower()
+    return (name, unit) if name in columns else ("", "")
+
+
+def _with_unit(cell: str, unit: str) -> str:
+    return f"{cell} {unit}" if unit and re.fullmatch(r"[\d.]+(?:[eE][+-]?\d+)?", cell) else cell

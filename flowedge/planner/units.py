@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from flowedge.errors import ConfigError
 
-_TIME = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+TIME = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _BANDWIDTH = {"bit/s": 1.0, "kbit/s": 1e3, "Mbit/s": 1e6, "Gbit/s": 1e9}
-_MEMORY = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+DATA = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _POWER = {"mW": 1e-3, "W": 1.0, "kW": 1e3}
 
 
@@ -19,7 +19,7 @@ def seconds(value: object, field: str) -> float:
     >>> seconds("4 ms", "links[0].delay")
     0.004
     """
-    return _quantity(value, field, _TIME, "4 ms")
+    return _quantity(value, field, TIME, "4 ms")
 
 
 def bits_per_second(value: object, field: str) -> float:
@@ -37,7 +37,7 @@ def size(value: object, field: str) -> float:
     >>> size("2 GiB", "nodes[0].memory")
     2147483648.0
     """
-    return _quantity(value, field, _MEMORY, "2 GiB")
+    return _quantity(value, field, DATA, "2 GiB")
 
 
 def watts(value: object, field: str) -> float:
@@ -50,7 +50,9 @@ def watts(value: object, field: str) -> float:
 
 
 def _quantity(value: object, field: str, units: Mapping[str, float], example: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(\S+)", value) if isinstance(value, str) else None
+    match = (
+        re.fullmatch(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([^\W\d]\S*)", value) if isinstance(value, str) else None
+    )
     if match is None or match[2] not in units:
         raise ConfigError(
             f'{field}: {value!r} is not a quantity like "{example}"; the units are {", ".join(units)}'

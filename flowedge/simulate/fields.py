@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -11,7 +10,7 @@ from typing import TypeAlias
 from flowedge.errors import ConfigError
 from flowedge.knobs import suggestion
 from flowedge.planner import units
-from flowedge.planner.tables import Table
+from flowedge.planner.tables import Table, rows
 from flowedge.simulate.scenario import Range, Rate, Row
 
 Unit: TypeAlias = Callable[[object, str], float]
@@ -19,44 +18,60 @@ Unit: TypeAlias = Callable[[object, str], float]
 
 
 def trace(text: str, applications: tuple[str, ...]) -> tuple[Row, ...]:
-    """The rows of a trace.
+    """The rows of a trace. Raises `ConfigError` naming the line, the column, the value and the mend.
 
     >>> trace("time,application,rate,duration\\n0.5,people,,\\n2,people,25,60\\n", ("people",))[1].duration
     60.0
     """
-    reader = csv.DictReader(text.splitlines())
-    columns = ("time", "application", "deadline", "bytes", "accuracy", "rate", "duration")
-    for name in reader.fieldnames or ():
-        if name not in columns:
-            raise ConfigError(f"trace: there is no column {name!r}{suggestion(name, columns)}")
+    only = applications[0] if len(applications) == 1 else None
     found = []
-    for number, row in enumerate(reader, start=2):
-
-        def value(name: str, row: Mapping[str, str | None] = row, number: int = number) -> float | None:
-            word = row.get(name)
-            if not word:
-                return None
-            try:
-                result = float(word)
-            except ValueError:
-                result = math.nan
-            if not 0 <= result < math.inf:
-                raise ConfigError(f"trace, line {number}: {name}: {word!r} is not a number from 0")
-            return result
-
-        time, application = value("time"), row.get("application") or ""
-        if time is None:
-            raise ConfigError(f"trace, line {number}: time: is missing")
-        known(application, applications, f"trace, line {number}: application")
-        rest = (
-            value("deadline"),
-            value("bytes"),
-            value("accuracy"),
-            value("rate") or 0.0,
-            value("duration") or 0.0,
+    for line, cells in rows(text, _TRACE, needed=("time",) if only else ("time", "application")):
+        where = f"trace, line {line}"
+        if "time" not in cells:
+            raise ConfigError(f"{where}: time: is missing; seconds since the beginning are needed")
+        application = cells.get("application", only or "")
+        known(application, applications, f"{where}: application")
+        found.append(
+            Row(
+                _seconds(cells["time"], f"{where}: time"),
+                application,
+                _drawn(cells, "deadline", where, _seconds),
+                _drawn(cells, "bytes", where, _bytes),
+                _drawn(cells, "accuracy", where, _amount),
+                _amount(cells.get("rate", "0"), f"{where}: rate"),
+                _seconds(cells.get("duration", "0"), f"{where}: duration"),
+            )
         )
-        found.append(Row(time, application, *rest))
     return tuple(found)
+
+
+def _amount(cell: str, field: str, unit: Unit | None = None) -> float:
+    """A number from 0, or a quantity."""
+    try:
+        value = float(cell)
+    except ValueError:
+        if unit is not None:
+            return unit(cell, field)
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ConfigError(f"{field}: {cell!r} is not a number from 0")
+    return value
+
+
+def _seconds(cell: str, field: str) -> float:
+    return _amount(cell, field, units.seconds)
+
+
+def _bytes(cell: str, field: str) -> float:
+    return _amount(cell, field, units.size)
+
+
+_TRACE = ("time", "application", "deadline", "bytes", "accuracy", "rate", "duration")
+
+
+def _drawn(cells: Mapping[str, str], name: str, where: str, read: Callable[[str, str], float]) -> float | None:
+    """What the application says where a cell is empty."""
+    return None if name not in cells else read(cells[name], f"{where}: {name}")
 
 
 def per_second(value: object, field: str) -> float:

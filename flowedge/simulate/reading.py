@@ -1,121 +1,32 @@
 """Scenario files: what a simulation is given, as TOML.
 
-Times, sizes and bandwidths have units ("40 ms", "60 kB", "30 Mbit/s"), rates too ("60/min", "1600/s", "5/h").
-Where a range makes sense a pair does it: `deadline = ["40 ms", "80 ms"]` is uniform between the two.
+The format is described in `flowedge/planner/FORMATS.md`.
 
 >>> import tomllib
 >>> tiny = scenario(tomllib.loads('''
 ... name = "tiny"
 ... duration = "60 s"
-... seed = 0                                  # 0 if left out
-... warmup = "5 s"                            # requests from before do not count; 0 s if left out
-... policies = ["power-of-two", "closest"]    # to compare; or --policy
-... filter = "nominal"                        # one feasibility filter for all; each policy's own if left out
-... detection = "1 s"                         # until a failure is known; 0 s if left out
-... window = "10 s"                           # of the curves over time; 10 s if left out
-... link_queue = "2 MB"                       # what may wait for a link; no bound if left out
-... tiers = ["edge", "cloud"]                 # tiers, nodes and links as in a cluster file ...
-... nodes = [
-...     { name = "antenna", tier = "edge", kind = "box", cores = 0 },
-...     { name = "server", tier = "cloud", kind = "xeon", cores = 32 },
-... ]
-... links = [{ between = ["antenna", "server"], bandwidth = "1 Gbit/s", delay = "8 ms", deviation = "1 ms" }]
-...
-... [[applications]]
-... name = "people"
-... deadline = ["100 ms", "200 ms"]
-... size = "60 kB"                            # of a query; 0 if left out
-... rate = [5, 15]                            # queries a second of one stream; 1 if left out
-... accuracy = 0.2                            # at least; 0 if left out
-... work = 1                                  # how much more of a worker a query takes; 1 if left out
-...
-... [[variants]]
-... name = "yolo/gpu"
-... time = "12 ms"                            # of one query
-... deviation = "1 ms"                        # 0 s if left out
-... slots = 2                                 # batches at one time; 1 if left out
-... batch = 4                                 # queries in a batch at most; 1 if left out
-... batch_time = "30 ms"                      # of a full batch
-... capacity = 250                            # queries/s that dispatchers are told; slots x batch / batch_time
-... queue = 50                                # who may wait; no bound if left out
-... full = "newest"                           # who is dropped then: the "newest" or "oldest"
-... drop_expired = false                      # whether to drop queries whose deadline is over
-... accuracy = 0.4                            # or { people = 0.4 }: by application, for those it serves
-...
-... [[workers]]
-... node = "server"
-... variant = "yolo/gpu"
-... count = 3
-...
-... [[sources]]
-... node = "antenna"
-... arrivals = "streams"                      # clients that come, stay and leave
-... mix = { people = 1 }                      # or: application = "people"
-... rate = "60/min"
-... lifetime = "66 s"
-... access = "2 ms"                           # one way between client and antenna; 0 s if left out
-... bitrate = "100 Mbit/s"                    # of each client's link; no bound if left out
-...
-... [[sources]]
-... node = "antenna"
-... arrivals = "cameras"                      # periodic streams from the beginning to the end
-... application = "people"
-... count = 4
-...
-... [[sources]]
-... node = "antenna"
-... arrivals = "queries"                      # single queries, each dispatched by itself
-... application = "people"
-... count = 100                               # clients that send them
-... rate = { mean = "20/s", amplitude = 0.5, period = "24 h", phase = "8 h" }
-...
-... [[failures]]
-... node = "server"                           # its workers stop, and lose what they hold; links go on
-... at = "20 s"
-... until = "30 s"                            # for ever if left out
-...
-... [[failures]]
-... link = ["antenna", "server"]
-... between = "300 s"                         # mean time up, and ...
-... repair = "5 s"                            # ... down, both exponential
+... tiers = ["edge"]
+... nodes = [{ name = "box", tier = "edge", kind = "jetson", cores = 6 }]
+... applications = [{ name = "people", deadline = ["100 ms", "200 ms"], rate = [5, 15] }]
+... variants = [{ name = "yolo", time = "12 ms", slots = 2 }]
+... workers = [{ node = "box", variant = "yolo", count = 3 }]
+... sources = [{ node = "box", arrivals = "cameras", application = "people", count = 8 }]
 ... '''))
->>> [worker.name for worker in tiny.workers], tiny.sources[0].rate.peak
-(['server/yolo/gpu/1', 'server/yolo/gpu/2', 'server/yolo/gpu/3'], 1.0)
-
-A rate may have steps, too: `rate = { steps = [["0 s", "40/min"], ["300 s", "100/min"]] }`, and a daily wave on
-top of them (`amplitude`, `period`, `phase`).
-
-`arrivals = "trace"` with `trace = "FILE.csv"` (beside the scenario) has one row for each query or stream, under
-a line of names: `time` (s) and `application`; `deadline` (s), `bytes`, `accuracy` where they are not drawn as
-the application says; `rate` (1/s) and `duration` (s) make a row a stream. Lines need no order.
-
-In place of tiers, nodes and links: `cluster = "FILE.toml"`, a cluster file beside the scenario, or
-`[topology] graphml = "FILE.graphml"` with what `flowedge.planner.graphml` takes as defaults.
-
-In place of applications, variants, workers and sources, a planner may decide what runs where:
-
-    strategies = ["exact", "cloud-only"]      # to compare; or --policy
-
-    [plan]
-    problem = "FILE.toml"                     # a whole problem, as in flowedge.planner.inputs
-    every = "60 s"                            # planned again with the load as it is; only once if left out
-    on_failure = true                         # planned again after a failure or recovery; so if left out
-    switch = "2 s"                            # until a new plan is in force; 0 s if left out
-    load = { mean = 1, amplitude = 0.5, period = "600 s" }  # times the cameras' frame rates; 1 if left out
-    dispatch = "power-of-two"                 # sends frames to the plan's replicas; by its routes if left out
+>>> [worker.name for worker in tiny.workers], tiny.kinds[0].deadline
+(['box/yolo/1', 'box/yolo/2', 'box/yolo/3'], Range(low=0.1, high=0.2))
 """
 
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from flowedge.dispatch import FEASIBILITIES
 from flowedge.errors import ConfigError
-from flowedge.planner import graphml, inputs, units
+from flowedge.planner import documents, inputs, units
 from flowedge.planner.cluster import Cluster
 from flowedge.planner.tables import File, Table
 from flowedge.simulate.fields import are_shares, course, factor, known, one_of, per_second, spread, trace
@@ -130,15 +41,15 @@ from flowedge.simulate.scenario import (
     Worker,
 )
 
-_CLUSTER = ("tiers", "nodes", "links")
-_DISPATCHED = ("applications", "variants", "workers", "sources", "policies", "filter", "cluster", "topology")
+_CLUSTER = ("topology", "tiers", "nodes", "links")
+_DISPATCHED = ("applications", "variants", "workers", "sources", "policies", "filter", "cluster")
 _PLANNED = ("plan", "strategies")
 _ALL = ("name", "duration", "seed", "warmup", "detection", "window", "link_queue", "failures")
 
 
 def load(path: Path) -> Scenario:
     """The scenario in a file. Raises `ConfigError` naming the field, its value and the mend."""
-    return scenario(_toml(path), path.parent)
+    return scenario(documents.tables(str(path), _read(path)), path.parent)
 
 
 def scenario(data: Mapping[str, Any], folder: Path = Path()) -> Scenario:
@@ -173,7 +84,7 @@ def _planned(file: File, folder: Path) -> Scenario:
         if name in file.data:
             raise ConfigError(f"{name}: has no place beside [plan], whose problem has it all")
     table = Table(file.data["plan"], "plan", ("problem", "every", "on_failure", "switch", "load", "dispatch"))
-    problem = inputs.problem(_toml(folder / table.text("problem")))
+    problem = documents.problem(*_beside(folder, table.text("problem")))
     planned = Planned(
         problem,
         table.quantity("every", units.seconds, math.inf),
@@ -200,24 +111,14 @@ def _common(file: File) -> dict[str, Any]:
 
 
 def _cluster(file: File, folder: Path) -> Cluster:
-    given = [name for name in ("tiers", "cluster", "topology") if name in file.data]
-    if len(given) != 1:
-        raise ConfigError(
-            f"{' and '.join(given) or 'tiers'}: one of tiers (with nodes), cluster, topology is needed"
-        )
+    given = [name for name in ("tiers", "topology", "cluster") if name in file.data]
+    if not given or (len(given) > 1 and "cluster" in given):
+        wrong = " and ".join(given) or "tiers"
+        raise ConfigError(f"{wrong}: one of tiers (with nodes), topology and cluster is needed")
     if given == ["cluster"]:
-        return inputs.cluster(_toml(folder / file.text("cluster")))
-    if given == ["topology"]:
-        table = Table(file.data["topology"], "topology", ("graphml", "bandwidth", "delay", "cores"))
-        path = folder / table.text("graphml")
-        return graphml.cluster(
-            _read(path),
-            bandwidth=table.quantity("bandwidth", units.bits_per_second, graphml.BANDWIDTH),
-            delay=table.quantity("delay", units.seconds, graphml.DELAY),
-            cores=table.number("cores", 0.0),
-            where=str(path),
-        )
-    return inputs.cluster({name: file.data[name] for name in _CLUSTER if name in file.data})
+        return documents.cluster(*_beside(folder, file.text("cluster")))
+    tables = {name: file.data[name] for name in _CLUSTER if name in file.data}
+    return inputs.cluster(tables, lambda name: _read(folder / name))
 
 
 def _kind(data: object, where: str) -> Kind:
@@ -372,15 +273,15 @@ def _failure(data: object, where: str) -> Failure:
     return Failure((ends[0], ends[1]) if ends else table.text("node"), start, end, *means)
 
 
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(_read(path))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: is no TOML: {error}") from error
+def _beside(folder: Path, name: str) -> tuple[str, str, inputs.Files]:
+    """The name of a file in a folder, its text, and what reads others that it names."""
+    return name, _read(folder / name), lambda other: _read(folder / other)
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is no text file in UTF-8") from error

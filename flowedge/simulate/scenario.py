@@ -239,6 +239,13 @@ class Scenario:
         for failure in self.failures:
             if not isinstance(failure.target, str) and frozenset(failure.target) not in links:
                 raise ConfigError(f"failures: there is no link {' - '.join(failure.target)}")
+        for each in self.sources:
+            first = min((row.time for row in each.rows), default=0.0)
+            if first >= self.duration:
+                raise ConfigError(
+                    f"sources {each.name}: its trace begins at {first:g} s, after the scenario's end at "
+                    f"{self.duration:g} s; subtract {first:g} from all times"
+                )
         if not 0 <= self.warmup < self.duration:
             raise ConfigError(f"warmup: {self.warmup:g} s leaves nothing of the duration, {self.duration:g} s")
         if not self.window > 0:

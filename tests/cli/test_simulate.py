@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +59,7 @@ def test_a_terminal_sees_how_far_it_is(flowedge: Any) -> None:
         ((REPLANNED, "--policy", "closest"), "error: strategy 'closest' does not exist; there are"),
         (
             (STREET, "--policy", "closest", "--csv", "no/such/folder.csv"),
-            "--csv no/such/folder.csv: cannot be written",
+            "--csv no/such/folder.csv: there is no folder",
         ),
     ],
 )
@@ -66,3 +68,14 @@ def test_mistakes_are_one_sentence(flowedge: Any, words: tuple[str, ...], messag
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_leaves_nothing_half_written(flowedge: Any) -> None:
+    text = Path(STREET).read_text().replace('duration = "120 s"', 'duration = "200 h"')
+    (flowedge.folder / "long.toml").write_text(text)
+    process = flowedge.start("simulate", "long.toml", "--csv", "long.csv", "--plot", "long.png")
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert (process.returncode != 0, output) == (True, "")
+    assert not list(flowedge.folder.glob("long.csv*")) + list(flowedge.folder.glob("long.png*"))

@@ -174,7 +174,10 @@ def test_gangs_are_whole_and_capacity_is_never_exceeded(policy, drawn, data):
     assert all(used[at, kind] <= workers[at].capacity[kind] + 1e-9 for at, kind in used)
     able = [each for each in jobs if admissible(each.parts, workers)]
     if able and policy.preempts:
-        assert min(able, key=policy.rank).name in chosen
+        first = min(able, key=policy.rank)
+        share = size(first.parts, workers)
+        left_alone = [each for each in jobs if each.running and not policy.ousts(first, each, share)]
+        assert first.name in chosen or left_alone
 
 
 specs = st.lists(
@@ -219,3 +222,13 @@ def test_promotion_bounds_every_wait(threshold, patience, gpus, seconds):
     policy = LeastAttained(threshold, patience)
     done = Simulation(PAIR, policy, 1.0).run([first, *stream(2000)[1:]], until=2000)
     assert "gang" in {each.spec.name for each in done}
+
+
+def test_jobs_of_one_queue_leave_each_other_alone_until_one_has_waited_long():
+    policy = LeastAttained(threshold=10.0, patience=2.0)
+    late = started(Job("late", ((1.0,),) * 3, 1.0), (0, 0, 1))
+    gang = Job("gang", ((1.0,),) * 4, 0.0, waited=19.0)  # a quarter of its 10 s is 40 s: half of all workers
+    assert decide(policy, [gang, late], PAIR) == {"late": (0, 0, 1)}
+    assert policy.due(gang, 1.0) == pytest.approx(1.0)
+    assert set(decide(policy, [replace(gang, waited=20.0), late], PAIR)) == {"gang"}
+    assert set(decide(policy, [gang, replace(late, queue=2)], PAIR)) == {"gang"}

@@ -100,3 +100,47 @@ def test_topology_zoo(name: str, nodes: int, known: str) -> None:
     assert len(found.nodes) == nodes
     reached = [end.name for end in found.nodes if found.path(known, end.name) is not None]
     assert len(reached) > 0.9 * nodes
+
+
+def test_groups_defaults_and_odd_names() -> None:
+    keys = (
+        '<key id="a" for="node" attr.name="Name"/><key id="b" for="edge" attr.name="BANDWIDTH">'
+        '<default>5 Mbit/s</default></key><key id="c" for="edge" attr.name="Delay"/>'
+        '<key id="d" for="node" attr.name="Memory"/>'
+    )
+    inner = "".join(f'<node id="g::{at}"><data key="a">{name}</data></node>' for at, name in enumerate("xy"))
+    text = (
+        f'\ufeff<graphml>{keys}<graph><node id="g"><graph>{inner}<edge source="g::0" target="g::1"/>'
+        "</graph></node>"
+        '<node id="z"><data key="d">2 GiB</data></node>'
+        '<edge source="g::1" target="z"><data key="c">3 ms</data><data key="b">1e9 bit/s</data></edge>'
+        "</graph></graphml>"
+    )
+    found = cluster(text)
+    assert [each.name for each in found.nodes] == ["x", "y", "z"]
+    assert [(each.bandwidth, each.delay) for each in found.links] == [(5e6, 0.001), (1e9, 0.003)]
+    assert found["z"].memory == 2 * 2**30
+
+
+def test_labels_that_are_the_id_of_another_give_way() -> None:
+    found = cluster(graph(node("0", label="1") + node("1", label="?") + node("2", label="?")))
+    assert [each.name for each in found.nodes] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (node("0") + node("0"), "two nodes have the id '0'"),
+        ("<node/>", "a node has no id"),
+        ("", "has no <node>"),
+        (node("0", Latitude=0, Longitude="x") + node("1", Latitude=0, Longitude=0) + edge("0", "1"), "'x'"),
+        (
+            node("0") + node("1") + edge("0", "1", bandwidth=1000),
+            "bandwidth: '1000' is not a quantity",
+        ),
+        (node("0", cores=-1), "0.cores: -1.0 is not a number from 0"),
+    ],
+)
+def test_more_mistakes_are_named(body: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        cluster(graph(body))

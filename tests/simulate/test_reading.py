@@ -129,12 +129,28 @@ def test_a_trace_and_a_cluster_beside_the_scenario(tmp_path: Path) -> None:
     assert (results.total, results.counts()["success"], results.counts()["rejected"]) == (2, 1, 1)
 
 
+def test_a_trace_as_others_write_it() -> None:
+    text = "\ufeffRATE;Time (ms);who\n\n# none\n;1500;me\n25;2 s;\n"
+    found = reading.trace(text, ("people",))
+    assert [(each.time, each.application, each.rate) for each in found] == [
+        (1.5, "people", 0),
+        (2, "people", 25),
+    ]
+
+
+def test_a_trace_after_the_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "trace.csv").write_text("time\n1600000000\n")
+    text = TINY[: TINY.index('arrivals = "queries"')] + 'arrivals = "trace"\ntrace = "trace.csv"'
+    with pytest.raises(ConfigError, match=r"its trace begins at 1\.6e\+09 s, after the scenario's end at 10 s"):
+        read(text, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
         ("1,cars,", "line 2: application: there is no 'cars'"),
         (",people,", "line 2: time: is missing"),
-        ("1,people,\nsoon,people,", "line 3: time: 'soon' is not a number"),
+        ("1,people,\nsoon,people,", "line 3: time: 'soon' is not a quantity"),
         ("-1,people,", "line 2: time: '-1' is not a number from 0"),
     ],
 )

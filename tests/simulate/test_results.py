@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from flowedge.errors import ConfigError
-from flowedge.simulate.plots import plot
+from flowedge.simulate.plots import drawn, kind_of
 from flowedge.simulate.results import COLUMNS, as_csv, lost
 from flowedge.simulate.scenario import Kind, Row, Worker
 from tests.simulate.small import VARIANT, fixed, run, scenario, traced
@@ -51,15 +51,15 @@ def test_the_csv_has_a_row_for_everything() -> None:
     assert next(row for row in rows if row["kind"] == "node")["utilisation"] == "0.030000"
 
 
-@pytest.mark.parametrize("ending", ["png", "svg"])
-def test_the_picture_is_written(tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_the_picture_is_drawn(kind: str) -> None:
     pytest.importorskip("matplotlib")
-    path = tmp_path / f"runs.{ending}"
-    plot(GIVEN, [run(GIVEN, name) for name in ("closest", "farthest")], path)
-    assert path.stat().st_size > 5000
+    picture = drawn(GIVEN, [run(GIVEN, name) for name in ("closest", "farthest")], kind)
+    assert picture[:5] in (b"\x89PNG\r", b"<?xml")
+    assert len(picture) > 5000
 
 
-def test_a_picture_of_another_kind_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    with pytest.raises(ConfigError, match=r"--plot .*runs\.txt: cannot be written"):
-        plot(GIVEN, [run(GIVEN)], tmp_path / "runs.txt")
+def test_a_picture_of_another_kind_is_refused() -> None:
+    assert kind_of(Path("runs.PDF")) == "pdf"
+    with pytest.raises(ConfigError, match=r"--plot runs\.txt: write a name that ends in \.png"):
+        kind_of(Path("runs.txt"))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from flowedge.errors import ConfigError
+from flowedge.planner import units
 from flowedge.planner.admission import (
     Demand,
     Job,
+    LeastAttained,
     Policy,
     Worker,
     admissible,
@@ -21,7 +24,9 @@ from flowedge.planner.admission import (
     size,
     started,
     stopped,
+    threshold_of,
 )
+from flowedge.planner.tables import rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +66,20 @@ class _Account:
 
 @dataclass
 class Simulation:
-    """Runs jobs on workers under a policy; a preempted job pays `checkpoint` seconds when it runs again."""
+    """Runs jobs on workers under a policy; a preempted job pays `checkpoint` seconds when it runs again.
+
+    With a `quantile`, the threshold of least attained service is that quantile of the services of the jobs that
+    are done, from the fifth on; nothing is known about jobs before they are done.
+    """
 
     workers: Sequence[Worker]
     policy: Policy
     checkpoint: float
+    quantile: float | None = None
     now: float = 0.0
     live: dict[str, _Account] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
+    services: list[float] = field(default_factory=list)
 
     def run(self, specs: Sequence[Spec], until: float = math.inf) -> list[Outcome]:
         """What became of every job that was done `until` then, in the order of completion."""
@@ -96,7 +107,13 @@ class Simulation:
             each.job = advanced(each.job, seconds, each.share)
             if each.job.running and each.job.remaining <= 1e-9:
                 self.outcomes.append(Outcome(each.spec, self.now, each.longest, each.preemptions))
+                self.services.append(each.job.total)
                 del self.live[name]
+                self._learn()
+
+    def _learn(self) -> None:
+        if self.quantile is not None and len(self.services) >= 5 and isinstance(self.policy, LeastAttained):
+            self.policy = replace(self.policy, threshold=threshold_of(self.services, self.quantile))
 
     def _arrive(self, spec: Spec) -> None:
         if not admissible(spec.parts, self.workers):
@@ -119,18 +136,41 @@ class Simulation:
             each.job = job
 
 
-def tiresias(folder: Path) -> list[Spec]:
-    """The 60-job trace: a part with one GPU for each GPU of a job."""
-    with (folder / "60_job.csv").open() as file:
-        return [
-            Spec(
-                row["job_id"],
-                ((1.0,),) * int(row["num_gpu"]),
-                float(row["submit_time"]),
-                float(row["duration"]),
+def jobs(text: str) -> list[Spec]:
+    """The jobs of a CSV trace as Tiresias has them: a part with one GPU for each GPU of a job.
+
+    Raises `ConfigError` naming the line, the column and the value.
+    """
+    found = []
+    for line, cells in rows(text, ("job_id", "num_gpu", "submit_time", "duration"), needed=_COLUMNS):
+        arrival, seconds = (_number(cells, name, line, units.seconds) for name in ("submit_time", "duration"))
+        gpus = _number(cells, "num_gpu", line)
+        if not (seconds > 0 and gpus >= 1 and gpus.is_integer()):
+            raise ConfigError(
+                f"line {line}: num_gpu {gpus:g}, duration {seconds:g} s: whole GPUs from 1 and a time above 0"
             )
-            for row in csv.DictReader(file)
-        ]
+        found.append(Spec(cells.get("job_id", str(line)), ((1.0,),) * int(gpus), arrival, seconds))
+    if not found:
+        raise ConfigError("line 2: is missing; a trace needs at least one job")
+    return found
+
+
+_COLUMNS = ("num_gpu", "submit_time", "duration")
+
+
+def _number(
+    cells: Mapping[str, str], name: str, line: int, unit: Callable[[object, str], float] | None = None
+) -> float:
+    cell = cells.get(name, "")
+    try:
+        value = float(cell)
+    except ValueError:
+        if unit is not None and cell:
+            return unit(cell, f"line {line}: {name}")
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ConfigError(f"line {line}: {name}: {cell!r} is not a number from 0")
+    return value
 
 
 def tiresias_cluster(folder: Path) -> list[Worker]:

@@ -1,0 +1,101 @@
+"""Whole files by their ending: clusters from TOML, JSON or GraphML, profiles from TOML, JSON or CSV, problems.
+
+The formats are described in FORMATS.md beside this file. Nothing is opened here: `files` gives the text of a
+file that another one names. Every message begins with the name of the file.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Any
+
+from flowedge.errors import ConfigError
+from flowedge.planner import inputs, profile_table
+from flowedge.planner.cluster import Cluster
+from flowedge.planner.inputs import Files
+from flowedge.planner.problem import Problem
+from flowedge.planner.profiles import Profiles
+
+
+def tables(name: str, text: str) -> dict[str, Any]:
+    """What a TOML or JSON file holds. Raises `ConfigError` where it is neither.
+
+    >>> tables("a.json", '{"tiers": ["edge"]}')
+    {'tiers': ['edge']}
+    """
+    kind = "JSON" if PurePath(name).suffix.lower() == ".json" else "TOML"
+    text = text.removeprefix("\ufeff")
+    try:
+        found = json.loads(text) if kind == "JSON" else tomllib.loads(text)
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{name}: is no {kind}: {error}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{name}: {str(found)[:40]!r} is not a table of fields, which is needed")
+    return found
+
+
+def cluster_tables(name: str, text: str) -> dict[str, Any]:
+    """A cluster file's tables; those of a GraphML file are a [topology] that names it."""
+    if PurePath(name).suffix.lower() == ".graphml":
+        return {"topology": {"graphml": name}}
+    return tables(name, text)
+
+
+def cluster(name: str, text: str, files: Files) -> Cluster:
+    """The cluster in a TOML, JSON or GraphML file. Raises `ConfigError`."""
+    found = cluster_tables(name, text)
+    with _named(name):
+        return inputs.cluster(found, lambda other: text if other == name else files(other))
+
+
+def profiles(name: str, text: str) -> Profiles:
+    """The profiles in a TOML, JSON or CSV file. Raises `ConfigError`."""
+    if PurePath(name).suffix.lower() == ".csv":
+        with _named(name):
+            return profile_table.profiles(text)
+    found = tables(name, text)
+    with _named(name):
+        return inputs.profiles(found)
+
+
+def problem(name: str, text: str, files: Files) -> Problem:
+    """The problem in a TOML or JSON file, which may name other files. Raises `ConfigError`."""
+    found = tables(name, text)
+    machines, measured = found.pop("cluster", None), found.pop("profiles", [])
+    with _named(name):
+        if not isinstance(measured, list) or not all(isinstance(each, str) for each in measured):
+            raise ConfigError(f'profiles: {measured!r} is not a list of files like ["xeon.toml"]')
+        if machines is not None:
+            if not isinstance(machines, str):
+                raise ConfigError(f'cluster: {machines!r} is not a file like "cluster.toml"')
+            part = cluster_tables(machines, files(machines))
+            twice = sorted(part.keys() & found.keys() - {"cameras"})
+            if twice:
+                raise ConfigError(f"{twice[0]}: is in {machines} too; leave one out")
+            found = part | found
+        made = inputs.problem(found, files)
+    return replace(made, profiles=joined([made.profiles, *(profiles(each, files(each)) for each in measured)]))
+
+
+def joined(parts: Iterable[Profiles]) -> Profiles:
+    """Profiles from several files as one."""
+    parts = list(parts)
+    return Profiles(
+        tuple(each for part in parts for each in part.services),
+        tuple(each for part in parts for each in part.outputs),
+        tuple(each for part in parts for each in part.accuracies),
+    )
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        words = str(error)
+        raise ConfigError(words if words.startswith(f"{name}: ") else f"{name}: {words}") from error
