@@ -2,15 +2,17 @@
 
     python -m tools.papers.care --data DATA --out care
 
-Quality by tiles is the paper's Table I (`planner/care_table1.csv` of the data folder) at 150 objects, 1080p.
-The latency of an instance on a CPU is measured on this machine for the cores that it has (see
-`tools.papers.care_latency`; `--latency` takes its CSV instead of measuring), and for more cores it follows
-Amdahl's law. On a GPU it is that of yolo11n at 640 pixels in `planner/yolo_orin_nx_visdrone.csv`, with its
-power. The cluster is the paper's: six servers with 28 vCPUs and a GPU each; 0.5 frames a second. Energy is
-that beyond idle: 3.75 W a busy vCPU (105 W of a Xeon Gold 5120 over its 28) and the GPU's from the table.
+- Quality: table (the paper's Table I, `planner/care_table1.csv` of the data folder, 150 objects at 1080p).
+- Latency of an instance: measured on this machine's cores, a model for more of them, a table for the GPU; see
+  `tools.papers.care_profile`. `--profile` takes what it wrote, `profile.toml`, instead of measuring again.
+  Slicing, reconstruction and the network are left out, as negligible, as the paper found.
+- Energy of a frame beyond idle: a model. 3.75 W a busy vCPU (105 W of a Xeon Gold 5120 over its 28), and the
+  watts of the GPU's table, for as long as the instance is busy.
 
-A composite application is planned with one stage for each tile that there may be; those beyond x cost nothing.
-`exact` plans the same problem and may give every tile other cores and hardware, which CARE does not.
+Clusters are the paper's six servers with 28 vCPUs each, without a GPU, with one, and with one in each; 0.5
+frames a second. A composite application is planned with one stage for each tile that there may be; those beyond
+x cost nothing. `exact` may give every tile other cores and hardware, which CARE does not. Columns with `all`
+are the exhaustive search without pruning. choices.csv has every strategy, and where each figure is from.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from flowedge.planner.checker import violations
@@ -28,42 +31,33 @@ from flowedge.planner.plan import Plan
 from flowedge.planner.prediction import predict
 from flowedge.planner.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.profiles import Accuracy, Profiles, Service, setting
-from flowedge.planner.strategies.care import care, care_exhaustive, care_literal
+from flowedge.planner.strategies.care import care, care_exhaustive, care_literal, care_shared
 from flowedge.planner.strategies.exact import exact
-from tools.papers import care_latency
+from tools.papers import care_plots, care_profile
+from tools.papers.care_profile import MOST_CORES, TILES, Instance
 
-TILES = (1, 2, 4, 6)
-MOST_CORES = 12  # of an instance, as in the paper's Figure 4
-SHARES = (1, 2, 3, 6)  # instances that may share a GPU
 FPS = 0.5
 CORE_WATTS = 105 / 28
-LATENCIES = (0.5, 0.1, 0.05, 0.04, 0.03)
+SERVERS = 6
+GPUS = (0, 1, 6)
+LATENCIES = (0.5, 0.1, 0.05, 0.035)  # the paper has the first
 QUALITIES = (0.72, 0.79, 0.85, 0.88)
-STRATEGIES = {
-    "care": lambda problem: care(problem),
-    "care, GPUs shared": lambda problem: care(problem, shared=True),
-    "care-literal": lambda problem: care_literal(problem),
-    "care-exhaustive": lambda problem: care_exhaustive(problem),
-    "care-exhaustive, GPUs shared": lambda problem: care_exhaustive(problem, shared=True),
+STRATEGIES: Mapping[str, Callable[[Problem], Plan]] = {
+    "care": care,
+    "care-shared": care_shared,
+    "care-literal": care_literal,
+    "care-exhaustive": care_exhaustive,
+    "care-exhaustive all": lambda problem: care_exhaustive(problem, pruned=False),
+    "care-exhaustive shared": lambda problem: care_exhaustive(problem, shared=True),
     "exact": lambda problem: exact(problem, time_limit=20),
 }
 
 
 @dataclass(frozen=True)
-class Instance:
-    """What one instance takes for its tile: seconds with so many cores, and a share of a GPU or none."""
-
-    tiles: int
-    cores: int
-    gpu: float
-    seconds: float
-    source: str
-
-
-@dataclass(frozen=True)
 class Row:
-    """What a strategy chose for a latency (seconds) and a quality (0..1)."""
+    """What a strategy chose for a latency (seconds) and a quality (0..1) on the servers with so many GPUs."""
 
+    gpus: int
     latency: float
     quality: float
     strategy: str
@@ -74,20 +68,29 @@ class Row:
     source: str
 
     def cells(self) -> list[str]:
-        """As a line of a table."""
+        """As a line of choices.csv."""
         return [
+            str(self.gpus),
             f"{self.latency:g}",
             f"{self.quality:.2f}",
             self.strategy,
             self.chosen,
             "-" if self.seconds is None else f"{1e3 * self.seconds:.1f}",
-            "-" if self.joules is None else f"{1e3 * self.joules:.1f}",
+            self.milli,
             str(self.tried or "-"),
             self.source,
         ]
 
+    @property
+    def milli(self) -> str:
+        """Its energy in mJ."""
+        return "-" if self.joules is None else f"{1e3 * self.joules:.0f}"
 
-HEADER = ["L s", "Q", "strategy", "chosen", "ms", "mJ/frame", "tried", "latency from"]
+
+HEADER = [
+    *("gpus", "latency_goal_s", "quality_goal (table I)", "strategy", "chosen", "latency_ms"),
+    *("energy_mj (model)", "deployments_tried", "latency is"),
+]
 
 
 def main() -> None:
@@ -95,73 +98,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("FLOWEDGE_DATA"), help="the data folder")
     parser.add_argument("--out", type=Path, default=Path("care"), help="folder to write (default %(default)s)")
-    parser.add_argument(
-        "--latency", type=Path, nargs="+", help="CSVs of tools.papers.care_latency; the least of all counts"
-    )
-    parser.add_argument("--servers", type=int, default=6, help="of the cluster (default %(default)s)")
+    parser.add_argument("--profile", type=Path, help="the profile.toml of a run before")
+    parser.add_argument("--frames", type=int, default=20, help="to measure on (default %(default)s)")
     options = parser.parse_args()
     if options.data is None:
         parser.error("--data FOLDER (or FLOWEDGE_DATA) is needed")
+    planner = Path(options.data) / "planner"
     options.out.mkdir(parents=True, exist_ok=True)
-    runs = [care_latency.read(path) for path in options.latency or ()] or [care_latency.grid("yolo11n-640", 12)]
-    timed = [min(each, key=lambda timed: timed.least) for each in zip(*runs, strict=True)]
-    care_latency.write(timed, options.out / "latency.csv")
-    gpu_seconds, gpu_watts = orin(options.data / "planner" / "yolo_orin_nx_visdrone.csv")
-    instances = [*on_cpu(timed), *on_gpu(gpu_seconds)]
-    quality = table1(options.data / "planner" / "care_table1.csv")
-    rows = []
-    for row in chosen(instances, quality, gpu_watts, options.servers):
-        rows.append(row)
-        print(
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(row.cells(), _WIDTHS, strict=True)), flush=True
-        )
+    path = options.profile or options.out / "profile.toml"
+    if options.profile is None:
+        care_profile.measured(options.frames, path)
+    known = care_profile.read(path)
+    gpu_seconds, gpu_watts = care_profile.orin(planner / "yolo_orin_nx_visdrone.csv")
+    instances = [*care_profile.on_cpu(known), *care_profile.on_gpu(known, gpu_seconds)]
+    quality = care_profile.table1(planner / "care_table1.csv")
+    _print_instances(instances)
+    rows = list(chosen(instances, quality, gpu_watts))
     _write(options.out / "choices.csv", HEADER, [row.cells() for row in rows])
     _write(
         options.out / "instances.csv",
         ["tiles", "cores", "gpu", "seconds", "source"],
         [[each.tiles, each.cores, f"{each.gpu:.4g}", f"{each.seconds:.6f}", each.source] for each in instances],
     )
-    _plot(instances, rows, options.out / "care.png")
-
-
-_WIDTHS = (5, 5, 29, 26, 6, 8, 5, 0)
-
-
-def table1(path: Path) -> dict[int, float]:
-    """Quality (0..1) by tiles at 150 objects and 1080p."""
-    with path.open(newline="") as file:
-        row = next(row for row in csv.DictReader(file) if (row["obj"], row["res"]) == ("150", "1080p"))
-    return {1: float(row["bench"]) / 100} | {tiles: float(row[f"x{tiles}"]) / 100 for tiles in TILES[1:]}
-
-
-def orin(path: Path) -> tuple[float, float]:
-    """Seconds of a tile and watts of yolo11n at 640 pixels."""
-    with path.open(newline="") as file:
-        lines = (line for line in file if not line.startswith("#"))
-        row = next(row for row in csv.DictReader(lines) if (row["model"], row["input"]) == ("yolo11n", "640"))
-    return float(row["p95_ms"]) / 1e3, float(row["power_w"])
-
-
-def on_cpu(timed: Sequence[care_latency.Timed]) -> Iterator[Instance]:
-    """Instances without GPU: as measured, and by Amdahl's law through one core and the most that were measured.
-
-    The least time counts: what is above it is the work of others on the machine.
-    """
-    for tiles in TILES:
-        known = {each.cores: each.least for each in timed if each.tiles == tiles}
-        last = max(known)
-        divided = max(0.0, known[1] - known[last]) / (1 - 1 / last) if last > 1 else 0.0
-        for cores in range(1, MOST_CORES + 1):
-            source = "measured" if cores in known else "model (Amdahl)"
-            yield Instance(tiles, cores, 0.0, known.get(cores, known[1] - divided * (1 - 1 / cores)), source)
-
-
-def on_gpu(seconds: float) -> Iterator[Instance]:
-    """Instances with a GPU, and those that share one in turns."""
-    for tiles in TILES:
-        for sharing in SHARES:
-            source = "table (Orin NX)" if sharing == 1 else "model (table / share)"
-            yield Instance(tiles, 1, 1 / sharing, seconds * sharing, source)
+    care_plots.draw(instances, rows, CORE_WATTS, gpu_watts, options.out / "care.png")
 
 
 def composite(
@@ -169,25 +128,18 @@ def composite(
     quality: Mapping[int, float],
     gpu_watts: float,
     goal: tuple[float, float],
-    count: int,
+    gpus: int,
 ) -> Problem:
-    """The paper's application on so many of its servers; the goal is a latency (seconds) and a quality."""
+    """The paper's application on its servers, of which `gpus` have one; `goal`: latency (seconds), quality."""
     latency, least = goal
     slots = [f"tile {number}" for number in range(1, max(TILES) + 1)]
     services = [
         Service(
-            slot,
-            "xeon",
-            each.cores,
-            each.seconds,
-            each.gpu,
-            setting=setting(tiles=each.tiles),
-            source=each.source,
+            slot, "xeon", each.cores, each.seconds, each.gpu,
+            setting=setting(tiles=each.tiles), source=each.source,
         )
-        for number, slot in enumerate(slots, 1)
-        for each in instances
-        if number <= each.tiles
-    ]
+        for number, slot in enumerate(slots, 1) for each in instances if number <= each.tiles
+    ]  # fmt: skip
     services += [
         Service(slot, "xeon", 0, 1e-9, setting=setting(tiles=tiles), source="none needed")
         for tiles in TILES
@@ -200,7 +152,8 @@ def composite(
     )
     power = Power(core=CORE_WATTS, gpu=gpu_watts)
     servers = [
-        Node(f"server {number}", "edge", "xeon", 28, gpu=1, power=power) for number in range(1, count + 1)
+        Node(f"server {number}", "edge", "xeon", 28, gpu=float(number <= gpus), power=power)
+        for number in range(1, SERVERS + 1)
     ]
     cluster = Cluster(
         ("device", "edge"),
@@ -208,44 +161,55 @@ def composite(
         tuple(Link("camera", server.name, bandwidth=1e9) for server in servers),
     )
     accuracies = tuple(Accuracy(value, setting(tiles=tiles), "table I") for tiles, value in quality.items())
-    knobs = (("tiles", TILES),)
     return Problem(
         cluster,
-        (Application("tracking", stages, knobs, latency=latency, accuracy=least),),
+        (Application("tracking", stages, (("tiles", TILES),), latency=latency, accuracy=least),),
         (CameraClass("camera", "tracking", "camera", FPS),),
         Profiles(tuple(services), accuracies=accuracies),
     )
 
 
-def chosen(
-    instances: Sequence[Instance], quality: Mapping[int, float], gpu_watts: float, count: int
-) -> Iterator[Row]:
-    """What every strategy chooses for every latency and quality."""
-    print("  ".join(f"{name:<{width}}" for name, width in zip(HEADER, _WIDTHS, strict=True)))
-    for latency in LATENCIES:
-        for least in QUALITIES:
-            problem = composite(instances, quality, gpu_watts, (latency, least), count)
-            for name, strategy in STRATEGIES.items():
-                plan = strategy(problem)
-                broken = violations(problem, plan)
-                if broken:
-                    raise ArithmeticError(f"{name}: {broken[0]}")
-                yield _row(problem, plan, latency, least, name)
+def chosen(instances: Sequence[Instance], quality: Mapping[int, float], gpu_watts: float) -> Iterator[Row]:
+    """What every strategy chooses on every cluster for every latency and quality; prints the main ones."""
+    print(
+        f"\n{'GPUs  L s   Q':<18}{'care':<22}{'ms':>6}{'mJ':>7}{'tried':>7}   "
+        f"{'exhaustive':<22}{'ms':>6}{'mJ':>7}{'tried':>7}{'all':>5}{'literal':>9}{'shared':>8}{'exact':>7}"
+        "  (tried: deployments; last three: mJ)"
+    )
+    for gpus, latency, least in product(GPUS, LATENCIES, QUALITIES):
+        problem = composite(instances, quality, gpu_watts, (latency, least), gpus)
+        mine = {}
+        for name, strategy in STRATEGIES.items():
+            plan = strategy(problem)
+            broken = violations(problem, plan)
+            if broken:
+                raise ArithmeticError(f"{name}: {broken[0]}")
+            mine[name] = _row(problem, plan, (gpus, latency, least), name)
+        yield from mine.values()
+        ours, best = mine["care"], mine["care-exhaustive"]
+        print(
+            f"{gpus:>4}  {latency:<6g}{least:<6.2f}" + _columns(ours) + "   " + _columns(best)
+            + f"{mine['care-exhaustive all'].tried:>5}{mine['care-literal'].milli:>9}"
+            f"{mine['care-shared'].milli:>8}{mine['exact'].milli:>7}", flush=True,
+        )  # fmt: skip
 
 
-def _row(problem: Problem, plan: Plan, latency: float, least: float, name: str) -> Row:
+def _columns(row: Row) -> str:
+    milliseconds = "-" if row.seconds is None else f"{1e3 * row.seconds:.0f}"
+    return f"{row.chosen:<22}{milliseconds:>6}{row.milli:>7}{row.tried:>7}"
+
+
+def _row(problem: Problem, plan: Plan, at: tuple[int, float, float], name: str) -> Row:
     if not plan.found:
         assert plan.reason is not None
-        return Row(
-            latency, least, name, "no plan", None, None, plan.tried, "; ".join(plan.reason.conflict)[:70]
-        )
+        return Row(*at, name, "no plan", None, None, plan.tried, "; ".join(plan.reason.conflict))
     prediction = predict(problem, plan)
     active = [each.service for each in plan.deployments if each.service.cores]
-    kinds = sorted({(each.cores, each.gpu) for each in active})
-    shape = " + ".join(f"c={cores:g} g={gpu:.2g}" for cores, gpu in kinds)
+    shape = " + ".join(
+        f"c={cores:g} g={gpu:.2g}" for cores, gpu in sorted({(each.cores, each.gpu) for each in active})
+    )
     return Row(
-        latency,
-        least,
+        *at,
         name,
         f"x={dict(plan.routes[0].setting)['tiles']} {shape}",
         prediction.latencies[0].total,
@@ -255,44 +219,31 @@ def _row(problem: Problem, plan: Plan, latency: float, least: float, name: str) 
     )
 
 
+def _print_instances(instances: Sequence[Instance]) -> None:
+    """Latencies by tiles and cores, and what instances gain over one that takes the tiles in turns."""
+    seconds = {(each.tiles, each.cores): each for each in instances if not each.gpu}
+    print("\nms of an instance by cores (* measured, else a model)")
+    for tiles in TILES:
+        row = (seconds[tiles, cores] for cores in range(1, MOST_CORES + 1))
+        cells = (f"{1e3 * each.seconds:.1f}{'*' if each.source == 'measured' else ' '}" for each in row)
+        gpu = next(each for each in instances if each.tiles == tiles and each.gpu == 1)
+        print(
+            f"x={tiles}  " + "".join(f"{cell:>8}" for cell in cells) + f"   GPU {1e3 * gpu.seconds:.1f} (table)"
+        )
+    for tiles in TILES[1:]:
+        alone = tiles * seconds[tiles, MOST_CORES].seconds
+        each = seconds[tiles, MOST_CORES // tiles].seconds
+        print(
+            f"{tiles} tiles on {MOST_CORES} cores: {1e3 * alone:.0f} ms one after the other, "
+            f"{1e3 * each:.0f} ms in {tiles} instances, {alone / each:.1f} times as fast"
+        )
+
+
 def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     with path.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(header)
         table.writerows(rows)
-
-
-def _plot(instances: Sequence[Instance], rows: Sequence[Row], path: Path) -> None:
-    """Latency by cores as in the paper's Figure 4a; energy and deployments tried by the latency wanted."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 4), layout="constrained")
-    latency, energy, tried = figure.subplots(1, 3)
-    for tiles in TILES:
-        mine = [each for each in instances if each.tiles == tiles and not each.gpu]
-        latency.plot(
-            [each.cores for each in mine], [1e3 * each.seconds for each in mine], "o-", label=f"x={tiles}"
-        )
-    gpu = next(each for each in instances if each.gpu == 1)
-    latency.axhline(1e3 * gpu.seconds, ls="--", color="gray", label="GPU (Orin table)")
-    latency.set(
-        xlabel="cores of an instance", ylabel="latency, ms", title="1-2 cores measured, more modelled", ylim=0
-    )
-    for name in ("care", "care-exhaustive", "exact"):
-        mine_rows = [row for row in rows if row.strategy == name and row.quality == QUALITIES[-1]]
-        wanted = [1e3 * row.latency for row in mine_rows]
-        energy.plot(wanted, [1e3 * row.joules if row.joules else None for row in mine_rows], "o-", label=name)
-        if name != "exact":
-            tried.plot(wanted, [row.tried for row in mine_rows], "o-", label=name)
-    title = f"quality at least {QUALITIES[-1]:.0%}"
-    energy.set(xlabel="latency wanted, ms", ylabel="energy of a frame, mJ", title=title, xscale="log", ylim=0)
-    tried.set(xlabel="latency wanted, ms", ylabel="deployments tried", title=title, xscale="log", ylim=0)
-    for axes in (energy, tried):
-        axes.set_xticks([1e3 * each for each in LATENCIES], [f"{1e3 * each:g}" for each in LATENCIES])
-        axes.minorticks_off()
-    for axes in (latency, energy, tried):
-        axes.legend(fontsize="small")
-    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+"""CARE's Figure 4, run again: latency and energy by instances, cores and GPU, and what was chosen and tried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools.papers.care_profile import MOST_CORES, TILES, Instance
+
+if TYPE_CHECKING:
+    from tools.papers.care import Row
+
+_COLORS = dict(zip(TILES, ("tab:blue", "tab:orange", "tab:green", "tab:red"), strict=True))
+_QUALITY = 0.79  # leaves x = 2, 4 and 6 to choose from
+_SEARCHES = {
+    "care": ("tab:green", "greedy"),
+    "care-exhaustive": ("tab:blue", "exhaustive, pruned"),
+    "care-exhaustive all": ("tab:gray", "exhaustive, all"),
+    "exact": ("black", "exact (cores by tile)"),
+}
+
+
+def draw(
+    instances: Sequence[Instance], rows: Sequence[Row], core_watts: float, gpu_watts: float, path: Path
+) -> None:
+    """Four panels: latency, energy, energy of what was chosen, deployments tried."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 9), layout="constrained")
+    (latency, energy), (chosen, tried) = figure.subplots(2, 2)
+    for tiles in TILES:
+        color, name = _COLORS[tiles], f"x={tiles}"
+        mine = [each for each in instances if each.tiles == tiles and not each.gpu]
+        gpu = next(each for each in instances if each.tiles == tiles and each.gpu == 1)
+        cores = [each.cores for each in mine]
+        milli = [1e3 * each.seconds for each in mine]
+        joules = [tiles * each.cores * core_watts * each.seconds for each in mine]
+        on_gpu = tiles * (core_watts + gpu_watts) * gpu.seconds
+        for axes, values, by_gpu in ((latency, milli, 1e3 * gpu.seconds), (energy, joules, on_gpu)):
+            axes.plot(cores, values, "-", color=color, label=name)
+            axes.plot(cores, values, "o", color=color, mfc="white")
+            known = [index for index, each in enumerate(mine) if each.source == "measured"]
+            axes.plot([cores[at] for at in known], [values[at] for at in known], "o", color=color)
+            axes.plot(MOST_CORES + 1, by_gpu, "D", color=color)
+    ticks = [*range(1, MOST_CORES + 1), MOST_CORES + 1]
+    for axes, what in ((latency, "latency of a frame, ms"), (energy, "energy of a frame, J")):
+        axes.set_xticks(ticks, [*map(str, ticks[:-1]), "GPU"])
+        axes.set(xlabel="cores c of an instance, or a GPU", ylabel=what, ylim=0)
+        axes.legend(title="instances")
+    latency.set_title("Latency: filled measured, hollow model, GPU from the Orin table", fontsize=10)
+    energy.set_title("Energy beyond idle: a model", fontsize=10)
+    _bars(chosen, rows, "energy of a frame, mJ (model)", lambda row: 1e3 * row.joules if row.joules else 0.0)
+    _bars(tried, rows, "deployments tried", lambda row: row.tried, without=("exact",))
+    figure.savefig(path, dpi=110)
+
+
+def _bars(axes: Any, rows: Sequence[Row], what: str, value: Any, without: tuple[str, ...] = ()) -> None:
+    """A group for each cluster and latency at one quality, a bar for each search."""
+    groups = list(dict.fromkeys((row.gpus, row.latency) for row in rows))
+    searches = [name for name in _SEARCHES if name not in without]
+    width = 0.8 / len(searches)
+    for place, name in enumerate(searches):
+        color, label = _SEARCHES[name]
+        mine = {(r.gpus, r.latency): r for r in rows if r.strategy == name and r.quality == _QUALITY}
+        at = [group + (place - (len(searches) - 1) / 2) * width for group in range(len(groups))]
+        values = [value(mine[group]) for group in groups]
+        axes.bar(at, values, width, color=color, label=label)
+        for x, height, group in zip(at, values, groups, strict=True):
+            if mine[group].joules is None:
+                axes.text(x, height, " no plan", rotation=90, ha="center", va="bottom", fontsize=7)
+    ticks = [f"{1e3 * latency:g} ms\n{gpus} GPU" for gpus, latency in groups]
+    axes.set_xticks(range(len(groups)), ticks, fontsize=8)
+    axes.set(xlabel="latency wanted, and GPUs of six servers", ylabel=what)
+    axes.set_ylim(top=1.3 * axes.get_ylim()[1])
+    axes.set_title(f"Quality at least {_QUALITY:.0%} (Table I)", fontsize=10)
+    axes.legend(fontsize="small", loc="upper left", ncols=2)
