@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ from flowedge.errors import ConfigError
 
 if TYPE_CHECKING:
     from flowedge.graph import Graph
-    from flowedge.planner.measured import Measurement
+    from flowedge.planner.measured import Fit, Measurement
     from flowedge.runtime.profiling import Job
     from flowedge.values import Scalar
 
@@ -58,7 +60,9 @@ def profile(
     Example: flowedge profile graphs/mot.py --knob tiles=1,4 --kind xeon --output xeon.toml
 
     Each setting of the graph's knobs is measured with each number of cores, on the same frames, one operator
-    after the other. Sinks write into a folder that is removed.
+    after the other. Sinks write into a folder that is removed. Models are fitted to service times by cores and
+    pixels, bytes by size and quality, and accuracy by resolution, where a graph ends in Quality; printed is how
+    far they miss what was measured (MAE, MSE, RMSE), in % of its mean, and in % where a point is left out.
     """
     from flowedge.cli.files import toml, write
     from flowedge.planner.inputs import profiles_as_data
@@ -67,8 +71,11 @@ def profile(
 
     if output.suffix not in (".toml", ".json"):
         raise ConfigError(f"--output {output}: write a name that ends in .toml or .json")
+    if not output.parent.is_dir():  # before minutes of measuring
+        raise ConfigError(f"--output {output}: there is no folder {output.parent}")
     whole, shares = _cores(cores)
     jobs = _jobs(graph, assignments(given), _knobs(knob or ()))
+    _warn_if_busy()
     found: list[Measurement] = []
     with _progress(len(jobs) * len(whole)) as advance:
         for count in whole:
@@ -82,6 +89,15 @@ def profile(
     )
     _print(found)
     print(f'wrote {output}: profiles for nodes of kind "{kind}"')
+
+
+def _warn_if_busy() -> None:
+    from flowedge.runtime.profiling import cores_here
+
+    load = os.getloadavg()[0]
+    if load > cores_here() / 4:
+        said = f"warning: other programs are at work here (load {load:.1f} on {cores_here()} cores)"
+        print(f"{said}: times will be too long", file=sys.stderr)
 
 
 def _cores(text: str | None) -> tuple[list[int], list[float]]:
@@ -111,7 +127,11 @@ def _knobs(words: Sequence[str]) -> dict[str, list[str]]:
         name, equals, values = word.partition("=")
         if not (name and equals and all(values.split(","))):
             raise ConfigError(f"--knob {word}: write NAME=V1,V2, e.g. size=416,640")
-        found[name] = values.split(",")
+        if name in found:
+            raise ConfigError(
+                f"--knob {word}: {name} is given twice; write all values in one, separated by commas"
+            )
+        found[name] = list(dict.fromkeys(values.split(",")))
     return found
 
 
@@ -124,6 +144,11 @@ def _jobs(path: str, given: dict[str, str], wanted: dict[str, list[str]]) -> lis
     graph, parameters = load(path, given)
     graph.check()
     knobs = _choices(graph)
+    for name in given:
+        if name in wanted:
+            raise ConfigError(
+                f"--knob {name}={','.join(wanted[name])}: {name}={given[name]} is given too; leave one"
+            )
     for name in wanted:
         if name not in knobs and name not in parameters:
             near = suggestion(name, {*knobs, *parameters})
@@ -210,27 +235,23 @@ def _print(found: Sequence[Measurement]) -> None:
         print(f"accuracy {setting_text(setting)}: {accuracy.value:.3f} ({accuracy.source})".replace(" -:", ":"))
     models = list(fits(found))
     if models:
-        head = (
-            "fitted",
-            "model (c: cores, q: quality / 100)",
-            "points",
-            "terms",
-            "MAE",
-            "MSE",
-            "RMSE",
-            "unit",
-            "%",
-        )
-        lines = [
-            (
-                fit.what, fit.model, str(fit.points), str(fit.terms), f"{fit.errors.mae:.3g}",
-                f"{fit.errors.mse:.3g}", f"{fit.errors.rmse:.3g}", fit.unit, f"{100 * fit.errors.share:.2g}",
-            )
-            for fit in models
-        ]  # fmt: skip
+        head = ("fitted", "model (c: cores, q: quality / 100)", "points", "terms")
+        lines = [(fit.what, fit.model, str(fit.points), str(fit.terms), *_missed(fit)) for fit in models]
         print()
-        print(aligned([head, *lines], right=(2, 3, 4, 5, 6, 8)))
+        print(aligned([(*head, *_MISSED), *lines], right=(2, 3, 4, 5, 6, 8, 9)))
         if any(fit.points <= fit.terms for fit in models):
-            print(
-                "A model with as many terms as points always fits: measure more settings or cores to test it."
-            )
+            print("-: as many terms as points always fit; measure more settings or cores to test the model.")
+    if len({each.setting for each in found}) == 1:
+        print("One setting was measured: give a step a knob (`choose`), or values of a parameter by --knob.")
+
+
+_MISSED = ("MAE", "MSE", "RMSE", "unit", "%", "left out, %")
+
+
+def _missed(fit: Fit) -> tuple[str, ...]:
+    """The columns that say how far a model misses what was measured."""
+    if fit.points <= fit.terms:
+        return "-", "-", "-", fit.unit, "-", "-"
+    numbers = (f"{each:.3g}" for each in (fit.errors.mae, fit.errors.mse, fit.errors.rmse))
+    left_out = "-" if fit.left_out is None else f"{100 * fit.left_out.share:.2g}"
+    return *numbers, fit.unit, f"{100 * fit.errors.share:.2g}", left_out

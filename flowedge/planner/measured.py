@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
+from flowedge.errors import ConfigError
 from flowedge.planner.fits import Encoded, Errors, Timed, errors, fit_bytes, fit_service
 from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, Setting, setting
 from flowedge.planner.strategies.continuum_models import fit_accuracy
@@ -69,7 +71,11 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A fitted model in words, how many points it was fitted to, and how far it misses them in `unit`."""
+    """A fitted model in words, how many points it was fitted to, and how far it misses them in `unit`.
+
+    `left_out` is how far it misses points that were left out when it was fitted: those of one number of cores
+    and pixels, one size and quality, or one resolution at a time; None where too few would be left.
+    """
 
     what: str
     model: str
@@ -77,6 +83,7 @@ class Fit:
     terms: int
     unit: str
     errors: Errors
+    left_out: Errors | None
 
 
 def profiles_of(measurements: Sequence[Measurement], kind: str, shares: Sequence[float] = ()) -> Profiles:
@@ -129,10 +136,10 @@ def fits(measurements: Sequence[Measurement]) -> Iterator[Fit]:
                     pictures[sent.operator].append(Encoded(sent.pixels, sent.quality, sent.bytes))
     for name, points in times.items():
         if name not in free and len({(each.cores, each.pixels) for each in points}) > 1:
-            yield _service_fit(name, points)
+            yield _SERVICE.fit(f"{name}: service time", points)
     for name, encoded in pictures.items():
         if len({each.pixels for each in encoded}) > 1 and len({each.quality for each in encoded}) > 2:
-            yield _bytes_fit(name, encoded)
+            yield _BYTES.fit(f"{name}: bytes of its JPEGs", encoded)
     first = [each for each in measurements if each.cores == measurements[0].cores]
     yield from _accuracy_fits([(each.setting, each.accuracy.value) for each in first if each.accuracy])
 
@@ -157,18 +164,63 @@ def _output(step: StepBytes, chosen: Setting) -> Output:
     return Output(step.operator, step.bytes, "jpeg", setting(**dict(chosen), **point), source)
 
 
-def _service_fit(name: str, points: Sequence[Timed]) -> Fit:
+Point = TypeVar("Point", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class _Model(Generic[Point]):
+    """A fitted model: in words, its number of terms, and what it says of a point."""
+
+    words: str
+    terms: int
+    at: Callable[[Point], float]
+
+
+@dataclass(frozen=True)
+class _Fitting(Generic[Point]):
+    """What a point's measured value is, what it is measured at, and how a model is fitted."""
+
+    unit: str
+    value: Callable[[Point], float]
+    place: Callable[[Point], Hashable]
+    model: Callable[[Sequence[Point]], _Model[Point]]
+
+    def fit(self, what: str, points: Sequence[Point]) -> Fit:
+        known = list(dict.fromkeys(points))  # what settings have in common counts once
+        model, right = self.model(known), [self.value(each) for each in known]
+        missed = errors([model.at(each) for each in known], right)
+        return Fit(
+            what, model.words, len(known), model.terms, self.unit, missed, self._left_out(known, model.terms)
+        )
+
+    def _left_out(self, points: Sequence[Point], terms: int) -> Errors | None:
+        places = dict.fromkeys(self.place(each) for each in points)
+        if len(places) <= terms:
+            return None
+        found, right = [], []
+        for place in places:
+            try:
+                model = self.model([each for each in points if self.place(each) != place])
+            except ConfigError:
+                return None
+            out = [each for each in points if self.place(each) == place]
+            found += [model.at(each) for each in out]
+            right += [self.value(each) for each in out]
+        return errors(found, right)
+
+
+def _service(points: Sequence[Timed]) -> _Model[Timed]:
     model = fit_service(points)
-    found = [1e3 * model(each.cores, each.pixels) for each in points]
-    missed = errors(found, [1e3 * each.seconds for each in points])
-    return Fit(f"{name}: service time", str(model), len(points), model.terms, "ms", missed)
+    return _Model(str(model), model.terms, lambda each: 1e3 * model(each.cores, each.pixels))
 
 
-def _bytes_fit(name: str, points: Sequence[Encoded]) -> Fit:
+def _bytes(points: Sequence[Encoded]) -> _Model[Encoded]:
     model = fit_bytes(points)
-    found = [model(each.pixels, each.quality) / 1e3 for each in points]
-    missed = errors(found, [each.bytes / 1e3 for each in points])
-    return Fit(f"{name}: bytes of its JPEGs", str(model), len(points), 4, "kB", missed)
+    return _Model(str(model), 4, lambda each: model(each.pixels, each.quality) / 1e3)
+
+
+_SERVICE = _Fitting("ms", lambda each: 1e3 * each.seconds, lambda each: (each.cores, each.pixels), _service)
+_BYTES = _Fitting("kB", lambda each: each.bytes / 1e3, lambda each: (each.pixels, each.quality), _bytes)
 
 
 def _accuracy_fits(points: Sequence[tuple[Setting, float]]) -> Iterator[Fit]:
@@ -181,10 +233,17 @@ def _accuracy_fits(points: Sequence[tuple[Setting, float]]) -> Iterator[Fit]:
                 groups[tuple(pair for pair in chosen if pair[0] != knob)].append((at, value))
         enough = {rest: found for rest, found in groups.items() if len({at for at, _ in found}) > 2}
         for rest, found in enough.items():
-            model = fit_accuracy(*zip(*found, strict=True))
-            words = f"{model.a1:.3g} - {model.a2:.3g} exp(-{knob} / {model.a3:.4g})"
-            missed = errors([model(at) for at, _ in found], [value for _, value in found])
             held = ", ".join(f"{name}={value}" for name, value in rest)
-            yield Fit(f"accuracy{' at ' + held if held else ''}", words, len(found), 3, "", missed)
+            yield _accuracy(knob).fit(f"accuracy{' at ' + held if held else ''}", found)
         if enough:
             return
+
+
+def _accuracy(knob: str) -> _Fitting[tuple[float, float]]:
+    def model(points: Sequence[tuple[float, float]]) -> _Model[tuple[float, float]]:
+        found = fit_accuracy(*zip(*points, strict=True))
+        sign = "-" if found.a2 >= 0 else "+"
+        words = f"{found.a1:.3g} {sign} {abs(found.a2):.3g} exp(-{knob} / {found.a3:.4g})"
+        return _Model(words, 3, lambda each: found(each[0]))
+
+    return _Fitting("", lambda each: each[1], lambda each: each[0], model)

@@ -41,6 +41,7 @@ def test_every_setting_is_measured_and_written(flowedge: Any, sized: str) -> Non
     assert known.bytes_of("Resize", setting(width=80)) < known.bytes_of("Resize", setting(width=320))
     assert "MotionDetect: service time" in done.stdout
     assert "RMSE" in done.stdout
+    assert "left out, %" in done.stdout
     assert 'wrote p.toml: profiles for nodes of kind "pi"' in done.stdout
 
 
@@ -53,7 +54,7 @@ def test_knobs_may_be_narrowed_and_parameters_varied(flowedge: Any, sized: str) 
         "--knob",
         "width=160",
         "--knob",
-        "blur=0,1.5",
+        "blur=0,1.5,0",
         "--output",
         "p.json",
     )
@@ -73,6 +74,9 @@ def test_knobs_may_be_narrowed_and_parameters_varied(flowedge: Any, sized: str) 
         (["--knob", "witdh=80"], 'did you mean "width"?'),
         (["--knob", "width"], "--knob width: write NAME=V1,V2"),
         (["--knob", "width=81"], "--knob width=81: the graph lets you choose 80, 160, 320"),
+        (["--output", "nowhere/p.toml"], "--output nowhere/p.toml: there is no folder nowhere"),
+        (["--knob", "blur=0", "--knob", "blur=1"], "--knob blur=1: blur is given twice"),
+        (["blur=2", "--knob", "blur=0,1"], "--knob blur=0,1: blur=2 is given too"),
         (["--knob", "blur=soon"], "blur=soon: a number is needed"),
     ],
 )

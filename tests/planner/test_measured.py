@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from flowedge.planner.inputs import profiles, profiles_as_data
@@ -79,3 +81,30 @@ def test_fits_of_service_times_bytes_and_accuracy() -> None:
 
 def test_two_resolutions_are_too_few_for_the_accuracy() -> None:
     assert "accuracy" not in {fit.what for fit in fits(GRID[:2])}
+
+
+def test_points_that_were_left_out_are_missed_by_more() -> None:
+    noise = (1.0, 1.1, 0.9, 1.05, 0.95, 1.0)
+    noisy = [
+        measurement(size, cores, 0.04 * factor)
+        for factor, (cores, size) in zip(noise, [(c, s) for c in (1, 2) for s in SIZES], strict=True)
+    ]
+    detect = next(fit for fit in fits(noisy) if fit.what == "Detect: service time")
+    assert detect.left_out is not None
+    assert detect.left_out.rmse > detect.errors.rmse > 0
+
+
+def test_nothing_can_be_left_out_of_a_model_with_as_many_terms_as_points() -> None:
+    accuracy = next(fit for fit in fits(GRID) if fit.what == "accuracy")
+    assert (accuracy.points, accuracy.terms, accuracy.left_out) == (3, 3, None)
+
+
+def test_what_settings_have_in_common_counts_once() -> None:
+    track = next(fit for fit in fits(GRID) if fit.what == "Track: service time")
+    assert track.points == 2  # numbers of cores
+
+
+def test_an_accuracy_that_falls_is_written_as_a_sum() -> None:
+    falling = [replace(each, accuracy=Accuracy(1 - each.accuracy.value)) for each in GRID if each.accuracy]
+    accuracy = next(fit for fit in fits(falling) if fit.what == "accuracy")
+    assert accuracy.model.startswith("0.3 + 0.4 exp(-size / 216")
