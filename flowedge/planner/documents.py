@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import PurePath
@@ -18,7 +18,7 @@ from flowedge.errors import ConfigError
 from flowedge.planner import inputs, profile_table
 from flowedge.planner.cluster import Cluster
 from flowedge.planner.inputs import Files
-from flowedge.planner.problem import Problem
+from flowedge.planner.problem import CameraClass, Problem
 from flowedge.planner.profiles import Profiles
 
 
@@ -33,7 +33,7 @@ def tables(name: str, text: str) -> dict[str, Any]:
     try:
         found = json.loads(text) if kind == "JSON" else tomllib.loads(text)
     except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{name}: is no {kind}: {error}") from error
+        raise ConfigError(f"{name}: is not {kind}: {error}") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{name}: {str(found)[:40]!r} is not a table of fields, which is needed")
     return found
@@ -49,17 +49,24 @@ def cluster_tables(name: str, text: str) -> dict[str, Any]:
 def cluster(name: str, text: str, files: Files) -> Cluster:
     """The cluster in a TOML, JSON or GraphML file. Raises `ConfigError`."""
     found = cluster_tables(name, text)
-    with _named(name):
+    with named(name):
         return inputs.cluster(found, lambda other: text if other == name else files(other))
+
+
+def cameras(name: str, text: str, applications: Sequence[str]) -> tuple[CameraClass, ...]:
+    """The cameras in a cluster file, which run these applications. Raises `ConfigError`."""
+    found = cluster_tables(name, text)
+    with named(name):
+        return inputs.cameras(found, applications)
 
 
 def profiles(name: str, text: str) -> Profiles:
     """The profiles in a TOML, JSON or CSV file. Raises `ConfigError`."""
     if PurePath(name).suffix.lower() == ".csv":
-        with _named(name):
+        with named(name):
             return profile_table.profiles(text)
     found = tables(name, text)
-    with _named(name):
+    with named(name):
         return inputs.profiles(found)
 
 
@@ -67,7 +74,7 @@ def problem(name: str, text: str, files: Files) -> Problem:
     """The problem in a TOML or JSON file, which may name other files. Raises `ConfigError`."""
     found = tables(name, text)
     machines, measured = found.pop("cluster", None), found.pop("profiles", [])
-    with _named(name):
+    with named(name):
         if not isinstance(measured, list) or not all(isinstance(each, str) for each in measured):
             raise ConfigError(f'profiles: {measured!r} is not a list of files like ["xeon.toml"]')
         if machines is not None:
@@ -93,7 +100,8 @@ def joined(parts: Iterable[Profiles]) -> Profiles:
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
+def named(name: str) -> Iterator[None]:
+    """Lets messages begin with the name of a file."""
     try:
         yield
     except ConfigError as error:

@@ -14,7 +14,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flowedge.errors import ConfigError
@@ -41,7 +42,9 @@ def profiles(text: str) -> Profiles:
     for line, cells in rows(text, COLUMNS):
         where = f"line {line}"
         if not {"time", "output", "accuracy"} & cells.keys():
-            raise ConfigError(f"{where}: says nothing; a time, an output or an accuracy is needed")
+            raise ConfigError(
+                f"{where}: has no time, output or accuracy; name the columns {', '.join(COLUMNS)}NAME"
+            )
         row = {name: _value(name, cell) for name, cell in cells.items() if not name.startswith("setting.")}
         knobs = {name.removeprefix("setting."): _knob(cell) for name, cell in cells.items() if name not in row}
         common = {"setting": knobs, "source": row.get("source", "table")}
@@ -49,12 +52,24 @@ def profiles(text: str) -> Profiles:
         if "time" in row:
             given = {name: value for name, value in row.items() if name in SERVICE}
             services.append(inputs.service(given | common, where))
+            _check_alike(services, where)
         if "output" in row:
             size, codec = table.quantity("output", units.size), table.text("codec", "raw")
             outputs[Output(table.text("operator"), size, codec, table.setting(), common["source"])] = None
         if "accuracy" in row:
             accuracies[Accuracy(table.share("accuracy"), table.setting(), common["source"])] = None
     return Profiles(tuple(services), tuple(outputs), tuple(accuracies))
+
+
+def _check_alike(services: Sequence[Service], where: str) -> None:
+    """Refuses two times for the same: a column of knobs may have been left out for its name."""
+    last = services[-1]
+    for other in services[:-1]:
+        if replace(other, seconds=last.seconds, deviation=last.deviation, source=last.source) == last:
+            raise ConfigError(
+                f"{where}: {last.operator} has a time for these columns already; tell rows apart by a knob, "
+                f"whose column is called setting.NAME"
+            )
 
 
 def _value(name: str, cell: str) -> Any:

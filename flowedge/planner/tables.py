@@ -53,6 +53,9 @@ class Table:
     def count(self, name: str, default: int | None = None) -> int:
         return int(self.get(name, _is_count, "a whole number from 1", default))
 
+    def whole(self, name: str, default: int | None = None) -> int:
+        return int(self.get(name, _is_whole, "a whole number from 0", default))
+
     def share(self, name: str, default: float | None = None) -> float:
         wanted = "a share from 0 to 1"
         return float(self.get(name, lambda value: _is_amount(value) and value <= 1, wanted, default))
@@ -85,8 +88,12 @@ def _is_amount(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return _is_whole(value) and value != 0
 
 
 def _are_names(value: object) -> bool:

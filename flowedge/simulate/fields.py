@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from flowedge.errors import ConfigError
@@ -26,22 +26,26 @@ def trace(text: str, applications: tuple[str, ...]) -> tuple[Row, ...]:
     only = applications[0] if len(applications) == 1 else None
     found = []
     for line, cells in rows(text, _TRACE, needed=("time",) if only else ("time", "application")):
-        where = f"trace, line {line}"
+        where = f"line {line}"
         if "time" not in cells:
             raise ConfigError(f"{where}: time: is missing; seconds since the beginning are needed")
         application = cells.get("application", only or "")
         known(application, applications, f"{where}: application")
+        if ("rate" in cells) != ("duration" in cells):
+            raise ConfigError(f"{where}: rate and duration (of a stream) go together")
         found.append(
             Row(
                 _seconds(cells["time"], f"{where}: time"),
                 application,
                 _drawn(cells, "deadline", where, _seconds),
                 _drawn(cells, "bytes", where, _bytes),
-                _drawn(cells, "accuracy", where, _amount),
+                _drawn(cells, "accuracy", where, _share),
                 _amount(cells.get("rate", "0"), f"{where}: rate"),
                 _seconds(cells.get("duration", "0"), f"{where}: duration"),
             )
         )
+    if not found:
+        raise ConfigError("line 2: is missing; a trace needs at least one row")
     return tuple(found)
 
 
@@ -55,6 +59,13 @@ def _amount(cell: str, field: str, unit: Unit | None = None) -> float:
         value = math.nan
     if not 0 <= value < math.inf:
         raise ConfigError(f"{field}: {cell!r} is not a number from 0")
+    return value
+
+
+def _share(cell: str, field: str) -> float:
+    value = _amount(cell, field)
+    if value > 1:
+        raise ConfigError(f"{field}: {cell!r} is not a share from 0 to 1")
     return value
 
 
@@ -90,6 +101,13 @@ def factor(value: object, field: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
         raise ConfigError(f"{field}: {value!r} is not a number from 0")
     return float(value)
+
+
+def share(value: object, field: str) -> float:
+    found = factor(value, field)
+    if found > 1:
+        raise ConfigError(f"{field}: {value!r} is not a share from 0 to 1")
+    return found
 
 
 def course(table: Table, name: str, unit: Unit, default: Rate | None = None) -> Rate:
@@ -149,6 +167,12 @@ def _are_pairs(value: object) -> bool:
 def known(name: str, names: tuple[str, ...], field: str) -> None:
     if name not in names:
         raise ConfigError(f"{field}: there is no {name!r}{suggestion(name, names)}")
+
+
+def all_different(names: Sequence[str], field: str) -> None:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ConfigError(f"{field}: two are named {twice[0]!r}; every name must be another one")
 
 
 def one_of(value: str, field: str, values: tuple[str, ...]) -> None:

@@ -29,12 +29,24 @@ from flowedge.errors import ConfigError
 from flowedge.planner import documents, inputs, units
 from flowedge.planner.cluster import Cluster
 from flowedge.planner.tables import File, Table
-from flowedge.simulate.fields import are_shares, course, factor, known, one_of, per_second, spread, trace
+from flowedge.simulate.fields import (
+    all_different,
+    are_shares,
+    course,
+    factor,
+    known,
+    one_of,
+    per_second,
+    share,
+    spread,
+    trace,
+)
 from flowedge.simulate.scenario import (
     Failure,
     Kind,
     Planned,
     Rate,
+    Row,
     Scenario,
     Source,
     Variant,
@@ -59,7 +71,10 @@ def scenario(data: Mapping[str, Any], folder: Path = Path()) -> Scenario:
         return _planned(file, folder)
     kinds = tuple(_kind(*table) for table in file.tables("applications"))
     names = tuple(kind.name for kind in kinds)
-    variants = {each.name: each for each in (_variant(*table, names) for table in file.tables("variants"))}
+    models = [_variant(*table, names) for table in file.tables("variants")]
+    all_different(names, "applications")
+    all_different([each.name for each in models], "variants")
+    variants = {each.name: each for each in models}
     workers = tuple(each for table in file.tables("workers") for each in _workers(*table, variants))
     sources = tuple(_source(*table, names, folder) for table in file.tables("sources"))
     for field, found in (("applications", kinds), ("workers", workers), ("sources", sources)):
@@ -73,7 +88,7 @@ def scenario(data: Mapping[str, Any], folder: Path = Path()) -> Scenario:
         kinds=kinds,
         workers=_numbered(workers),
         sources=sources,
-        choices=file.names("policies", ("least-impedance",)),
+        choices=_choices(file, "policies", "least-impedance"),
         feasible=feasible,
         **_common(file),
     )
@@ -93,15 +108,22 @@ def _planned(file: File, folder: Path) -> Scenario:
         course(table, "load", factor, Rate(((0.0, 1.0),))),
         table.text("dispatch") if "dispatch" in table.data else None,
     )
-    strategies = file.names("strategies", ("exact",))
+    strategies = _choices(file, "strategies", "exact")
     return Scenario(cluster=problem.cluster, planned=planned, choices=strategies, **_common(file))
+
+
+def _choices(file: File, name: str, default: str) -> tuple[str, ...]:
+    found = file.names(name, (default,))
+    if not found:
+        raise ConfigError(f'{name}: [] names none; write at least one, such as ["{default}"]')
+    return found
 
 
 def _common(file: File) -> dict[str, Any]:
     return {
         "name": file.text("name"),
         "duration": file.quantity("duration", units.seconds),
-        "seed": int(file.number("seed", 0)),
+        "seed": file.whole("seed", 0),
         "warmup": file.quantity("warmup", units.seconds, 0.0),
         "detection": file.quantity("detection", units.seconds, 0.0),
         "window": file.quantity("window", units.seconds, 10.0),
@@ -128,7 +150,7 @@ def _kind(data: object, where: str) -> Kind:
         spread(table, "deadline", units.seconds),
         spread(table, "size", units.size, 0.0),
         spread(table, "rate", factor, 1.0),
-        spread(table, "accuracy", factor, 0.0),
+        spread(table, "accuracy", share, 0.0),
         spread(table, "work", factor, 1.0),
     )
     for name in ("rate", "work"):
@@ -171,7 +193,7 @@ def _variant(data: object, where: str, applications: tuple[str, ...]) -> Variant
         table.count("slots", 1),
         batch,
         table.number("capacity", 0.0),
-        table.number("queue", math.inf),
+        table.whole("queue") if "queue" in table.data else math.inf,
         cast(Literal["newest", "oldest"], full),
         table.switch("drop_expired"),
     )
@@ -233,11 +255,16 @@ def _source(data: object, where: str, applications: tuple[str, ...], folder: Pat
         rate=course(table, "rate", per_second) if "rate" in _FIELDS[arrivals] else Rate(((0.0, 0.0),)),
         lifetime=table.quantity("lifetime", units.seconds) if arrivals == "streams" else math.inf,
         count=table.count("count", None if arrivals == "cameras" else 100),
-        rows=trace(_read(folder / table.text("trace")), applications) if arrivals == "trace" else (),
+        rows=_rows(folder, table.text("trace"), applications) if arrivals == "trace" else (),
     )
     if not source.bitrate > 0:
         raise ConfigError(f"{table.field('bitrate')}: must be above 0 bit/s")
     return source
+
+
+def _rows(folder: Path, name: str, applications: tuple[str, ...]) -> tuple[Row, ...]:
+    with documents.named(name):
+        return trace(_read(folder / name), applications)
 
 
 def _mix(table: Table, applications: tuple[str, ...]) -> tuple[tuple[str, float], ...]:

@@ -239,6 +239,8 @@ class Scenario:
         for failure in self.failures:
             if not isinstance(failure.target, str) and frozenset(failure.target) not in links:
                 raise ConfigError(f"failures: there is no link {' - '.join(failure.target)}")
+        if not self.duration > 0:
+            raise ConfigError(f"duration: {self.duration:g} s is not above 0 s")
         for each in self.sources:
             first = min((row.time for row in each.rows), default=0.0)
             if first >= self.duration:

@@ -39,8 +39,8 @@ def test_a_bare_topology_is_a_cluster() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("c.toml", "tiers = [", r"^c\.toml: is no TOML"),
-        ("c.json", "{", r"^c\.json: is no JSON"),
+        ("c.toml", "tiers = [", r"^c\.toml: is not TOML"),
+        ("c.json", "{", r"^c\.json: is not JSON"),
         ("c.json", "[1]", r"^c\.json: '\[1\]' is not a table"),
         ("c.toml", 'tiers = ["edge"]', r"^c\.toml: nodes: a cluster needs"),
         ("n.graphml", "<a/>", r"^n\.graphml: is no GraphML"),

@@ -101,6 +101,16 @@ def test_ranges_and_defaults() -> None:
         ('time = "10 ms"', 'time = "10 ms"\naccuracy = 40', "accuracy: 40 is not a share"),
         ('time = "10 ms"', 'time = "10 ms"\ncolour = 1', "variants\\[0\\].colour: there is no such field"),
         ('tiers = ["edge"]', 'tiers = ["edge"]\ncluster = "x.toml"', "one of tiers"),
+        ('name = "tiny"', 'name = "tiny"\npolicies = []', "policies: \\[\\] names none"),
+        ('name = "tiny"', 'name = "tiny"\nseed = 1.5', "seed: 1.5 is not a whole number from 0"),
+        ('duration = "10 s"', 'duration = "0 s"', "duration: 0 s is not above 0 s"),
+        ('name = "people"', 'name = "people"\naccuracy = 40', "accuracy: 40 is not a share"),
+        ('time = "10 ms"', 'time = "10 ms"\nqueue = 2.5', "queue: 2.5 is not a whole number from 0"),
+        (
+            "[[workers]]",
+            '[[variants]]\nname = "yolo"\ntime = "1 s"\n[[workers]]',
+            "variants: two are named 'yolo'",
+        ),
         ('name = "tiny"', 'name = "tiny"\nfilter = "all"', "filter: 'all' is none of compatible"),
         ('name = "tiny"', 'name = "tiny"\nwarmup = "10 s"', "warmup: 10 s leaves nothing"),
         ('name = "tiny"', 'name = "tiny"\nfailures = [{ node = "here" }]', "failures\\[0\\].at: is missing"),
@@ -130,7 +140,7 @@ def test_a_trace_and_a_cluster_beside_the_scenario(tmp_path: Path) -> None:
 
 
 def test_a_trace_as_others_write_it() -> None:
-    text = "\ufeffRATE;Time (ms);who\n\n# none\n;1500;me\n25;2 s;\n"
+    text = "\ufeffRATE;Time (ms);who;Duration\n\n# none\n;1500;me;\n25;2 s;;3 min\n"
     found = reading.trace(text, ("people",))
     assert [(each.time, each.application, each.rate) for each in found] == [
         (1.5, "people", 0),
@@ -152,11 +162,26 @@ def test_a_trace_after_the_end_is_refused(tmp_path: Path) -> None:
         (",people,", "line 2: time: is missing"),
         ("1,people,\nsoon,people,", "line 3: time: 'soon' is not a quantity"),
         ("-1,people,", "line 2: time: '-1' is not a number from 0"),
+        ("", "line 2: is missing"),
+        ("1,people,,,,25", "line 2: has 6 cells"),
     ],
 )
 def test_mistakes_in_a_trace_are_named_with_their_line(rows: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         reading.trace(f"time,application,deadline\n{rows}\n", ("people",))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("time,rate\n1,25\n", "line 2: rate and duration"),
+        ("time,accuracy\n1,40\n", "line 2: accuracy: '40' is not a share"),
+        ("1,people\n", "line 1: the column 'time' is missing"),
+    ],
+)
+def test_mistakes_in_other_columns_are_named(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        reading.trace(text, ("people",))
 
 
 def test_a_trace_with_an_unknown_column_is_refused() -> None:
