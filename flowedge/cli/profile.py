@@ -225,7 +225,7 @@ def _print(found: Sequence[Measurement]) -> None:
     rows += [
         (
             step.operator, setting_text(each.setting), str(each.cores), f"{1e3 * step.seconds:.3g}",
-            f"{1e3 * step.deviation:.2g}", str(step.frames), "counts as free" if step.operator in free else "",
+            f"{1e3 * step.deviation:.3g}", str(step.frames), "counts as free" if step.operator in free else "",
         )
         for each in found for step in each.times
     ]  # fmt: skip
@@ -253,5 +253,5 @@ def _missed(fit: Fit) -> tuple[str, ...]:
     if fit.points <= fit.terms:
         return "-", "-", "-", fit.unit, "-", "-"
     numbers = (f"{each:.3g}" for each in (fit.errors.mae, fit.errors.mse, fit.errors.rmse))
-    left_out = "-" if fit.left_out is None else f"{100 * fit.left_out.share:.2g}"
-    return *numbers, fit.unit, f"{100 * fit.errors.share:.2g}", left_out
+    left_out = "-" if fit.left_out is None else f"{100 * fit.left_out.share:.3g}"
+    return *numbers, fit.unit, f"{100 * fit.errors.share:.3g}", left_out

@@ -6,8 +6,8 @@ what was reached with how much of both, f is fitted as
 
 - `linear`: f = a y + b p + c, as in the paper's linear programme;
 - `support_vectors`, `perceptron`: as in its Table I (SVR with polynomial kernel and gamma 10, MLP with one
-  hidden layer of 100 and relu); no linear programme takes them, but what they allow can be `tabulated`; they
-  need scikit-learn, the extra "papers";
+  hidden layer of 100 and relu); no linear programme takes them, but what they allow can be `tabulated`, and a
+  surface be laid over that; they need scikit-learn, the extra "papers";
 - `surface`: both directions at once, p <= min_k(a_k net + b_k com + c_k), concave and rising. Two f that are
   fitted separately can contradict each other; one surface cannot, and is linear in a programme too.
 
@@ -164,11 +164,11 @@ def perceptron(other: ArrayLike, performance: ArrayLike, needed: ArrayLike) -> C
 
 def tabulated(
     couplings: tuple[Coupling, Coupling], net: ArrayLike, com: ArrayLike, performance: ArrayLike
-) -> Points:
+) -> Points | None:
     """The best of these performances that two couplings allow at each pair of a network and a compute resource.
 
     The first is the compute needed by network, the second the network needed by compute. Pairs at which they
-    allow none are left out. Raises `ConfigError` where that is all.
+    allow none are left out; None where that is all, since they contradict each other everywhere.
 
     >>> allowed = tabulated((Linear(0, 2, 0), Linear(0, 4, 0)), [1, 2], [1, 2], [0.25, 0.5])
     >>> allowed.columns[2].tolist()
@@ -179,6 +179,8 @@ def tabulated(
     allowed = (couplings[0](nets, wanted) <= coms) & (couplings[1](coms, wanted) <= nets)
     best = np.where(allowed, wanted, -np.inf).reshape(axes[0].shape).max(axis=2).ravel()
     kept = best > -np.inf
+    if not kept.any():
+        return None
     return Points(axes[0][:, :, 0].ravel()[kept], axes[1][:, :, 0].ravel()[kept], best[kept])
 
 

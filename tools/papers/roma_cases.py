@@ -11,7 +11,6 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from flowedge.errors import ConfigError
 from flowedge.planner.couplings import (
     Coupling,
     Errors,
@@ -103,10 +102,9 @@ def case(name: str, known: Points, fresh: Points | None = None) -> Case:
     coupled: dict[str, Coupled | Points] = {}
     for kind, fit in FITS.items():
         pair = _pair(fit, needs)
-        try:
-            coupled[kind] = _lines(pair) or tabulated(pair, *_axes(grid))
-        except ConfigError:
-            continue
+        allowed = _lines(pair) or tabulated(pair, *_axes(grid))
+        if allowed is not None:
+            coupled[kind] = allowed
     coupled |= {"surface": surface(grid), "settings": known}
     return Case(name, known, fresh, grid, needs, coupled)
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice, product
@@ -30,7 +30,18 @@ import numpy as np
 from flowedge.planner.checker import violations
 from flowedge.planner.cluster import Node
 from flowedge.planner.columns import Column, Place, assemble, hosts, latency, network, offers
-from flowedge.planner.couplings import Floats, Linear, Points, Surface, linear, surface
+from flowedge.planner.couplings import (
+    Coupling,
+    Floats,
+    Linear,
+    Points,
+    Surface,
+    linear,
+    perceptron,
+    support_vectors,
+    surface,
+    tabulated,
+)
 from flowedge.planner.milp import Model, Term
 from flowedge.planner.plan import Plan, Reason
 from flowedge.planner.prediction import path_seconds, predict, share
@@ -40,13 +51,16 @@ from flowedge.planner.reach import follows
 from flowedge.planner.strategies.baselines import cloud_only, edge_only
 from flowedge.planner.strategies.roma_allocation import ETA, Coupled, couple
 
-Kind: TypeAlias = Literal["surface", "linear"]
+Kind: TypeAlias = Literal["surface", "linear", "svr", "mlp"]
+"""Couplings: the last two, which need scikit-learn, by a surface over what the pair of them allows."""
 
+_FITS: Mapping[str, Callable[..., Coupling]] = {"linear": linear, "svr": support_vectors, "mlp": perceptron}
 _LOTS = 24  # cameras, or equal groups of them, that are allocated to one by one
 _SHORT = 10.0  # price of accuracy that is missing
 _SECONDS = 5.0
 _MARGINS = (0.0, 0.05, 0.1, 0.2)  # more accuracy wanted where couplings promised too much to fit
 _CANDIDATES = 30
+_LEVELS = 10  # of each resource, at which a coupling is put into a table
 _STEPS = 20  # in which the static allocation lowers its sights until all cameras fit
 
 
@@ -59,7 +73,7 @@ def roma(
 ) -> Plan:
     """Placement and allocation in one mixed-integer linear programme, with a concave surface."""
     lots = _lots(problem)
-    return _allocated(problem, "roma", lots, [lot.demand.coupled(coupling) for lot in lots], eta)
+    return _allocated(problem, "roma", lots, coupling, eta)
 
 
 def roma_linear(
@@ -71,7 +85,7 @@ def roma_linear(
 ) -> Plan:
     """The paper's linear programme: linear couplings, and the placement of `start`, else of a baseline."""
     lots = _lots_of(problem, _placement(problem, start))
-    return _allocated(problem, "roma-linear", lots, [lot.demand.coupled(coupling) for lot in lots], eta)
+    return _allocated(problem, "roma-linear", lots, coupling, eta)
 
 
 def roma_static(problem: Problem, start: Plan | None = None) -> Plan:
@@ -115,15 +129,19 @@ class Demand:
         """The concave coupling."""
         return surface(self.history)
 
-    @cached_property
-    def linear(self) -> tuple[Linear, Linear]:
-        """The paper's couplings, of the points that waste nothing."""
+    def coupled(self, kind: Kind) -> Coupled | None:
+        """The coupling of this kind, of the points that waste nothing; None where it allows nothing."""
+        if kind == "surface":
+            return self.surface
         net, com, performance = self.history.efficient().columns
-        return linear(net, performance, com), linear(com, performance, net)
-
-    def coupled(self, coupling: Kind) -> Coupled:
-        """The coupling of this kind."""
-        return self.surface if coupling == "surface" else self.linear
+        fit = _FITS[kind]
+        pair = fit(net, performance, com), fit(com, performance, net)
+        if isinstance(pair[0], Linear) and isinstance(pair[1], Linear):
+            return pair[0], pair[1]
+        nets, coms = (np.linspace(each.min(), each.max(), _LEVELS) for each in (net, com))
+        wanted = np.linspace(performance.min(), performance.max(), 4 * _LEVELS)
+        allowed = tabulated(pair, nets, coms, wanted)
+        return None if allowed is None else surface(allowed)
 
 
 @dataclass(frozen=True)
@@ -226,9 +244,15 @@ def _nothing(name: str) -> Plan:
     )
 
 
-def _allocated(problem: Problem, name: str, lots: list[_Lot], coupled: Sequence[Coupled], eta: float) -> Plan:
+def _allocated(problem: Problem, name: str, lots: list[_Lot], kind: Kind, eta: float) -> Plan:
     if not lots:
         return _nothing(name)
+    demands = {lot.demand.camera.name: lot.demand for lot in lots}
+    fitted = {camera: needs.coupled(kind) for camera, needs in demands.items()}
+    coupled = [each for lot in lots if (each := fitted[lot.demand.camera.name]) is not None]
+    if len(coupled) < len(lots):
+        why = f"{name}: its two couplings contradict each other at every pair of resources"
+        return Plan(name, reason=Reason((why,), proven=False))
     plan = Plan(
         name, reason=Reason((f"{name}: its programme has no solution in {_SECONDS:g} s",), proven=False)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +12,12 @@ from hypothesis import strategies as st
 
 from flowedge.planner.checker import violations
 from flowedge.planner.cluster import Cluster, Link, Node
-from flowedge.planner.couplings import Linear, Points, Surface
+from flowedge.planner.couplings import Floats, Linear, Points, Surface
 from flowedge.planner.prediction import predict
 from flowedge.planner.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, setting
 from flowedge.planner.strategies.baselines import cloud_only, edge_only
-from flowedge.planner.strategies.roma import demand, roma, roma_linear, roma_static
+from flowedge.planner.strategies.roma import _FITS, Kind, demand, roma, roma_linear, roma_static
 from flowedge.planner.strategies.roma_allocation import Allocation, allocate
 from tests.planner.crossing import crossing
 
@@ -134,6 +135,25 @@ def test_eta_weighs_resources_against_accuracy() -> None:
     assert violations(problem, rich) == violations(problem, poor) == ()
     means = [np.mean([each or 0.0 for each in predict(problem, plan).accuracies]) for plan in (rich, poor)]
     assert means[0] > means[1] == 0.5
+
+
+@pytest.mark.parametrize("coupling", ["svr", "mlp"])
+def test_regressors_go_by_a_surface_over_what_they_allow(coupling: Kind) -> None:
+    pytest.importorskip("sklearn", reason='needs the extra "papers"')
+    problem = watch(accuracy=0.5)
+    plan = roma(problem, coupling=coupling)
+    assert plan.found
+    assert violations(problem, plan) == ()
+
+
+def test_couplings_that_contradict_each_other_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dear(*_: object) -> Callable[..., Floats]:
+        return lambda other, performance: np.full(np.shape(other), 1e9)
+
+    monkeypatch.setitem(_FITS, "mlp", dear)
+    plan = roma(watch(), coupling="mlp")
+    assert plan.reason is not None
+    assert "contradict each other" in plan.reason.conflict[0]
 
 
 def test_of_points_the_best_within_what_there_is_is_taken() -> None:
