@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from flowedge.dispatch.workers import Request
 
-Key = TypeVar("Key")
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(slots=True)
 class Asked:
-    """One class: `streams` and `singles` are nominal queries per second that it would bring if nobody were
+    """One class: `streams` and `singles` are nominal queries per second that it would bring if nobody had been
     rejected; `example` is its latest request. `new` and `queries` count within the present window."""
 
     example: Request
@@ -22,34 +23,31 @@ class Asked:
     new: float = 0.0
     queries: float = 0.0
 
-    @property
-    def rate(self) -> float:
-        """Nominal queries per second."""
-        return self.streams + self.singles
-
 
 @dataclass
 class Demand(Generic[Key]):
     """Demand by class, rejected streams included: they are taken to last as long as the others.
 
-    >>> demand = Demand(lambda request: request.application)
-    >>> demand.arrived(Request(0, 0.1, rate=10.0), taken=True)
-    >>> demand.arrived(Request(0, 0.1, rate=10.0), taken=False)
+    >>> demand = Demand[str]()
+    >>> demand.arrived("far", Request(0, 0.1, rate=10.0), taken=True)
+    >>> demand.arrived("far", Request(0, 0.1, rate=10.0), taken=False)
     >>> demand.window(5.0)
-    >>> demand.classes[0].rate
-    20.0
+    >>> demand.classes["far"].streams, demand.grown
+    (20.0, 0.0)
     """
 
-    key: Callable[[Request], Key]
     smoothing: float = 0.5
     classes: dict[Key, Asked] = field(default_factory=dict, init=False)
+    grown: float = field(default=0.0, init=False)
+    """To what share of their number in a steady state streams can have grown since the beginning (0..1)."""
     _active: int = field(default=0, init=False)
+    _before: int = field(default=0, init=False)
     _ended: int = field(default=0, init=False)
-    _leaving: float = field(default=0.0, init=False)
+    _endings: float = field(default=0.0, init=False)
+    _exposed: float = field(default=0.0, init=False)
 
-    def arrived(self, request: Request, taken: bool) -> None:
-        """A request came, and was bound to a worker or not."""
-        key = self.key(request)
+    def arrived(self, key: Key, request: Request, taken: bool) -> None:
+        """A request of a class came, and was bound to a worker or not."""
         asked = self.classes.get(key)
         if asked is None:
             asked = self.classes[key] = Asked(request)
@@ -68,11 +66,12 @@ class Demand(Generic[Key]):
 
     def window(self, period: float) -> None:
         """`period` seconds have passed: each class has lost the same share as the streams that were bound."""
-        bound = self._active + self._ended
-        if bound > 0:
-            self._leaving += self.smoothing * (self._ended / bound - self._leaving)
-        self._ended = 0
+        self._endings += self._ended
+        self._exposed += period * (self._before + self._active) / 2
+        self._before, self._ended = self._active, 0
+        leaving = -math.expm1(-period * self._endings / self._exposed) if self._exposed else 0.0
+        self.grown += leaving * (1 - self.grown)
         for asked in self.classes.values():
-            asked.streams = asked.streams * (1 - self._leaving) + asked.new
+            asked.streams += asked.new - leaving * (asked.streams + asked.new / 2)
             asked.singles += self.smoothing * (asked.queries / period - asked.singles)
             asked.new = asked.queries = 0.0

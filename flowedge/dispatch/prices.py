@@ -2,81 +2,126 @@
 
 from __future__ import annotations
 
-import math
+from bisect import bisect, bisect_left
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 
 from flowedge.dispatch.demand import Asked, Demand
+from flowedge.dispatch.feasibility import Feasible, compatible
 from flowedge.dispatch.policy import Policy, least
 from flowedge.dispatch.workers import Floats, Request, Workers, wait
 
 _NEGLIGIBLE = 1e-6
 """Queries per second below which a class is not in the window's programme."""
 
+_IDLE = 1e-9
+"""Queries per second bound to an idle worker: as good as none, and with a logarithm."""
+
 Class: TypeAlias = tuple[int, int, int]
+"""Application, and how many borders of reach and of accuracy a request is above: those of one class can be
+served by the same workers."""
+
+
+class Borders:
+    """Where requests begin or cease to be served by a worker in time, and well enough."""
+
+    def __init__(self, workers: Workers) -> None:
+        self.reach = workers.reach
+        """That of the workers, which is another array after each `Workers.refresh`."""
+        self._reaches = [np.unique(row).tolist() for row in workers.reach]
+        self._accuracies = [np.unique(row).tolist() for row in workers.accuracy]
+
+    def class_of(self, request: Request, budget: float) -> Class:
+        """The class of a request with so many seconds of budget."""
+        row = request.application
+        return row, bisect(self._reaches[row], budget), bisect_left(self._accuracies[row], request.accuracy)
 
 
 @dataclass
 class DualPrice(Policy):
     """The worker with the greatest P(success) - price; rejected where no worker's is above 0.
 
-    P(success) is the share of a stream's queries that the worker would answer in time: with `slack` seconds
-    left after the network, the service and the queue that is there now, x = capacity slack, c slots, n streams
-    there already at a utilisation r, and rho with this one,
+    P(success) is the share of a stream's queries that the worker will answer in time while it lasts: with
+    `slack` seconds left after the network and the service, x = capacity slack, c slots, n streams there already
+    at a utilisation r, and rho <= 1 with this one,
 
         P = 1 - r^(sqrt(2 (c + 1)) - 1) exp(-(1 - rho) x / v - 2 x^2 / n),
 
     the chance to wait at all (Sakasegawa) times the tail of the wait in heavy traffic (Kingman, with
     v = (ca^2 + cs^2) / 2 = `variability`) for n periodic streams (the Brownian bridge of the nD/D/1 queue: they
-    never all come at once for long); for single queries the last term is left out.
+    never all come at once for long). A single query has no last term, and its slack is what the queries that
+    are at the worker now leave of it; a stream outlives these by far. Of equal workers where P - price is
+    within `tolerance` of the greatest the fullest is taken: what is free is of most use in one piece.
 
-    The prices are the duals of the workers' capacities in a linear programme over classes of streams, solved by
-    HiGHS every `interval` seconds: maximise sum P_kw x_kw subject to sum_w x_kw <= demand_k and
-    sum_k x_kw <= `fill` capacity_w, where P_kw is P on a worker as full as that of streams of the class. They
-    are averaged over windows with weight `smoothing`.
+    The price of a worker is what a unit of its capacity will be worth to others while a stream lasts: the mean
+    over futures of its dual in a linear programme (Talluri and van Ryzin, "A randomized linear programming
+    method for computing network bid prices", Transportation Science 1999). When a share u of the streams that
+    are bound now is left, which is uniform over the lifetime of one of them where that is exponential, those to
+    come have grown to 1 - u of the demand. Maximise sum P_kw x_kw over classes k of requests, subject to
+    sum_w x_kw <= (1 - u) demand_k and sum_k x_kw <= `fill` capacity_w - u load_w, where P_kw is P on a worker
+    as full as that and demand_k is drawn. HiGHS solves `samples` futures at once, every `interval` seconds; the
+    prices are averaged over windows, the latest with weight `smoothing`.
     """
 
+    feasible: Feasible = compatible
     interval: float = 10.0
     variability: float = 0.5
+    tolerance: float = 0.02
     fill: float = 0.95
+    samples: int = 8
     smoothing: float = 0.5
     prices: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False)
-    _demand: Demand[Class] = field(default_factory=lambda: Demand(_class_of), init=False, repr=False)
+    _age: float = field(default=0.0, init=False, repr=False)
+    _demand: Demand[Class] = field(default_factory=Demand, init=False, repr=False)
+    _borders: Borders | None = field(default=None, init=False, repr=False)
 
     @property
     def period(self) -> float:
-        """The interval between two programmes."""
-        return self.interval
+        """Seconds to the next programme: `interval`, but in the beginning as long as it has been going on."""
+        return min(self.interval, max(self.interval / 10, self._age))
 
     def choose(self, request: Request, workers: Workers, rng: np.random.Generator) -> int | None:
         """The index of a worker, or None."""
+        if self._borders is None or self._borders.reach is not workers.reach:
+            self._borders = Borders(workers)
         if len(self.prices) != len(workers):
             self.prices = np.zeros(len(workers))
-        slack = wait(workers)
-        slack += workers.reach[request.application]
-        np.subtract(request.budget, slack, out=slack)
-        mask = slack >= 0
-        mask &= self.feasible(request, workers)
-        loss = workers.load + request.weight * request.rate
-        loss *= workers.per_capacity
-        loss -= 1
+        budget, streaming = request.budget, request.rate > 0
+        reach = workers.reach[request.application]
+        slack = budget - reach
+        if not streaming:
+            slack -= wait(workers)
+        room = workers.load + request.weight * request.rate
+        room *= workers.per_capacity
+        np.subtract(1.0, room, out=room)
+        mask = self.feasible(request, workers)
+        mask &= slack >= 0
+        mask &= room >= 0
         slack *= workers.capacity
+        loss = room * (-1 / self.variability)
+        if streaming:
+            others = np.maximum(workers.streams, 1.0)
+            others *= -0.5
+            loss += slack / others
         loss *= slack
-        loss *= 1 / self.variability
-        if request.rate > 0:
-            slack *= slack
-            slack *= -2 / np.maximum(workers.streams, 1.0)
-            loss += slack
+        busy = np.maximum(workers.load, _IDLE)
+        busy *= workers.per_capacity
+        np.log(busy, out=busy)
+        busy *= workers.crowding
+        loss += busy
         np.minimum(loss, 0.0, out=loss)
         np.exp(loss, out=loss)
-        loss *= (np.maximum(workers.load, 0.0) * workers.per_capacity) ** workers.crowding
         loss += request.weight * self.prices
         worker = least(loss, mask)
         if worker is not None and loss[worker] >= 1:
             worker = None
-        self._demand.arrived(request, worker is not None)
+        if worker is not None and streaming:
+            mask &= reach == reach[worker]
+            mask &= loss <= loss[worker] + self.tolerance
+            worker = least(room, mask)
+        self._demand.arrived(self._borders.class_of(request, budget), request, worker is not None)
         return worker
 
     def ended(self, request: Request, worker: int) -> None:
@@ -85,36 +130,55 @@ class DualPrice(Policy):
 
     def window(self, workers: Workers, rng: np.random.Generator) -> None:
         """Sets the prices for the demand as it is now."""
-        self._demand.window(self.interval)
-        fresh = self._solve(list(self._demand.classes.values()), workers)
+        period = self.period
+        self._age += period
+        self._demand.window(period)
+        fresh = self._duals(workers, rng)
         if len(self.prices) != len(workers):
             self.prices = fresh
         else:
             self.prices += self.smoothing * (fresh - self.prices)
 
-    def _solve(self, asked: list[Asked], workers: Workers) -> Floats:
+    def _duals(self, workers: Workers, rng: np.random.Generator) -> Floats:
+        """(W,) means over the futures, which are the diagonal blocks of one programme."""
         from scipy.optimize import linprog
-        from scipy.sparse import csr_array
+        from scipy.sparse import block_diag, csr_array
 
-        asked = [each for each in asked if each.rate > _NEGLIGIBLE]
+        asked = [each for each in self._demand.classes.values() if each.streams + each.singles > _NEGLIGIBLE]
         success = np.array([self._success(each.example, workers) for each in asked]).reshape(-1, len(workers))
         of_class, of_worker = success.nonzero()
         if not len(of_class):
             return np.zeros(len(workers))
+        columns = np.arange(len(of_class))
         rows = np.concatenate([of_worker, len(workers) + of_class])
-        columns = np.tile(np.arange(len(of_class)), 2)
-        shape = len(workers) + len(asked), len(of_class)
+        shape = len(workers) + len(asked), len(columns)
+        future = csr_array((np.ones(len(rows)), (rows, np.tile(columns, 2))), shape=shape)
         weights = np.array([each.example.weight for each in asked])
+        demand = self._expected(asked, float(workers.capacity.sum()))
+        stay = ((np.arange(self.samples) + 0.5) / self.samples)[:, None]
+        free = np.maximum(self.fill * workers.capacity - stay * workers.load, 0.0)
         found = linprog(
-            -(success / weights[:, None])[of_class, of_worker],
-            A_ub=csr_array((np.ones(len(rows)), (rows, columns)), shape=shape),
-            b_ub=np.concatenate([self.fill * workers.capacity, [each.rate for each in asked]]),
+            np.tile(-(success / weights[:, None])[of_class, of_worker], self.samples),
+            A_ub=block_diag([future] * self.samples, format="csr"),
+            b_ub=np.hstack([free, _futures(asked, (1 - stay) * demand, rng)]).ravel(),
             method="highs",
         )
         if found.status != 0:
             raise ArithmeticError(f"HiGHS: {found.message}")
-        duals: Floats = -found.ineqlin.marginals[: len(workers)]
+        duals: Floats = -found.ineqlin.marginals.reshape(self.samples, -1)[:, : len(workers)].mean(0)
         return np.maximum(duals, 0.0)
+
+    def _expected(self, asked: list[Asked], capacity: float) -> Floats:
+        """(K,) queries per second of each class, when there are as many streams as there are going to be.
+
+        What is there now grows by what streams have not had the time for, but not to more than `capacity`.
+        """
+        streams = np.array([each.streams for each in asked])
+        singles = np.array([each.singles for each in asked])
+        there = float(streams.sum())
+        share = max(self._demand.grown, there / max(capacity, there)) or 1.0
+        expected: Floats = singles + streams / share
+        return expected
 
     def _success(self, request: Request, workers: Workers) -> Floats:
         """(W,) P(success) per query of a class on workers as full as they may be; 0 where they cannot serve."""
@@ -129,7 +193,11 @@ class DualPrice(Policy):
         return success
 
 
-def _class_of(request: Request) -> Class:
-    """Requests alike: application, budget in steps of a factor sqrt(2), accuracy floor in steps of 0.05."""
-    budget = round(2 * math.log2(max(request.budget, 1e-3)))
-    return request.application, budget, math.ceil(20 * request.accuracy - 1e-9)
+def _futures(asked: list[Asked], demand: Floats, rng: np.random.Generator) -> Floats:
+    """(samples, K) demand drawn around what is expected: whole streams, of Poisson numbers, whose mean is known
+    from those that are there now (a gamma posterior)."""
+    rate = np.array([each.example.weight * each.example.rate for each in asked])
+    unit = np.where(rate > 0, rate, 1.0)
+    seen = np.maximum(np.array([each.streams for each in asked]) / unit, 0.5)
+    drawn: Floats = unit * rng.poisson(demand / unit * rng.gamma(seen, 1 / seen, demand.shape))
+    return np.where(rate > 0, drawn, demand)

@@ -3,7 +3,7 @@ import pytest
 
 from flowedge.dispatch import Request, Workers
 from flowedge.dispatch.demand import Demand
-from flowedge.dispatch.prices import DualPrice
+from flowedge.dispatch.prices import Borders, DualPrice
 from tests.dispatch.fleets import stream, twins
 
 RNG = np.random.default_rng(0)
@@ -25,9 +25,16 @@ def arrive(policy: DualPrice, workers: Workers, request: Request, times: int) ->
 
 def test_without_scarcity_nothing_has_a_price() -> None:
     workers, policy = near_and_far(), DualPrice()
-    arrive(policy, workers, STRICT, 5)
+    arrive(policy, workers, STRICT._replace(rate=0.0), 5)
     policy.window(workers, RNG)
     assert policy.prices.tolist() == [0.0, 0.0]
+
+
+def test_until_streams_have_ended_more_are_expected_than_there_are() -> None:
+    workers, policy = near_and_far(), DualPrice()
+    arrive(policy, workers, STRICT, 2)
+    policy.window(workers, RNG)
+    assert policy.prices[0] > 0.1
 
 
 def test_what_strict_streams_need_becomes_dear_and_easy_ones_go_elsewhere() -> None:
@@ -51,36 +58,55 @@ def test_a_query_that_is_worth_less_than_its_worker_is_rejected() -> None:
     assert policy.choose(STRICT._replace(weight=1.5), workers, RNG) is None
 
 
-def test_of_equal_workers_the_less_loaded_is_likelier_to_succeed() -> None:
+def test_of_equal_workers_the_fullest_wins_that_is_good_enough() -> None:
     workers = twins(3)
     workers.load[:] = [6.0, 2.0, 4.0]
-    assert DualPrice().choose(stream(rate=1.0), workers, RNG) == 1
+    assert DualPrice().choose(stream(rate=1.0), workers, RNG) == 0
+    assert DualPrice().choose(stream(rate=5.0), workers, RNG) == 2
+    assert DualPrice().choose(stream(rate=1.0, deadline=0.12), workers, RNG) == 1
 
 
-def test_a_queue_that_outlasts_the_deadline_is_hopeless() -> None:
+def test_a_queue_that_outlasts_the_deadline_is_hopeless_for_a_query_and_nothing_to_a_stream() -> None:
     workers = twins(2)
     workers.waiting[:] = [9, 9]
     workers.in_flight[:] = 1
-    assert DualPrice().choose(stream(deadline=0.5), workers, RNG) is None
+    assert DualPrice().choose(Request(0, deadline=0.5), workers, RNG) is None
+    assert DualPrice().choose(stream(deadline=0.5), workers, RNG) == 0
     workers.waiting[1] = 0
-    assert DualPrice().choose(stream(deadline=0.5), workers, RNG) == 1
+    assert DualPrice().choose(Request(0, deadline=0.5), workers, RNG) == 1
 
 
-def test_the_prices_are_the_duals_of_the_programme() -> None:
-    # One worker, filled to 90 queries/s; 50 of one class with P = p1 and 200 of another with P = p2 < p1. The
-    # second fills what is left, so that one more query per second would bring p2. Its slack is 4 services.
-    workers = Workers.idle([0], [0.0], [[0.01]], [[0.5]], [100.0])
+def test_no_worker_gets_more_than_its_capacity_whatever_the_filter() -> None:
+    workers = twins(2)
+    workers.load[:] = 7.0
+    assert DualPrice().choose(stream(rate=4.0), workers, RNG) is None
+
+
+def test_the_prices_are_the_mean_duals_of_the_programmes() -> None:
+    # One worker, filled to 90 queries/s; 50 of one class with P = p1 and 200 of another with P = p2 < p1. In
+    # five of eight futures enough of both have come that the second fills what the first leaves: there one more
+    # query per second would bring p2. In the others it would bring nothing.
+    workers = Workers.idle([0], [0.0], [[0.01], [0.01]], [[0.5], [0.5]], [100.0])
     policy = DualPrice(smoothing=1.0, fill=0.9)
-    policy.choose(Request(0, 0.5, rate=50.0), workers, RNG)
-    policy.choose(Request(0, 0.05, rate=200.0), workers, RNG)
+    policy._demand.smoothing = 1.0
+    seconds = policy.period
+    for application, deadline, rate in (0, 0.5, 50), (1, 0.05, 200):
+        arrive(policy, workers, Request(application, deadline), round(rate * seconds))
     policy.window(workers, RNG)
-    bridge = 2 * 4**2 / (90 / 200)
-    assert policy.prices[0] == pytest.approx(1 - 0.9 * np.exp(-0.1 * 4 / policy.variability - bridge))
+    assert policy.prices[0] == pytest.approx(5 / 8 * (1 - 0.9 * np.exp(-0.1 * 4 / policy.variability)))
+
+
+def test_windows_grow_from_a_tenth_of_the_interval_to_the_whole() -> None:
+    policy, workers, periods = DualPrice(interval=10.0), twins(1), []
+    for _ in range(6):
+        periods.append(policy.period)
+        policy.window(workers, RNG)
+    assert periods == [1.0, 1.0, 2.0, 4.0, 8.0, 10.0]
 
 
 def test_a_load_that_rounding_left_below_zero_is_none() -> None:
     workers = twins(2)
-    workers.load[:] = [-1e-15, 5.0]
+    workers.load[:] = [-1e-15, 9.5]
     assert DualPrice().choose(stream(rate=1.0), workers, RNG) == 0
 
 
@@ -101,23 +127,46 @@ def test_a_window_without_demand_or_without_workers_up_has_no_prices() -> None:
     assert policy.prices.tolist() == [0.0, 0.0]
 
 
+def test_requests_that_the_same_workers_can_serve_are_one_class() -> None:
+    borders = Borders(near_and_far())  # answers take 10 and 110 ms
+    classes = [borders.class_of(Request(0, deadline, accuracy=accuracy), deadline) for deadline, accuracy in
+               ((0.02, 0.1), (0.10, 0.5), (0.12, 0.1), (0.02, 0.6))]  # fmt: skip
+    assert classes[0] == classes[1]
+    assert len(set(classes)) == 3
+
+
 def test_demand_grows_to_what_would_be_there_if_nobody_were_rejected() -> None:
-    demand = Demand(lambda request: request.application)
+    demand = Demand[str]()
     for _ in range(40):
         for number in range(10):
-            demand.arrived(stream(rate=1.0), taken=number < 5)
-        # 5 are bound per window, and once 20 are there a quarter of them leaves.
+            demand.arrived("all", stream(rate=1.0), taken=number < 5)
+        # 5 are bound per window, and once more than 15 are there the others leave.
         for _ in range(max(0, demand._active - 15)):
             demand.ended(stream(rate=1.0))
         demand.window(10.0)
-    assert demand.classes[0].rate == pytest.approx(40.0, rel=0.05)
+    assert demand.classes["all"].streams == pytest.approx(30.0, rel=0.1)
+    assert demand.grown == pytest.approx(1.0, abs=0.01)
+
+
+def test_what_is_there_over_what_has_grown_is_what_there_will_be() -> None:
+    demand, rng, ends = Demand[str](), np.random.default_rng(1), list[float]()
+    for window in range(3):
+        begin = 10.0 * window + 10 * np.sort(rng.random(200))
+        ends += (begin + rng.exponential(60.0, 200)).tolist()
+        for _ in begin:
+            demand.arrived("all", stream(rate=1.0), taken=True)
+        for _ in range(sum(end <= 10.0 * (window + 1) for end in ends)):
+            demand.ended(stream(rate=1.0))
+        ends = [end for end in ends if end > 10.0 * (window + 1)]
+        demand.window(10.0)
+    assert demand.classes["all"].streams / demand.grown == pytest.approx(20 * 60, rel=0.2)
 
 
 def test_single_queries_count_per_second() -> None:
-    demand = Demand(lambda request: request.application, smoothing=1.0)
+    demand = Demand[str](smoothing=1.0)
     for _ in range(30):
-        demand.arrived(Request(0, 0.1), taken=True)
+        demand.arrived("all", Request(0, 0.1), taken=True)
     demand.window(10.0)
-    assert demand.classes[0].rate == 3.0
+    assert demand.classes["all"].singles == 3.0
     demand.window(10.0)
-    assert demand.classes[0].rate == 0.0
+    assert demand.classes["all"].singles == 0.0
