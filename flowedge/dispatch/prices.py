@@ -30,7 +30,7 @@ class Borders:
     def __init__(self, workers: Workers) -> None:
         self.reach = workers.reach
         """That of the workers, which is another array after each `Workers.refresh`."""
-        self._reaches = [np.unique(row).tolist() for row in workers.reach]
+        self._reaches = [np.unique(row[row >= 0]).tolist() for row in workers.reach]
         self._accuracies = [np.unique(row).tolist() for row in workers.accuracy]
 
     def class_of(self, request: Request, budget: float) -> Class:

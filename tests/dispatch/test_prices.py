@@ -135,6 +135,12 @@ def test_requests_that_the_same_workers_can_serve_are_one_class() -> None:
     assert len(set(classes)) == 3
 
 
+def test_a_worker_that_does_not_serve_an_application_parts_no_classes() -> None:
+    borders = Borders(Workers.idle([0, 0], [0.0, 0.0], [[0.05, np.nan]], [[0.5, 0.5]], [10.0, 10.0]))
+    one, other, hopeless = (borders.class_of(Request(0, budget), budget) for budget in (0.06, 5.0, 0.04))
+    assert one == other != hopeless
+
+
 def test_demand_grows_to_what_would_be_there_if_nobody_were_rejected() -> None:
     demand = Demand[str]()
     for _ in range(40):
