@@ -3,7 +3,8 @@
 Each site has six cameras at two weak edge nodes and a cloud behind a narrow link; cores and bandwidths differ.
 What is compared is the objective of [P] at the plans that come out, and not what a programme promises:
 for each camera eta (Mbit/s sent + shares of nodes reserved) - (1 - eta) accuracy, both resources normalised by
-what the largest setting needs. Less is better.
+what the largest setting needs. Less is better. `exact` minimises resources alone; it says which sites have any
+plan at all.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from flowedge.planner.prediction import predict
 from flowedge.planner.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, setting
 from flowedge.planner.strategies.baselines import cloud_only, edge_only
+from flowedge.planner.strategies.exact import exact
 from flowedge.planner.strategies.roma import demand, roma, roma_linear, roma_static
 from flowedge.planner.strategies.roma_allocation import ETA
 from tools.papers import roma_grid
@@ -39,6 +41,7 @@ SCHEMES: Mapping[str, Callable[[Problem], Plan]] = {
     "roma-linear, at the edge": lambda problem: roma_linear(problem, edge_only(problem)),
     "roma-linear, in the cloud": lambda problem: roma_linear(problem, cloud_only(problem)),
     "roma-static": roma_static,
+    "exact, least resources": partial(exact, time_limit=20),
 }
 
 

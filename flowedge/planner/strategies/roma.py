@@ -59,6 +59,7 @@ _LOTS = 24  # cameras, or equal groups of them, that are allocated to one by one
 _SHORT = 10.0  # price of accuracy that is missing
 _SECONDS = 5.0
 _MARGINS = (0.0, 0.05, 0.1, 0.2)  # more accuracy wanted where couplings promised too much to fit
+_THRIFT = (0.3, 0.5, 0.7)  # then eta, so that the programme asks for less where whole replicas do not fit
 _CANDIDATES = 30
 _LEVELS = 10  # of each resource, at which a coupling is put into a table
 _STEPS = 20  # in which the static allocation lowers its sights until all cameras fit
@@ -256,8 +257,9 @@ def _allocated(problem: Problem, name: str, lots: list[_Lot], kind: Kind, eta: f
     plan = Plan(
         name, reason=Reason((f"{name}: its programme has no solution in {_SECONDS:g} s",), proven=False)
     )
-    for margin in _MARGINS:
-        given = _Programme(problem, lots, coupled, eta, margin).solve()
+    thrifty = [(each, 0.0) for each in _THRIFT if each > eta]
+    for weight, margin in [*((eta, margin) for margin in _MARGINS), *thrifty]:
+        given = _Programme(problem, lots, coupled, weight, margin).solve()
         if given is None:
             break
         placed = [replace(lot, fixed=each.at) for lot, each in zip(lots, given, strict=True)]
@@ -305,7 +307,11 @@ class _Programme:
         short = model.variable(cost=_SHORT * lot.cameras)
         wanted = needs.application.accuracy
         model.row([(reached, 1.0), (short, 1.0)], lower=wanted + self.margin if wanted else 0.0)
-        couple(model, coupled, net, com, reached, model.variable(cost=_SHORT * lot.cameras))
+        loose = model.variable(cost=_SHORT * lot.cameras)  # fits are no reason to have no plan
+        couple(model, coupled, net, com, reached, loose)
+        if isinstance(coupled, Surface):  # no setting does with less; the paper's programme does not know
+            for resource, least in ((net, needs.net.min()), (com, needs.com.min())):
+                model.row([(resource, 1.0), (loose, 1.0)], lower=float(least))
         at: dict[str, dict[int, int]] = {}
         for stage in needs.application.stages:
             if follows(self.problem, stage):

@@ -165,6 +165,15 @@ def test_of_points_the_best_within_what_there_is_is_taken() -> None:
     assert allocate(settings_known, 0.5, 10.0, scale=scale) is None
 
 
+def test_where_little_fits_the_programme_is_asked_for_less() -> None:
+    # One core at the edge and 0.4 Mbit/s: two cameras fit only with the smallest pictures, and the programme
+    # at first has more in mind for them.
+    problem = watch(cameras=2, edge_cores=1, uplink=0.42e6)
+    plan = roma(problem)
+    assert plan.found
+    assert violations(problem, plan) == ()
+
+
 def test_what_cannot_be_served_anywhere_is_said() -> None:
     problem = watch()
     odd = replace(problem, profiles=Profiles((Service("Detect", "tpu", 1, 0.1),)))
