@@ -1,13 +1,15 @@
 """Cameras whose frames go through the operators of their application as a plan says, made again when needed.
 
-Replicas of a deployment are the slots of one station with one queue. What a new plan does not have any more is
-given no new frames and ends with what it has.
+Replicas of a deployment are the slots of one station with one queue; those of a keyed operator are stations of
+their own, each with its cameras: the fastest first, each where the load is least. What a new plan does not have
+any more is given no new frames and ends with what it has.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,7 +96,10 @@ class Planning:
         self._chooser = None
         if self.planned.dispatch is not None:
             self._chooser = Chooser(core, self._network, scenario.cluster, self.planned.dispatch, scenario.seed)
-        self._stations: dict[tuple[str, str, Service], Station] = {}
+        self._stations: dict[tuple[str, str, Service, int], Station] = {}
+        self._keyed = {
+            stage.name for each in self.planned.problem.applications for stage in each.stages if stage.keyed
+        }
         self._cameras = _cameras(self.planned.problem, scenario.applications)
         self._arrivals = _arrivals(scenario, self.planned, self._cameras)
         self._feed = Feed(core, self._arrivals, self._capture)
@@ -258,18 +263,39 @@ class Planning:
             return
         self.notes.append(f"{when}: {len(plan.deployments)} deployments, value {plan.value:.4g}")
         self.plan = plan
-        stations = [self._station(each) for each in plan.deployments]
+        stations = [self._replicas(each) for each in plan.deployments]
         if self._chooser is not None:
-            self._chooser.adopt(plan, stations)
-        cameras = iter(sorted(self._cameras, key=lambda camera: camera.of.name))
-        routes = sorted(plan.routes, key=lambda route: route.camera_class)
-        for route in routes:
-            steps = self._steps(route, stations)
-            for _ in range(route.cameras):
-                next(cameras).steps = steps
+            self._chooser.adopt(plan, [each[0] for each in stations])
+        cameras = sorted(self._cameras, key=lambda camera: camera.of.name)
+        routes = [
+            route
+            for route in sorted(plan.routes, key=lambda route: route.camera_class)
+            for _ in range(route.cameras)
+        ]
+        rate = self.planned.problem.rate
+        loads: dict[int, float] = defaultdict(float)
+        known: dict[tuple[int, ...], tuple[Step, ...]] = {}
+        for camera, route in sorted(zip(cameras, routes, strict=True), key=lambda pair: -rate(pair[0].of)):
+            chosen = {
+                placement.deployment: min(stations[placement.deployment], key=lambda each: loads[each.number])
+                for placement in route.placements
+                if placement.deployment is not None
+            }
+            for station in chosen.values():
+                loads[station.number] += rate(camera.of)
+            key = id(route), *(station.number for station in chosen.values())
+            if key not in known:
+                known[key] = self._steps(route, chosen)
+            camera.steps = known[key]
 
-    def _station(self, deployment: Deployment) -> Station:
-        key = deployment.operator, deployment.node, deployment.service
+    def _replicas(self, deployment: Deployment) -> list[Station]:
+        """One station for all replicas, or one for each where cameras are bound to them."""
+        if deployment.operator in self._keyed:
+            return [self._station(deployment, number, 1) for number in range(deployment.replicas)]
+        return [self._station(deployment, 0, deployment.replicas)]
+
+    def _station(self, deployment: Deployment, replica: int, slots: int) -> Station:
+        key = deployment.operator, deployment.node, deployment.service, replica
         if key not in self._stations:
             service = deployment.service
             node = self.scenario.cluster.index[deployment.node]
@@ -282,7 +308,7 @@ class Planning:
             station.share = share(self.scenario.cluster.nodes[node], service)
             self.core.add(station)
         station = self._stations[key]
-        self.core.widen(station, deployment.replicas)
+        self.core.widen(station, slots)
         return station
 
     def _row(self, stage: Stage, chosen: Setting) -> int | None:
@@ -291,7 +317,7 @@ class Planning:
             return None
         return self._chooser.row(stage.name, chosen)
 
-    def _steps(self, route: Route, stations: list[Station]) -> tuple[Step, ...]:
+    def _steps(self, route: Route, stations: Mapping[int, Station]) -> tuple[Step, ...]:
         problem = self.planned.problem
         camera = next(each for each in problem.classes if each.name == route.camera_class)
         application = problem.application(camera.application)

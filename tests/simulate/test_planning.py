@@ -147,3 +147,23 @@ def test_an_unknown_strategy_is_refused() -> None:
         Planning(planned(), "cleverest")
     with pytest.raises(ConfigError, match="no \\[plan\\]"):
         Planning(scenario(traced(1.0)), "exact")
+
+
+def test_cameras_of_a_keyed_operator_stay_with_one_replica_each_where_the_load_is_least() -> None:
+    given = problem()
+    fast, slow = (
+        replace(given.classes[0], name="fast", fps=20, count=1),
+        replace(given.classes[0], count=4, fps=5),
+    )
+    services = tuple(
+        replace(each, seconds=0.03) if each.operator == "Track" else each for each in given.profiles.services
+    )
+    mixed = problem(
+        classes=(slow, fast),
+        profiles=replace(given.profiles, services=services),
+        applications=(replace(given.applications[0], latency=1.0),),
+    )
+    results = run(planned(mixed, duration=100.0), "edge-only")
+    busy = [share for name, share in results.workers.items() if name.startswith("Track")]
+    assert busy == pytest.approx([0.6, 0.6], rel=0.03)
+    assert results.counts()["success"] == results.total

@@ -11,7 +11,8 @@ YOLOv4's published AP50 on COCO (`planner/yolov4_coco_resolution.csv` under --da
 `flowedge` and `continuum` as strategies plan a steady state. Here they are asked for the highest frame rate
 that they can plan, found by bisection, at which the same frames are done soonest; services scale with cores.
 They have the cores that the paper gives to YOLOv4 (4 on the fog, 4 on the cloud; "same cores"), and then all
-of both fog nodes and the cloud ("all cores"), which the rows of Algorithm 1 do not use.
+of both fog nodes and the cloud ("all cores"), which the rows of Algorithm 1 do not use; pictures are JPEGs, and
+each node has an uplink. `continuum` is told that Draw keeps a store: it is high-intensive, as in the paper.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import csv
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from flowedge.planner.strategies.continuum_models import (
     distributions,
     fit_accuracy,
     highest_utility,
+    rotated,
 )
 from flowedge.planner.strategies.flowedge import flowedge
 from tools.papers.continuum_model import (
@@ -90,7 +93,7 @@ def main() -> None:
             rows += chosen(reading, sources, accuracy)
     for reading in (each for each in READINGS if each.bits == JPEG and not each.shared):
         for sources in (SOURCES, 1):
-            for strategy in (continuum, flowedge):
+            for strategy in (partial(continuum, sorts={"Draw": "storage"}), flowedge):
                 for spare in (False, True):
                     rows += planned(reading, sources, accuracy, strategy, spare=spare)
     _print(rows)
@@ -99,7 +102,7 @@ def main() -> None:
         with options.csv.open("w", newline="") as file:
             csv.writer(file).writerows([HEAD, *rows])
     if options.plot:
-        _plot(accuracy, options.plot)
+        _plot(accuracy, rows, options.plot)
 
 
 def fitted(folder: Path) -> AccuracyModel:
@@ -117,7 +120,7 @@ def chosen(reading: Reading, sources: int, accuracy: AccuracyModel) -> list[Row]
     rows = [_row(reading, sources, first, "0", found[0], accuracy)]
     rows.append(_row(reading, sources, second, "1", found[1], accuracy))
     if sources > 1:
-        turned = outcome(reading, [1 / sources] * sources, accuracy)
+        turned = outcome(reading, turns(sources, 1), accuracy)
         rows.append(_row(reading, sources, f"{second}, rotated", "1", turned, accuracy))
     estimates = [each.estimate for each in found]
     for who, literal in (("Algorithm 1", False), ("Algorithm 1, literal", True)):
@@ -125,7 +128,7 @@ def chosen(reading: Reading, sources: int, accuracy: AccuracyModel) -> list[Row]
         if best is not None:
             rows.append(_row(reading, sources, who, str(counts[best][1]), found[best], accuracy))
             if sources > 1 and not literal:
-                turned = outcome(reading, [counts[best][1] / sources] * sources, accuracy)
+                turned = outcome(reading, turns(sources, counts[best][1]), accuracy)
                 rows.append(_row(reading, sources, f"{who}, rotated", str(counts[best][1]), turned, accuracy))
     for theta in THETAS:
         best = highest_utility(estimates, FLOOR, theta / 3600)
@@ -134,6 +137,13 @@ def chosen(reading: Reading, sources: int, accuracy: AccuracyModel) -> list[Row]
                 _row(reading, sources, f"U, {theta:g} / h", str(counts[best][1]), found[best], accuracy)
             )
     return rows
+
+
+def turns(sources: int, reduced: int) -> list[float]:
+    """The part (0..1) of each source's frames that is reduced when sources take turns at it, slot by slot."""
+    counts = (("512", sources - reduced), ("416", reduced))
+    slots = [rotated(counts, slot) for slot in range(sources)]
+    return [sum(slot[source] == "416" for slot in slots) / sources for source in range(sources)]
 
 
 def planned(
@@ -246,27 +256,77 @@ def _print(rows: Sequence[Row]) -> None:
         print(f"{row[2]:24}" + f"{row[3]:>16}" + "".join(f"{value:16.2f}" for value in row[4:]))
 
 
-def _plot(accuracy: AccuracyModel, path: Path) -> None:
+def _plot(accuracy: AccuracyModel, rows: Sequence[Row], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    axes: Any = figure.subplots(1, 2)
-    for panel, rates in zip(axes, dict.fromkeys(each.rates for each in READINGS), strict=True):
-        for reading in (each for each in READINGS if each.rates == rates):
-            found = [
-                outcome(reading, [1.0] * low + [0.0] * high, accuracy)
-                for high, low in distributions(SOURCES, 2)
-            ]
-            spans = [each.makespan / 3600 for each in found]
-            (line,) = panel.plot(range(SOURCES + 1), spans, label=reading.network)
-            best = algorithm_1([each.estimate for each in found], FLOOR)
-            if best is not None:
-                panel.plot(best, spans[best], "o", color=line.get_color())
-        panel.set(title=rates, xlabel="sources at 416 x 416", ylabel="mean makespan, h", ylim=(0, None))
-    axes[0].plot([0, 1], [5.7, 2.6], "kx", label="paper")
-    axes[0].legend(fontsize="small")
-    figure.suptitle("CONTINUUM, 19 sources: dots are Algorithm 1's choice")
+    figure = Figure(figsize=(13, 9), layout="constrained")
+    axes: Any = figure.subplots(2, 2)
+    for panel, rates in zip(axes[0], dict.fromkeys(each.rates for each in READINGS), strict=True):
+        _makespans(panel, [each for each in READINGS if each.rates == rates], accuracy, rows)
+        panel.set(title=f"{SOURCES} sources, {rates}")
+    axes[0, 0].plot([0, 1], [5.7, 2.6], "kx", label="paper, exp. 1 and 2")
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=5, fontsize="small")
+    _qualities(axes[1, 0], accuracy)
+    _single(axes[1, 1], rows)
     figure.savefig(path, dpi=120)
+
+
+def _makespans(panel: Any, readings: Sequence[Reading], accuracy: AccuracyModel, rows: Sequence[Row]) -> None:
+    """Figure 3 for every number of reduced sources, and who chooses which."""
+    from matplotlib.ticker import MaxNLocator
+
+    marked: dict[str, list[tuple[int, float]]] = {}
+    for reading in readings:
+        found = [
+            outcome(reading, [1.0] * low + [0.0] * high, accuracy) for high, low in distributions(SOURCES, 2)
+        ]
+        panel.plot([each.makespan / 3600 for each in found], label=reading.network)
+        for _, sources, who, small, span, *_ in (row for row in rows if row[0] == reading.name):
+            if sources == SOURCES and (who == "Algorithm 1" or who.endswith(" cores")):
+                marked.setdefault(who, []).append((int(small), span))
+    for (who, points), mark in zip(marked.items(), "osD^*", strict=False):
+        panel.plot(*zip(*points, strict=True), mark, label=f"chosen: {who}", color="k", fillstyle="none", ms=9)
+    panel.set(xlabel="sources at 416 x 416", ylabel="mean makespan, h", ylim=(0, None))
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _qualities(panel: Any, accuracy: AccuracyModel) -> None:
+    """Figure 4 for every number of reduced sources."""
+    from matplotlib.ticker import MaxNLocator
+
+    means, worst = [], []
+    for reduced in range(SOURCES + 1):
+        share = reduced / SOURCES
+        means.append(100 * F1[512] * (1 - share + share * accuracy(416) / accuracy(512)))
+        worst.append(100 * F1[512] * (accuracy(416) / accuracy(512) if reduced else 1.0))
+    panel.plot(means, label="mean; each source's too, when they take turns")
+    panel.plot(worst, "--", label="worst source, without turns")
+    panel.plot([0, 1], [71.19, 63.82], "kx", label="paper, exp. 1 and 2")
+    panel.axhline(100 * FLOOR, color="0.6", label="floor")
+    panel.set(title=f"{SOURCES} sources", xlabel="sources at 416 x 416", ylabel="F1, %", ylim=(45, 75))
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.legend(fontsize="small")
+
+
+def _single(panel: Any, rows: Sequence[Row]) -> None:
+    """Figure 5: a single source, at 512 and at 416."""
+    spans = {(row[0], row[2]): row[4] for row in rows if row[1] == 1}
+    names = [each.name for each in READINGS]
+    for position, (who, label) in enumerate(
+        (("exp. 3", "512 x 512 (exp. 3)"), ("exp. 4", "416 x 416 (exp. 4)"))
+    ):
+        places = [at + 0.4 * position - 0.2 for at in range(len(names))]
+        panel.barh(places, [spans[name, who] for name in names], 0.36, label=label)
+    chosen = [spans[name, "Algorithm 1"] for name in names]
+    low = [spans[name, "exp. 4"] == span for name, span in zip(names, chosen, strict=True)]
+    places = [at + (0.2 if each else -0.2) for at, each in enumerate(low)]
+    panel.plot(chosen, places, "ko", fillstyle="none", label="Algorithm 1 chooses")
+    panel.plot([1.0, 1.3], [-0.8, -0.8], "kx", label="paper: 1 h and 1.3 h")
+    panel.set_yticks(range(len(names)), names, fontsize="small")
+    panel.invert_yaxis()
+    panel.set(title="One source", xlabel="makespan, h")
+    panel.legend(fontsize="small")
 
 
 if __name__ == "__main__":

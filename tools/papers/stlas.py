@@ -11,11 +11,12 @@ start; neither the trace nor the evaluated mixes are looked at. "median" has the
 "no promotion" is ST-LAS without it. SRTF knows how long each job takes. Differences are paired by seed, with
 bootstrap intervals. A trace of jobs has the columns that `flowedge/planner/FORMATS.md` says.
 
-Offloading (`NAME_offload.csv` beside --csv): Table 2 has round trips to the cloud and on the premises. What the
-cloud takes longer than the same model on the premises is taken to be its link, and is scaled; premises have
-100 Mbit/s in the table, by assumption, and the payload of 192 kB is what scales. The device's own time is an
-estimate: the CPU time on the premises times that of a Raspberry Pi 4 over it, for the one model both are known
-for. Data is looked for under --data or FLOWEDGE_DATA.
+Offloading (`NAME_offload.csv` beside --csv, `NAME_offload.png` beside --plot): Table 2 has round trips to the
+cloud and on the premises. What the cloud takes longer than the same model on the premises is taken to be its
+link, and is scaled; premises have 100 Mbit/s in the table, by assumption, and the payload of 192 kB is what
+scales. A device has both links, and neither goes through the other. Its own time is an estimate: the CPU time
+on the premises times that of a Raspberry Pi 4 over it, for the one model both are known for. Data is looked for
+under --data or FLOWEDGE_DATA.
 """
 
 from __future__ import annotations
@@ -124,6 +125,8 @@ def main() -> None:
         _write(options.csv.with_name(f"{options.csv.stem}_offload.csv"), offloads)
     if options.plot:
         _plot(scores, options.plot)
+        if offloads:
+            _plot_offloads(offloads, options.plot.with_name(f"{options.plot.stem}_offload.png"))
 
 
 Scenario = tuple[str, Sequence[Worker], list[list[Spec]]]
@@ -278,6 +281,37 @@ def _plot(scores: Mapping[str, Mapping[str, Sequence[Score]]], path: Path) -> No
     )
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(policies))
     figure.suptitle("Jobs that share workers: completion and waiting under admission policies (less is better)")
+    figure.savefig(path, dpi=120)
+
+
+def _plot_offloads(rows: Sequence[Sequence[Any]], path: Path) -> None:
+    """Where each model goes, by worker on the premises and links."""
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    places = {"device": "#bbbbbb", "premises": "#4daf4a", "cloud": "#377eb8"}
+    models = list(dict.fromkeys(row[0] for row in rows[1:]))
+    links = list(dict.fromkeys(row[2:4] for row in rows[1:]))
+    figure = Figure(figsize=(13, 4.8), layout="constrained")
+    axes: Any = figure.subplots(1, 2, sharey=True)
+    for panel, sort in zip(axes, ("gpu", "cpu"), strict=True):
+        cells = np.zeros((len(models), len(links)))
+        for model, worker, lan, wan, *milliseconds, best, _ in rows[1:]:
+            if worker == sort:
+                at = models.index(model), links.index((lan, wan))
+                cells[at] = list(places).index(best)
+                panel.text(at[1], at[0], min(milliseconds), ha="center", va="center", fontsize="x-small")
+        panel.imshow(cells, cmap=ListedColormap(list(places.values())), vmin=0, vmax=2, aspect="auto")
+        panel.set_xticks(range(len(links)), [f"{lan:g}\nx {wan:g}" for lan, wan in links], fontsize="small")
+        panel.set(
+            title=f"worker with a {sort.upper()}",
+            xlabel="link to the premises, Mbit/s; to the cloud, x the paper's",
+        )
+    axes[0].set_yticks(range(len(models)), models)
+    handles = [Patch(color=colour, label=place) for place, colour in places.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    figure.suptitle("Where inference is quickest (ms), from Table 2")
     figure.savefig(path, dpi=120)
 
 
