@@ -67,28 +67,39 @@ def profile(
     from flowedge.cli.files import toml, write
     from flowedge.planner.inputs import profiles_as_data
     from flowedge.planner.measured import profiles_of
-    from flowedge.runtime.profiling import measured
 
-    if output.suffix not in (".toml", ".json"):
-        raise ConfigError(f"--output {output}: write a name that ends in .toml or .json")
-    if not output.parent.is_dir():  # before minutes of measuring
-        raise ConfigError(f"--output {output}: there is no folder {output.parent}")
+    _check_output(output)
     whole, shares = _cores(cores)
     jobs = _jobs(graph, assignments(given), _knobs(knob or ()))
+    found = _measured(jobs, whole, frames)
+    data = profiles_as_data(profiles_of(found, kind, shares))
+    said = f"Measured by `flowedge profile {graph}` on {frames} frames for each setting and number of cores."
+    text = json.dumps(data, indent=2) + "\n" if output.suffix == ".json" else toml(data, said)
+    write(output, text, "--output")
+    _print(found)
+    print(f'wrote {output}: profiles for nodes of kind "{kind}"')
+
+
+def _check_output(output: Path) -> None:
+    """Before minutes of measuring."""
+    if output.suffix not in (".toml", ".json"):
+        raise ConfigError(f"--output {output}: write a name that ends in .toml or .json")
+    if not output.parent.is_dir():
+        raise ConfigError(f"--output {output}: there is no folder {output.parent}")
+
+
+def _measured(jobs: Sequence[Job], cores: Sequence[int], frames: int) -> list[Measurement]:
+    """Every job with every number of cores, with a progress bar."""
+    from flowedge.runtime.profiling import measured
+
     _warn_if_busy()
     found: list[Measurement] = []
-    with _progress(len(jobs) * len(whole)) as advance:
-        for count in whole:
+    with _progress(len(jobs) * len(cores)) as advance:
+        for count in cores:
             for measurement in measured(jobs, count, frames):
                 found.append(measurement)
                 advance()
-    data = profiles_as_data(profiles_of(found, kind, shares))
-    said = f"Measured by `flowedge profile {graph}` on {frames} frames for each setting and number of cores."
-    write(
-        output, json.dumps(data, indent=2) + "\n" if output.suffix == ".json" else toml(data, said), "--output"
-    )
-    _print(found)
-    print(f'wrote {output}: profiles for nodes of kind "{kind}"')
+    return found
 
 
 def _warn_if_busy() -> None:
