@@ -67,6 +67,7 @@ def simulate(
         chosen = replace(chosen, seed=seed)
     if policy is not None:
         chosen = replace(chosen, choices=tuple(name.strip() for name in policy.split(",")))
+    _check_choices(chosen)
     runs = list(_runs(chosen))
     console = Console()
     if not console.is_terminal:
@@ -80,6 +81,17 @@ def simulate(
         write(csv, as_csv(runs), "--csv")
     if plot is not None:
         write(plot, drawn(chosen, runs, kind_of(plot)), "--plot")
+
+
+def _check_choices(scenario: Scenario) -> None:
+    """Refuses an unknown name before anything has run."""
+    from flowedge.dispatch import POLICIES
+    from flowedge.planner.strategies import STRATEGIES
+
+    kind, known = ("strategy", STRATEGIES) if scenario.planned else ("dispatch policy", POLICIES)
+    for name in scenario.choices:
+        if name not in known:
+            raise ConfigError(f"{kind} {name!r} does not exist; there are {', '.join(known)}")
 
 
 def _runs(scenario: Scenario) -> Iterator[Results]:

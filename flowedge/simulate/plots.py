@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,12 @@ _COLOURS = ("#4daf4a", "#ffb000", "#999999", "#e41a1c", "#a65628", "#984ea3", "#
 
 
 def kind_of(path: Path) -> str:
-    """What a picture of this name is drawn as. Raises `ConfigError` for an ending that is none of `KINDS`."""
+    """What a picture of this name is drawn as.
+
+    Raises `ConfigError` for an ending that is none of `KINDS`, and where matplotlib is missing.
+    """
+    if find_spec("matplotlib") is None:
+        raise ConfigError("--plot: matplotlib is missing; pip install 'flowedge[plot]'")
     kind = path.suffix.lower().removeprefix(".")
     if kind not in KINDS:
         raise ConfigError(f"--plot {path}: write a name that ends in .png, .svg or .pdf")
@@ -30,13 +36,10 @@ def kind_of(path: Path) -> str:
 def drawn(scenario: Scenario, runs: Sequence[Results], kind: str = "png") -> bytes:
     """A picture of the runs, as the content of a file of one of `KINDS`.
 
-    Successes over time; outcomes of each run; how latencies are distributed; how busy nodes were. Raises
-    `ConfigError` where matplotlib is missing.
+    Successes over time; outcomes of each run; how latencies are distributed; how busy nodes were.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError("--plot: matplotlib is missing; pip install 'flowedge[plot]'") from error
+    from matplotlib.figure import Figure
+
     names = list(dict.fromkeys(name for run in runs for name in run.nodes))
     figure = Figure(figsize=(13, 8 + 0.25 * max(0, len(runs) - 6)), layout="constrained")
     panels = figure.subplots(2, 2)

@@ -60,6 +60,7 @@ def test_the_picture_is_drawn(kind: str) -> None:
 
 
 def test_a_picture_of_another_kind_is_refused() -> None:
+    pytest.importorskip("matplotlib")
     assert kind_of(Path("runs.PDF")) == "pdf"
     with pytest.raises(ConfigError, match=r"--plot runs\.txt: write a name that ends in \.png"):
         kind_of(Path("runs.txt"))
