@@ -49,6 +49,11 @@ def test_more_cores_than_there_are_follow_the_fitted_model_and_say_so(known: Pro
     assert four.source == "model (Amdahl)"
 
 
+def test_a_slower_cpu_is_a_model(known: Profiles) -> None:
+    found = instance(list(on_cpu(known, slower=10)), 1, 1)
+    assert (found.seconds, found.source) == (pytest.approx(0.41), "model (measured x 10)")
+
+
 def test_a_gpu_takes_what_the_table_says_and_tracking(known: Profiles) -> None:
     found = list(on_gpu(known, 0.03))
     assert instance(found, 6, 1, 1.0).seconds == pytest.approx(0.031)

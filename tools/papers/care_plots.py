@@ -40,7 +40,7 @@ def draw(
         for axes, values, by_gpu in ((latency, milli, 1e3 * gpu.seconds), (energy, joules, on_gpu)):
             axes.plot(cores, values, "-", color=color, label=name)
             axes.plot(cores, values, "o", color=color, mfc="white")
-            known = [index for index, each in enumerate(mine) if each.source == "measured"]
+            known = [index for index, each in enumerate(mine) if "measured" in each.source]
             axes.plot([cores[at] for at in known], [values[at] for at in known], "o", color=color)
             axes.plot(MOST_CORES + 1, by_gpu, "D", color=color)
     ticks = [*range(1, MOST_CORES + 1), MOST_CORES + 1]

@@ -66,14 +66,15 @@ def orin(path: Path) -> tuple[float, float]:
     return float(row["p95_ms"]) / 1e3, float(row["power_w"])
 
 
-def on_cpu(known: Profiles) -> Iterator[Instance]:
-    """Instances without GPU: as measured, and by the fitted model for more cores."""
+def on_cpu(known: Profiles, slower: float = 1.0) -> Iterator[Instance]:
+    """Instances without GPU: as measured, and by the fitted model for more cores; all times `slower`."""
+    source = "measured" if slower == 1 else f"model (measured x {slower:g})"
     for tiles in TILES:
-        times = _slowest(known, tiles, STAGES)
+        times = {cores: slower * seconds for cores, seconds in _slowest(known, tiles, STAGES).items()}
         model = fit_service([Timed(cores, 0, seconds) for cores, seconds in times.items()])
         for cores in range(1, MOST_CORES + 1):
             if cores in times:
-                yield Instance(tiles, cores, 0.0, times[cores], "measured")
+                yield Instance(tiles, cores, 0.0, times[cores], source)
             else:
                 yield Instance(tiles, cores, 0.0, model(cores, 0), "model (Amdahl)")
 
