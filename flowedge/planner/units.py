@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -50,10 +51,9 @@ def watts(value: object, field: str) -> float:
 
 
 def _quantity(value: object, field: str, units: Mapping[str, float], example: str) -> float:
-    match = (
-        re.fullmatch(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([^\W\d]\S*)", value) if isinstance(value, str) else None
-    )
-    if match is None or match[2] not in units:
+    pattern = r"(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([^\W\d]\S*)"
+    match = re.fullmatch(pattern, value) if isinstance(value, str) else None
+    if match is None or match[2] not in units or math.isinf(float(match[1])):
         raise ConfigError(
             f'{field}: {value!r} is not a quantity like "{example}"; the units are {", ".join(units)}'
         )

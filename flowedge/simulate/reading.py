@@ -108,6 +108,8 @@ def _planned(file: File, folder: Path) -> Scenario:
         course(table, "load", factor, Rate(((0.0, 1.0),))),
         table.text("dispatch") if "dispatch" in table.data else None,
     )
+    if not planned.load.peak > 0:
+        raise ConfigError("plan.load: is 0 all the time; a number above 0 is needed")
     strategies = _choices(file, "strategies", "exact")
     return Scenario(cluster=problem.cluster, planned=planned, choices=strategies, **_common(file))
 

@@ -36,3 +36,9 @@ def test_what_is_no_quantity_is_refused_with_its_field(value: object) -> None:
     sentence = f'links[0].delay: {value!r} is not a quantity like "4 ms"; the units are us, ms, s, min, h'
     with pytest.raises(ConfigError, match=re.escape(sentence)):
         seconds(value, "links[0].delay")
+
+
+def test_exponents_are_read_and_the_infinite_is_refused() -> None:
+    assert seconds("1.5E-3 s", "delay") == 0.0015
+    with pytest.raises(ConfigError, match="delay: '1e400 s' is not a quantity"):
+        seconds("1e400 s", "delay")
