@@ -1,6 +1,6 @@
 """ASET's comparison: static policies, the agent that switches between them, and those that decide per stream.
 
-    python -m tools.papers.aset --seeds 10 --seconds 120 --csv aset.csv --plot aset.png
+    python -m tools.papers.aset --seeds 10 --csv aset.csv --plot aset.png
 
 Three topologies (tools/scenarios/aset-*.toml) at lambda = 40, 60 and 100 clients a minute and at a dynamic rate
 (40, 100, 60, a third of the time each), simulated query by query after a minute's warm-up that ends as full as
@@ -13,9 +13,9 @@ Three rows do see the future: the best static policy of each seed; an oracle tha
 static policy with the most successes within these 10 s, having tried them all; and an upper bound for any
 dispatcher (`aset_bound`: a Lagrangian one with the prices of a linear programme, stream by stream).
 
-Each policy has its own filter of workers first. Then all have the same, so that a gain can be told from its
-filter's: `timely` (capacity left, and in time behind the queries that wait now), and `compatible` (nothing but
-up and accurate enough).
+Each policy has its own filter of workers first: ASET's constraints (1) to (4), which `dual-price` keeps by
+itself. Then all have the same, so that a gain can be told from its filter's: `timely` (capacity left, and in
+time behind the queries that wait now).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def main() -> None:
     """Simulate, print, and write what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=120.0, help="simulated, after the warm-up")
+    parser.add_argument("--seconds", type=float, default=60.0, help="simulated, after the warm-up")
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()

@@ -28,9 +28,8 @@ WINDOW = 10.0
 """Seconds that the oracle looks ahead, and for which it chooses; as ASET's own."""
 
 OWN = "own"
-FILTERS = OWN, "timely", "compatible"
-"""Each policy's own filter; the same strict one for all; the same for all, which only excludes what is broken
-or not accurate enough."""
+FILTERS = OWN, "timely"
+"""Each policy's own filter; the same strict one for all."""
 ORACLE, BEST, BOUND = "oracle switch", "best static in hindsight", "hindsight bound"
 CLAIRVOYANT = BEST, ORACLE, BOUND
 
