@@ -6,7 +6,7 @@ import pytest
 
 from flowedge.errors import ConfigError
 from flowedge.planner.admission import LeastAttained
-from tools.papers.stlas import offloading
+from tools.papers.stlas import offloading, own
 from tools.papers.stlas_jobs import Simulation, Spec, cluster, jobs, mix, tiresias_cluster
 
 TABLE = """model,size_mb,gpu_cloud_ms,gpu_onprem_ms,cpu_cloud_ms,cpu_onprem_ms
@@ -64,6 +64,16 @@ def test_the_threshold_follows_the_services_of_jobs_that_are_done():
 def test_mistakes_in_a_trace_of_jobs_are_named(text, message):
     with pytest.raises(ConfigError, match=message):
         jobs(text)
+
+
+def test_a_trace_of_ones_own_is_checked_before_anything_runs(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("num_gpu,submit_time,duration\n9,0,3\n")
+    with pytest.raises(ValueError, match="job 2 wants 9 GPUs, 2x4 has not as many"):
+        own(path, "2x4")
+    with pytest.raises(ValueError, match="--workers 2by4: write nodes x GPUs"):
+        own(path, "2by4")
+    assert len(own(path, "3x4")[2][0]) == 1
 
 
 def test_units_of_a_trace_of_jobs():

@@ -41,6 +41,7 @@ from flowedge.planner.admission import (
     Policy,
     ShortestRemaining,
     Worker,
+    admissible,
     intrusiveness,
 )
 from tools.papers.stlas_jobs import Outcome, Simulation, Spec, cluster, jobs, mix, tiresias_cluster
@@ -98,8 +99,6 @@ def main() -> None:
     options = parser.parse_args()
     if not options.data and not options.jobs:
         parser.error("--data FOLDER or FLOWEDGE_DATA must say where the data is")
-    best = tuned(options.checkpoint)
-    print(f"tuned on other mixes: demotion at quantile {best[0]:g} of what was done, patience {best[1]:g}\n")
     if options.jobs:
         try:
             scenarios = [own(options.jobs, options.workers)]
@@ -107,6 +106,8 @@ def main() -> None:
             parser.error(str(error))
     else:
         scenarios = list(_scenarios(Path(options.data) / "planner" / "tiresias", options.seeds))
+    best = tuned(options.checkpoint)
+    print(f"tuned on other mixes: demotion at quantile {best[0]:g} of what was done, patience {best[1]:g}\n")
     scores: dict[str, dict[str, list[Score]]] = {}
     lines: list[tuple[Any, ...]] = [HEAD]
     print(f"{'':34}" + "".join(f"{name:>18}" for name in HEAD[2:]))
@@ -122,7 +123,8 @@ def main() -> None:
     print("\n" + "\n".join("  ".join(f"{cell!s:>12}" for cell in row) for row in offloads))
     if options.csv:
         _write(options.csv, lines)
-        _write(options.csv.with_name(f"{options.csv.stem}_offload.csv"), offloads)
+        if offloads:
+            _write(options.csv.with_name(f"{options.csv.stem}_offload.csv"), offloads)
     if options.plot:
         _plot(scores, options.plot)
         if offloads:
@@ -148,10 +150,17 @@ def own(path: Path, shape: str) -> Scenario:
     nodes, _, gpus = shape.partition("x")
     if not (nodes.isdigit() and gpus.isdigit() and int(nodes) and int(gpus)):
         raise ValueError(f"--workers {shape}: write nodes x GPUs of each, e.g. 4x4")
+    workers = cluster(int(nodes), int(gpus))
     try:
-        return path.name, cluster(int(nodes), int(gpus)), [jobs(path.read_text())]
+        found = jobs(path.read_text())
     except ConfigError as error:
         raise ValueError(f"--jobs {path}: {error}") from error
+    for spec in found:
+        if not admissible(spec.parts, workers):
+            raise ValueError(
+                f"--jobs {path}: job {spec.name} wants {len(spec.parts)} GPUs, {shape} has not as many"
+            )
+    return path.name, workers, [found]
 
 
 def policies(best: tuple[float, float]) -> dict[str, tuple[Policy, float | None]]:
