@@ -9,8 +9,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,20 +22,24 @@ from flowedge.planner.problem import Problem
 from flowedge.planner.strategies.conflict import conflict
 from flowedge.planner.strategies.insertion import Guide
 from flowedge.planner.strategies.labels import Budget
-from flowedge.planner.strategies.local_search import improve, repair
-from flowedge.planner.strategies.master import Group, Master, Relaxation, grouped
+from flowedge.planner.strategies.local_search import improve, repair, settle, wander
+from flowedge.planner.strategies.master import Master, Relaxation
 from flowedge.planner.strategies.pools import Pools
 from flowedge.planner.strategies.rounding import guide, lots, place, plan, resume, whole
-from flowedge.planner.strategies.tables import variants
+from flowedge.planner.strategies.tables import RESOURCES, variants
+from flowedge.planner.strategies.ways import FEW, Way, grouped
 
 _SECOND = 1.0e7  # work that takes about a second on one core of 2024
 _PRICING = 0.4, 0.6  # share of all work for column generation, with few and with many groups
-_START = 0.15  # share of what is left for each attempt to begin; one will do for many
-_PER_SECOND = 67  # groups that are worth a second
+_START = 0.2  # share of what is left for each attempt to begin, with few groups
+_INSISTENT = 3  # times the effort, where no attempt found a plan
+_ATTEMPTS = 2  # made in any case, with few groups
+_LEAST = 1.0, 4.0  # effort, in seconds, with few and with many groups
+_PER_SECOND = 45  # groups that are worth a second
 _POLISH = 0.1  # share of all work for local search with many groups, where it gains little
 _REPAIRS = 200  # attempts to find room for the last cameras
 _FAILURES = 300  # attempts to improve in a row that may fail
-_CLOSE, _NEAR, _MANY = 1e-4, 2e-3, 50  # gaps at which column generation ends, the second for so many groups
+_CLOSE, _NEAR = 1e-4, 2e-3  # gaps at which column generation ends, with few and with many groups
 _SMALL = 3000  # stages x nodes x classes up to which a conflict is searched for by solving again
 
 
@@ -50,22 +53,31 @@ def flowedge(
     """
     net = network(problem.cluster, problem.certainty)
     groups, of = grouped(problem)
-    many = len(groups) > _MANY
-    effort = max(1.0, len(groups) / _PER_SECOND) if effort is None else effort
+    many = len(groups) > FEW
+    effort = max(_LEAST[many], len(groups) / _PER_SECOND) if effort is None else effort
     master = Master(problem, net, variants(problem, net), groups, of)
     pricing = _PRICING[many]
     budget = Budget(pricing * effort * _SECOND)
     found = master.solve(budget, gap=_NEAR if many else _CLOSE)
     if found.missing > 1e-6:
         return better(problem, Plan("flowedge", reason=_reason(problem, found)), start)
-    work = _Work((1 - pricing) * effort * _SECOND + max(0.0, budget.left))
+    work = (1 - pricing) * effort * _SECOND + max(0.0, budget.left)
     rng = random.Random(seed)
-    best, steer = _begin(problem, master, found, work, rng, start)
+    first = _First(master, found, rng, work)
+    first.attempts()
+    if start is not None and start.found:
+        first.resumed(start)
+    best = first.best
     if best is None:
         nothing = Reason((f"no room was found for all cameras with effort {effort:g}",), proven=False)
         return better(problem, Plan("flowedge", reason=nothing), start)
-    best.budget = Budget(min(work.left, _POLISH * effort * _SECOND) if many else work.left)
-    tried = improve(best, master, steer, rng, rounds=_FAILURES, near=_near(master))
+    near = _near(master)
+    if many:
+        best.budget = Budget(min(first.work, _POLISH * effort * _SECOND))
+        tried = improve(best, master, first.steer, rng, rounds=_FAILURES, near=near)
+    else:
+        best.budget = Budget(first.work)
+        tried = wander(best, master, first.steer, rng, bound=found.bound, rounds=_FAILURES, near=near)
     made = plan(best, of, "flowedge")
     made = replace(made, value=predict(problem, made).value, bound=found.bound, tried=tried)
     if wrong := violations(problem, made):
@@ -73,75 +85,87 @@ def flowedge(
     return better(problem, made, start)
 
 
-@dataclass
-class _Work:
-    """What is left of all work."""
+class _First:
+    """The `best` of several first plans, the prices that led to it (`steer`), and the `work` that is left."""
 
-    left: float
+    def __init__(self, master: Master, found: Relaxation, rng: random.Random, work: float) -> None:
+        self.master, self.found, self.rng, self.work = master, found, rng, work
+        self.prices = guide(master, found)
+        self.best: Pools | None = None
+        self.steer = self.prices
+        self._all = work
+        self._limit = work * (1.0 if master.many else _START)
 
-    def part(self, share: float) -> Budget:
-        return Budget(min(self.left, share))
+    def attempts(self) -> None:
+        """Makes a few attempts, and more until one finds a plan; the first is the programme's, rounded."""
+        rounded = whole(self.found, self.master)
+        ways = _attempts(self.master.problem)
+        for number, (blend, lean) in enumerate(ways):
+            if self.best is not None and (number >= _ATTEMPTS or self.master.many):
+                return
+            self._attempt([] if number else rounded, blend, lean)
+        if self.best is None:  # late is better than never, and the leanest is the likeliest
+            self._limit *= _INSISTENT
+            self.work += _INSISTENT * self._all
+        for blend, lean in reversed(ways):
+            if self.best is None:
+                self._attempt([], blend, lean)
+
+    def resumed(self, start: Plan) -> None:
+        """Begins where an earlier plan is."""
+        pools = self._pools()
+        left = resume(pools, self.master, start)
+        lost = place(pools, self.master, left, self.prices, near=_near(self.master))
+        self._keep(pools, lost, self.prices)
+
+    def _attempt(self, rounded: list[tuple[Way, int]], blend: float, lean: float) -> None:
+        master, prices = self.master, _leaner(self.master, self.found, self.prices, lean)
+        pools = self._pools()
+        lost = lots(pools, rounded)
+        self.rng.shuffle(lost)
+        if not lean:
+            lost = place(pools, master, lost, prices, blend=blend, near=_near(master))
+        if lost:
+            lost = place(pools, master, lost, prices)
+        lost = repair(pools, master, lost, prices, self.rng, rounds=_REPAIRS)
+        if not lost and not master.many:
+            settle(pools)
+        self._keep(pools, lost, prices)
+
+    def _pools(self) -> Pools:
+        self._given = min(self.work, self._limit)
+        return Pools(self.master.problem, self.master.net, self.master.groups, Budget(self._given))
+
+    def _keep(self, pools: Pools, lost: list[tuple[int, int]], prices: Guide) -> None:
+        self.work -= self._given - pools.budget.left
+        if not lost and (self.best is None or pools.value < self.best.value):
+            self.best, self.steer = pools, prices
 
 
-def _begin(
-    problem: Problem, master: Master, found: Relaxation, work: _Work, rng: random.Random, start: Plan | None
-) -> tuple[Pools | None, Guide]:
-    """The best of several first plans, and the prices that led to it."""
-    best: Pools | None = None
-    steer, near = guide(master, found), _near(master)
-    used = steer
-    limit = work.left * (_START if len(master.groups) <= _MANY else 1.0)
-    for blend, lean, rounded in _attempts(problem):
-        if best is not None and (lean or len(master.groups) > _MANY):
-            break
-        pools = Pools(problem, master.net, master.groups, work.part(limit))
-        given = pools.budget.left
-        leaner = _leaner(pools, master.groups, found, steer, lean)
-        if rounded:
-            left = lots(pools, whole(found, master))
-        else:
-            left = [(at, group.cameras) for at, group in enumerate(master.groups)]
-            rng.shuffle(left)
-        lost = place(pools, master, left, leaner, blend=blend, near=near)
-        if lost and near:
-            lost = place(pools, master, lost, leaner)
-        lost = repair(pools, master, lost, leaner, rng, rounds=_REPAIRS)
-        work.left -= given - pools.budget.left
-        if not lost and (best is None or pools.value < best.value):
-            best, used = pools, leaner
-    if start is not None and start.found:
-        pools = Pools(problem, master.net, master.groups, work.part(limit))
-        left = resume(pools, master, start)
-        if not place(pools, master, left, steer, near=near) and (best is None or pools.value < best.value):
-            best, used = pools, steer
-    return best, used
-
-
-def _attempts(problem: Problem) -> Iterator[tuple[float, float, bool]]:
-    """Blend, leanness, and whether to begin from the rounded optimum of the programme."""
+def _attempts(problem: Problem) -> list[tuple[float, float]]:
+    """Blend and leanness; the first begins with the rounded optimum of the programme."""
     if problem.minimize == "utility" and problem.theta > 0:
-        yield from ((0.0, lean, False) for lean in (0.3, 3.0, 0.03, 30.0, 300.0))
-    else:
-        yield from ((0.0, 0.0, True), (0.5, 0.0, False), (1.0, 0.0, False))
-        yield from ((0.0, lean, False) for lean in (1.0, 30.0, 1000.0))
+        return [(0.0, lean) for lean in (0.0, 0.3, 3.0, 0.03, 30.0, 300.0)]
+    return [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.5, 0.0), (0.0, 30.0), (0.0, 1000.0)]
 
 
-def _near(master: Master) -> list[NDArray[np.bool_] | None] | None:
-    """For each of many groups, the nodes where columns put cameras of its node; None for all nodes."""
-    if len(master.groups) <= _MANY:
-        return None
+def _near(master: Master) -> list[NDArray[np.bool_]]:
+    """For each group, the nodes where ways have cameras of its node."""
     masks: dict[int, NDArray[np.bool_]] = {}
     for way in master.ways:
         at = master.groups[way.group].node
         masks.setdefault(at, np.zeros(len(master.net.fixed), bool))[list(way.nodes)] = True
-    return [masks.get(group.node) for group in master.groups]
+    if not master.many:  # they may share replicas anywhere
+        return [np.any(list(masks.values()), axis=0)] * len(master.groups)
+    return [masks[group.node] for group in master.groups]
 
 
-def _leaner(pools: Pools, groups: list[Group], found: Relaxation, steer: Guide, lean: float) -> Guide:
-    """Prices on which what a whole node has is worth `lean` times a camera."""
-    limits = np.where(np.isfinite(pools.limits) & (pools.limits > 0), pools.limits, np.inf)
-    camera = abs(found.value) / sum(group.cameras for group in groups)
-    return Guide(steer.nodes + lean * camera / limits, steer.arcs)
+def _leaner(master: Master, found: Relaxation, prices: Guide, lean: float) -> Guide:
+    """Prices on which what a whole node has is worth `lean` times a camera more."""
+    limits = np.array([[getattr(node, what) for what in RESOURCES] for node in master.problem.cluster.nodes])
+    limits = np.where(np.isfinite(limits) & (limits > 0), limits, np.inf)
+    camera = abs(found.value) / sum(group.cameras for group in master.groups)
+    return Guide(prices.nodes + lean * camera / limits, prices.arcs)
 
 
 def _reason(problem: Problem, found: Relaxation) -> Reason:

@@ -15,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge.planner.profiles import Service
+from flowedge.planner.strategies.dimensioning import dimension
 from flowedge.planner.strategies.labels import Offered, Search, Ways, potentials
-from flowedge.planner.strategies.master import along_paths, shipped
 from flowedge.planner.strategies.pools import Lot, Pool, Pools
 from flowedge.planner.strategies.tables import Choices, Floats, Variant
+from flowedge.planner.strategies.ways import along_paths, shipped
 
 _LEVELS = 4  # numbers of replicas that are tried for one load
 _TRIES = 6
 _LABELS = 60
-_OVERHEAD = 3000.0  # work to prepare the search of a stage
+_OVERHEAD = 6000.0  # work to prepare the search of a stage
 _DEARER = 4.0
 _FREE = 0.03  # what a node that costs nothing is worth at first, for each camera
 _LEAST = 1e-6  # share of a node's price by which idle resources are better than used ones, if both are free
@@ -67,7 +68,7 @@ def insert(
             if lot is None:
                 continue
             pools.add(lot)
-            if pools.room():
+            if pools.room() or (pools.few and not pools.hasty and dimension(pools)):
                 return lot
             crowded, congested = pools.crowded(), pools.congested()
             pools.remove(lot)
@@ -133,33 +134,25 @@ def _offered(
     guide: Guide,
 ) -> Offered:
     """The choices of a stage at marginal cost; a row is named row x levels + level."""
-    kinds, kind = choices.kinds
     frames = rate * cameras
     there = pools.pools.get(name, {})
     single = name in pools.singletons
-    added = np.full((len(kinds), _LEVELS), np.inf)
-    waits = np.full((len(kinds), _LEVELS), np.inf)
-    for at, service in enumerate(kinds):
-        if service is None:
-            added[at, 0], waits[at, 0] = 0.0, 0.0
-        else:
-            for level, (count, seconds) in enumerate(levels(pools, name, service, None, frames, cameras)):
-                added[at, level], waits[at, level] = count, seconds
-    more, wait = added[kind[rows]], waits[kind[rows]]
+    kind = choices.kinds[1][rows]
+    added, waits = anew(pools, name, choices, frames, cameras)
+    more, wait = added[kind], waits[kind]
     if single:
         more[more > 1] = np.inf
         if there:
             more[:] = np.inf
-    if there:
-        position = {int(row): at for at, row in enumerate(rows)}
-        for (node, service), pool in there.items():
-            row = choices.row.get((node, service))
-            if row in position:
-                at = position[row]
-                more[at], wait[at] = np.inf, np.inf
-                for level, (count, seconds) in enumerate(levels(pools, name, service, pool, frames, cameras)):
-                    if not (single and count > 1):
-                        more[at, level], wait[at, level] = count - pool.replicas, seconds
+    for (node, service), pool in there.items():
+        row = choices.row.get((node, service), -1)
+        at = int(np.searchsorted(rows, row))
+        if row < 0 or at == len(rows) or rows[at] != row:
+            continue
+        more[at], wait[at] = np.inf, np.inf
+        for level, (count, seconds) in enumerate(levels(pools, name, service, pool, frames, cameras)):
+            if not (single and count > 1):
+                more[at, level], wait[at, level] = count - pool.replicas, seconds
     needs, free = choices.needs[rows], pools.free[choices.nodes[rows]]
     with np.errstate(invalid="ignore", divide="ignore"):
         most = np.where(needs > 0, free / np.where(needs > 0, needs, 1.0), np.inf).min(axis=1)
@@ -173,6 +166,23 @@ def _offered(
     cost = counted * unit[kept, 0] + frames * choices.frame[rows[kept]]
     taken = choices.seconds[rows[kept]] + wait[kept, which]
     return Offered(choices.nodes[rows[kept]], cost, taken, rows[kept] * _LEVELS + which).best()
+
+
+def anew(pools: Pools, name: str, choices: Choices, frames: float, cameras: int) -> tuple[Floats, Floats]:
+    """Replicas and waits of pools that do not exist yet, by kind and level; kept, as they are always alike."""
+    key = id(choices), frames, cameras
+    if key not in pools.anew:
+        kinds, _ = choices.kinds
+        added = np.full((len(kinds), _LEVELS), np.inf)
+        waits = np.full((len(kinds), _LEVELS), np.inf)
+        for at, service in enumerate(kinds):
+            if service is None:
+                added[at, 0], waits[at, 0] = 0.0, 0.0
+                continue
+            for level, (count, seconds) in enumerate(levels(pools, name, service, None, frames, cameras)):
+                added[at, level], waits[at, level] = count, seconds
+        pools.anew[key] = added, waits
+    return pools.anew[key]
 
 
 def _tolls(pools: Pools, guide: Guide) -> Floats:

@@ -19,7 +19,8 @@ from flowedge.planner.columns import Network
 from flowedge.planner.strategies.tables import Floats, Ints, Variant
 
 _LATE = 1e-9  # share of the goal by which floating point may miss it
-_OVERHEAD = 3000.0  # pairs of a label and an offer that take as long as a stage does for itself
+_LARGEST = 2**62  # of a key
+_OVERHEAD = 5000.0  # pairs of a label and an offer that take as long as a stage does for itself
 
 
 @dataclass
@@ -98,7 +99,10 @@ class _Labels:
 
 @dataclass(frozen=True)
 class Search:
-    """A search on given prices: `tolls` per byte from node to node (None if free), `worth` of a second."""
+    """A search on given prices: `tolls` per byte from node to node (None if free), `worth` of a second.
+
+    At most `most` labels are kept at a stage.
+    """
 
     variant: Variant
     net: Network
@@ -216,8 +220,11 @@ class Search:
 
     def _undominated(self, labels: _Labels, live: Sequence[int]) -> _Labels:
         key = np.zeros(len(labels), np.int64)
-        for stage in live:
-            key = np.unique(key * len(self.net.fixed) + labels.nodes[:, stage], return_inverse=True)[1]
+        count = len(self.net.fixed)
+        for number, stage in enumerate(live):
+            key = key * count + labels.nodes[:, stage]
+            if count ** (number + 2) > _LARGEST:  # else the next one fits in as well
+                key = np.unique(key, return_inverse=True)[1]
         timed = self.variant.application.latency < np.inf or self.worth > 0
         times = [labels.times[:, stage] for stage in live] if timed else []
         if self.worth > 0:
@@ -271,12 +278,20 @@ def _falling(key: Ints, values: Floats) -> NDArray[np.bool_]:
     """Which values are below all before them with the same key; equal keys are together."""
     if not len(key):
         return np.zeros(0, bool)
-    starts = np.r_[True, key[1:] != key[:-1]]
+    starts = _starts(key)
     group = np.cumsum(starts) - 1
     rank = np.unique(values, return_inverse=True)[1]
     shifted = rank - group * (len(values) + 1)
     least = np.minimum.accumulate(shifted)
-    return np.asarray(starts | np.r_[True, shifted[1:] < least[:-1]])
+    starts[1:] |= shifted[1:] < least[:-1]
+    return starts
+
+
+def _starts(key: Ints) -> NDArray[np.bool_]:
+    """Which of the keys differ from the one before; equal ones are together."""
+    starts = np.ones(len(key), bool)
+    np.not_equal(key[1:], key[:-1], out=starts[1:])
+    return starts
 
 
 def _pareto(key: Ints, times: Floats, rounds: int = 4) -> Ints:
@@ -284,8 +299,8 @@ def _pareto(key: Ints, times: Floats, rounds: int = 4) -> Ints:
     kept = np.arange(len(key))
     for position in range(rounds):
         group = key[kept]
-        starts = np.nonzero(np.r_[True, group[1:] != group[:-1]])[0] if len(group) else kept
-        sizes = np.diff(np.r_[starts, len(group)])
+        starts = np.nonzero(_starts(group))[0]
+        sizes = np.diff(starts, append=len(group))
         rank = np.arange(len(group)) - np.repeat(starts, sizes)
         pivot = np.repeat(np.minimum(starts + position, starts + sizes - 1), sizes)
         beaten = (rank > position) & (times[kept] >= times[kept][pivot]).all(axis=1)

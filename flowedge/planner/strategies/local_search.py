@@ -8,21 +8,75 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flowedge.planner.strategies.dimensioning import dimension
 from flowedge.planner.strategies.insertion import Guide
 from flowedge.planner.strategies.master import Master
 from flowedge.planner.strategies.pools import Lot, Pools
 from flowedge.planner.strategies.rounding import place
+from flowedge.planner.strategies.shifting import shift
 
 _MOST_LOTS = 8  # taken back at once
 _BETTER = 1e-9
-_FEW = 50  # groups
-_WORSE = 0.1  # share of the value by which it may become worse
-_RETURN = 60  # attempts without a better plan after which the search returns to the best
+_CLOSE = 1e-6  # to the bound, as a share
+_FAR = 0.5  # share of the value by which it may be worse before it settles
+_WORSE = 0.05  # and after
+_RETURN = 20  # attempts without a better plan after which the search returns to the best
+
+
+def settle(pools: Pools) -> None:
+    """Shifts, and deals promises out anew, until neither makes the pools better."""
+    shift(pools)
+    while dimension(pools) and not pools.budget.over:
+        shift(pools)
+
+
+def wander(
+    pools: Pools,
+    master: Master,
+    steer: Guide,
+    rng: random.Random,
+    *,
+    bound: float,
+    rounds: int,
+    near: Sequence[NDArray[np.bool_]],
+) -> int:
+    """Improves few groups until the bound is reached, `rounds` attempts in a row failed or the budget is spent.
+
+    Iterated local search: every attempt settles again. What is a little worse is kept at times too, to get out
+    of local optima (threshold accepting, Dueck and Scheuer 1990); the best remains. Returns the attempts.
+    """
+    settle(pools)
+    free = Guide(np.zeros_like(steer.nodes), {})
+    best, lots = pools.value, pools.all()
+    now, here = best, lots
+    failed = tried = 0
+    while failed < rounds and not pools.budget.over and best > bound + _CLOSE * abs(bound):
+        tried += 1
+        failed += 1
+        taken = rng.choice(_TAKERS)(pools, rng)
+        for lot in taken:
+            pools.remove(lot)
+        blend, steered = rng.choice(((0.0, free), (0.0, free), (0.0, steer), (0.5, steer), (1.0, free)))
+        worst = now + _FAR * abs(now)
+        lost = place(pools, master, _dealt(taken, rng), steered, blend=blend, near=near)
+        if not lost and pools.value < worst:
+            settle(pools)
+        if not lost and pools.value < best - _BETTER * max(1.0, abs(best)):
+            best, lots, failed = pools.value, pools.all(), 0
+        if not lost and pools.value <= now + _WORSE * rng.random() ** 3 * abs(now):
+            now, here = pools.value, pools.all()
+        else:
+            pools.become(here)
+        if failed % _RETURN == _RETURN - 1:
+            pools.become(lots)
+            now, here = best, lots
+    pools.become(lots)
+    return tried
 
 
 def improve(
@@ -32,24 +86,15 @@ def improve(
     rng: random.Random,
     *,
     rounds: int,
-    near: list[NDArray[np.bool_] | None] | None = None,
+    near: Sequence[NDArray[np.bool_]],
 ) -> int:
-    """Improves the pools until `rounds` attempts in a row failed or their budget is spent; the attempts.
-
-    With few groups what is a little worse is kept at times too, to get out of local optima (threshold
-    accepting, Dueck and Scheuer 1990); the best is what remains.
-    """
+    """Improves the pools until `rounds` attempts in a row failed or their budget is spent; the attempts."""
     failed = tried = 0
-    wandering = len(pools.groups) <= _FEW
     free = Guide(np.zeros_like(steer.nodes), {})
-    best, lots = pools.value, pools.all()
     while failed < rounds and not pools.budget.over:
         tried += 1
-        if wandering and failed % _RETURN == _RETURN - 1:
-            pools.become(lots)
         taken = rng.choice(_TAKERS)(pools, rng)
-        worse = _WORSE * rng.random() ** 3 if wandering and rng.random() < 0.3 else 0.0
-        limit = pools.value - _BETTER * max(1.0, abs(pools.value)) + worse * abs(pools.value)
+        limit = pools.value - _BETTER * max(1.0, abs(pools.value))
         touched = {lot.group for lot in taken}
         kept = {group: set(pools.lots[group]) for group in touched}
         for lot in taken:
@@ -58,19 +103,15 @@ def improve(
         blend, steered = rng.choice(((0.0, free), (0.0, free), (0.0, steer), (0.5, steer), (1.0, free)))
         most = limit if steered is free and not blend else math.inf
         lost = place(pools, master, _dealt(taken, rng), steered, blend=blend, near=near, ceiling=most)
-        if lost or pools.value > limit:
-            for group in touched:
-                for lot in [each for each in pools.lots[group] if each not in kept[group]]:
-                    pools.remove(lot)
-            for lot in taken:
-                pools.add(lot)
-        if pools.value < best - _BETTER * max(1.0, abs(best)):
-            best, failed = pools.value, 0
-            lots = pools.all() if wandering else lots
-        else:
-            failed += 1
-    if wandering:
-        pools.become(lots)
+        failed += 1
+        if not lost and pools.value <= limit:
+            failed = 0
+            continue
+        for group in touched:
+            for lot in [each for each in pools.lots[group] if each not in kept[group]]:
+                pools.remove(lot)
+        for lot in taken:
+            pools.add(lot)
     return tried
 
 
@@ -154,7 +195,7 @@ def repair(
 
 def _beside(pools: Pools, group: int) -> list[Lot]:
     """Lots of cameras at the same node as a group's, or all if there are few groups."""
-    if len(pools.groups) <= _FEW:
+    if pools.few:
         return pools.all()
     node = pools.groups[group].node
     return [lot for number, lots in pools.lots.items() if pools.groups[number].node == node for lot in lots]

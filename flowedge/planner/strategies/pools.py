@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TypeAlias
 
 import numpy as np
 
@@ -20,11 +18,8 @@ from flowedge.planner.problem import Problem
 from flowedge.planner.profiles import Service
 from flowedge.planner.queueing import wait
 from flowedge.planner.strategies.labels import Budget
-from flowedge.planner.strategies.master import Group, shipped
 from flowedge.planner.strategies.tables import RESOURCES, Floats, Variant
-
-Key: TypeAlias = tuple[str, int, Service]
-"""A pool: its stage, the position of its node, its service."""
+from flowedge.planner.strategies.ways import FEW, Group, Key, shipped
 
 _SLACK = 1e-9
 
@@ -52,25 +47,25 @@ class Pool:
     promised: dict[Lot, float] = field(default_factory=dict)
 
 
-@cache
 def replicas(
     service: Service, utilisation: float, load: float, streams: int, promise: float
 ) -> tuple[int, float]:
     """The fewest replicas at which so much load waits no longer than promised, and how long it does."""
     count = max(1, math.ceil(load / (utilisation * service.rate) - _SLACK))
     step = 1
-    while (waits := _wait(service, load, streams, count)) > promise * (1 + _SLACK):
+    while (waits := wait_in(service, load, streams, count)) > promise * (1 + _SLACK):
         count += step
         step *= 2
     while step > 1:  # what doubling overshot
         step //= 2
-        if _wait(service, load, streams, count - step) <= promise * (1 + _SLACK):
+        if wait_in(service, load, streams, count - step) <= promise * (1 + _SLACK):
             count -= step
-            waits = _wait(service, load, streams, count)
+            waits = wait_in(service, load, streams, count)
     return count, waits
 
 
-def _wait(service: Service, load: float, streams: int, count: int) -> float:
+def wait_in(service: Service, load: float, streams: int, count: int) -> float:
+    """Seconds that frames wait for one of so many replicas."""
     used = load / (count * service.rate)
     return math.inf if used >= 1 else max(0.0, wait(used, service.seconds, service.deviation, count, streams))
 
@@ -88,8 +83,11 @@ class Pools:
         self.band = np.array([arc.bandwidth for arc in problem.cluster.arcs])
         self.singletons = {each.name for app in problem.applications for each in app.stages if each.singleton}
         self.hasty = problem.minimize == "utility" and problem.theta > 0
+        self.few = len(groups) <= FEW
         self.value = 0.0
         self.tolls: dict[tuple[tuple[int, float], ...], Floats] = {}
+        self._known: dict[tuple[int, float, int, float], tuple[int, float]] = {}
+        self.anew: dict[tuple[int, float, int], tuple[Floats, Floats]] = {}
 
     def longest(self, service: Service) -> float:
         """The wait that no load within the utilisation exceeds; what a singleton promises to all."""
@@ -114,6 +112,16 @@ class Pools:
         """Takes a lot back."""
         del self.lots[lot.group][lot]
         self._change(lot, -1)
+
+    def waits(self, lot: Lot) -> list[float]:
+        """How long the frames of a lot wait at each stage."""
+        found = [0.0] * len(lot.nodes)
+        for at, (name, node, service) in self.served(lot):
+            pool = self.pools[name][node, service]
+            found[at] = wait_in(service, pool.load, pool.streams, pool.replicas)
+            if name in self.singletons:
+                found[at] = self.longest(service)
+        return found
 
     def all(self) -> list[Lot]:
         """All lots."""
@@ -173,8 +181,12 @@ class Pools:
             self.value += sign * lot.cameras * (self.problem.theta * lot.latency - lot.variant.accuracy)
 
     def replicas(self, service: Service, load: float, streams: int, promise: float) -> tuple[int, float]:
-        """As the function `replicas`, at the problem's utilisation."""
-        return replicas(service, self.problem.utilisation, round(load, 6), streams, promise)
+        """As the function `replicas`, at the problem's utilisation; kept, since much is asked again."""
+        key = id(service), round(load, 6), streams, promise
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = replicas(service, self.problem.utilisation, key[1], streams, promise)
+        return found
 
     def lot(
         self,
@@ -185,23 +197,29 @@ class Pools:
         nodes: Sequence[int],
         waits: Sequence[float],
     ) -> Lot | None:
-        """A lot that is promised these waits, and what is left of its time in equal parts; None if too late.
+        """A lot that is promised these waits, and what is left of its time; None if too late.
 
-        Where latency is part of the objective nothing is left.
+        What is left is dealt out by service times, since at equal loads waits are in proportion to them; with
+        many groups in equal parts, as pools are then so large that nobody waits long. Where latency is part of
+        the objective nothing is left.
         """
-        latency = self._latency(variant, rows, nodes, waits)
+        latency = self.latency(variant, rows, nodes, waits)
         goal = variant.application.latency
         if latency > goal * (1 + _SLACK):
             return None
-        served = sum(1 for at in range(len(rows)) if self._served(variant, at, rows[at]))
-        spare = 0.0 if self.hasty or not served else max(0.0, goal - latency) / served
-        promises = tuple(each + spare for each in waits)
+        parts = [
+            (float(choices.seconds[row]) if self.few else 1.0) if self._served(variant, at, row) else 0.0
+            for at, (choices, row) in enumerate(zip(variant.choices, rows, strict=True))
+        ]
+        total = sum(parts)
+        spare = 0.0 if self.hasty or not total else max(0.0, goal - latency) / total
+        promises = tuple(wait + spare * part if part else wait for wait, part in zip(waits, parts, strict=True))
         return Lot(group, cameras, variant, tuple(rows), tuple(nodes), promises, latency)
 
     def _served(self, variant: Variant, at: int, row: int) -> bool:
         return not variant.stays[at] and variant.choices[at].services[row] is not None
 
-    def _latency(
+    def latency(
         self, variant: Variant, rows: Sequence[int], nodes: Sequence[int], waits: Sequence[float]
     ) -> float:
         done: list[float] = []

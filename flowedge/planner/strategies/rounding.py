@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowedge.planner.plan import Deployment, Placement, Plan, Route
+from flowedge.planner.strategies.dimensioning import dimension
 from flowedge.planner.strategies.insertion import Guide, insert
-from flowedge.planner.strategies.master import Master, Relaxation, Way
-from flowedge.planner.strategies.pools import Key, Lot, Pools
+from flowedge.planner.strategies.master import Master, Relaxation
+from flowedge.planner.strategies.pools import Lot, Pools
 from flowedge.planner.strategies.tables import RESOURCES
+from flowedge.planner.strategies.ways import Key, Way
 
 
 def guide(master: Master, found: Relaxation) -> Guide:
     """The programme's prices of what is scarce, in the objective's unit for a core, a byte, a bit/s."""
     cluster = master.problem.cluster
     nodes, arcs = np.zeros((len(cluster.nodes), len(RESOURCES))), dict[int, float]()
-    for (what, where), row in master.rows.items():
-        price = float(found.prices.rows[row]) if row < len(found.prices.rows) else 0.0
+    for (what, where), row in master.programme.rows.items():
+        price = float(found.prices[row]) if row < len(found.prices) else 0.0
         if price <= 0:
             continue
         if what == "link":
@@ -31,7 +34,13 @@ def guide(master: Master, found: Relaxation) -> Guide:
 
 
 def whole(found: Relaxation, master: Master) -> list[tuple[Way, int]]:
-    """Whole cameras on the ways of an optimum: each share rounded down, the rest to the largest remainders."""
+    """Whole cameras on the ways of an optimum.
+
+    With few groups the programme is solved again after each step; with many, shares are rounded down and the
+    rest goes to the largest remainders.
+    """
+    if not master.many:
+        return [(way, count) for way, count in zip(master.ways, master.programme.dive(), strict=True) if count]
     shares: dict[int, list[tuple[Way, float]]] = defaultdict(list)
     for way, value in zip(found.ways, found.values, strict=False):
         if value > 1e-9:
@@ -48,8 +57,11 @@ def whole(found: Relaxation, master: Master) -> list[tuple[Way, int]]:
 
 
 def lots(pools: Pools, rounded: list[tuple[Way, int]]) -> list[tuple[int, int]]:
-    """Adds the ways as lots; groups and cameras for which there was no room or time are left."""
-    left = []
+    """Adds the ways as lots; what is left are groups and cameras without one, or without room or time."""
+    missing = [group.cameras for group in pools.groups]
+    for way, cameras in rounded:
+        missing[way.group] -= cameras
+    left = [(group, cameras) for group, cameras in enumerate(missing) if cameras]
     for way, cameras in sorted(rounded, key=lambda each: -each[1] * pools.groups[each[0].group].rate):
         stages = zip(way.variant.application.stages, way.variant.choices, way.rows, strict=True)
         waits = [
@@ -57,9 +69,9 @@ def lots(pools: Pools, rounded: list[tuple[Way, int]]) -> list[tuple[int, int]]:
             for stage, choices, row in stages
         ]
         lot = pools.lot(way.group, cameras, way.variant, way.rows, way.nodes, waits)
-        if lot is not None and not pools.hasty:
+        if lot is not None:
             pools.add(lot)
-            if pools.room():
+            if pools.room() or (pools.few and dimension(pools)):
                 continue
             pools.remove(lot)
         left.append((way.group, cameras))
@@ -73,7 +85,7 @@ def place(
     steer: Guide,
     *,
     blend: float = 0.0,
-    near: list[NDArray[np.bool_] | None] | None = None,
+    near: Sequence[NDArray[np.bool_]] | None = None,
     ceiling: float = math.inf,
 ) -> list[tuple[int, int]]:
     """Finds room for groups and cameras, if need be by halves; what is left.

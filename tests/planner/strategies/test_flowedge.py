@@ -17,8 +17,9 @@ from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, setti
 from flowedge.planner.strategies.exact import exact
 from flowedge.planner.strategies.flowedge import flowedge
 from flowedge.planner.strategies.labels import Budget
-from flowedge.planner.strategies.master import Master, grouped
+from flowedge.planner.strategies.master import Master
 from flowedge.planner.strategies.tables import variants
+from flowedge.planner.strategies.ways import grouped
 from tools.bench.planner import instance as city
 from tools.planner_instances import instance
 
