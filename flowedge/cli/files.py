@@ -1,38 +1,23 @@
-"""Files of data that a person writes or a command wrote: TOML or JSON, by their ending."""
+"""Files that commands read and write."""
 
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flowedge.errors import ConfigError, UserError
+from flowedge.errors import UserError
 
 
-def read(path: Path) -> Any:
-    """What a TOML or JSON file holds. Raises `UserError` where it is not there or is neither."""
+def read(path: Path) -> str:
+    """The text of a file. Raises `UserError` where it is not there or is none."""
     try:
-        text = path.read_text()
+        return path.read_text()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is no text file") from error
-    try:
-        return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
-        kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise UserError(f"{path}: is not {kind}: {error}") from error
-
-
-def parsed(path: Path, reader: Any, *arguments: Any) -> Any:
-    """What a reader of `flowedge.planner.inputs` makes of a file; its messages begin with the file's name."""
-    data = read(path)
-    try:
-        return reader(data, *arguments)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise UserError(f"{path}: is no text file in UTF-8") from error
 
 
 def write(path: Path, content: str | bytes, option: str) -> None:

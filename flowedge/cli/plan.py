@@ -17,8 +17,9 @@ from flowedge.cli.arguments import Debug, Given, GraphFile, assignments
 from flowedge.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
+    from flowedge.planner.cluster import Cluster
     from flowedge.planner.plan import Plan
-    from flowedge.planner.problem import Application, Problem
+    from flowedge.planner.problem import Application, Objective, Problem
     from flowedge.planner.profiles import Profiles
     from flowedge.values import Scalar
 
@@ -34,7 +35,9 @@ def plan(
     profiles: Annotated[
         list[Path] | None,
         typer.Option(
-            "--profiles", metavar="FILE", help="What operators cost (see `flowedge profile`); repeatable."
+            "--profiles",
+            metavar="FILE",
+            help="What operators cost (TOML or JSON as `flowedge profile` writes, or CSV); repeatable.",
         ),
     ] = None,
     strategy: Annotated[
@@ -54,7 +57,8 @@ def plan(
     Example: flowedge plan graphs/quickstart.py --cluster graphs/cluster.toml --profiles p.toml --picture p.svg
 
     Knobs are chosen too, and so are the parameters that the profiles were measured over (`flowedge profile
-    --knob`), unless you give their value. Ends with 1 when there is no plan, and says why.
+    --knob`), unless you give their value. Ends with 1 when there is no plan, and says why. The formats of files
+    are in flowedge/planner/FORMATS.md.
     """
     from flowedge.planner.render import as_data, text
 
@@ -79,31 +83,50 @@ def plan(
 
 def _problem(path: str, given: Mapping[str, str], cluster: Path, files: Sequence[Path]) -> Problem:
     """What is to be planned, from the graph and the files."""
-    from flowedge.cli.files import parsed
+    from flowedge.cli.files import read
     from flowedge.loading import load
-    from flowedge.planner import inputs
+    from flowedge.planner import documents
     from flowedge.planner.applications import applications
     from flowedge.planner.problem import Problem
-    from flowedge.planner.profiles import Profiles
 
     graph, parameters = load(path, given)
     if not files:
         log.info("without --profiles no operator costs anything: measure them with `flowedge profile`")
-    parts = [parsed(file, inputs.profiles) for file in files]
-    known = Profiles(
-        tuple(each for part in parts for each in part.services),
-        tuple(each for part in parts for each in part.outputs),
-        tuple(each for part in parts for each in part.accuracies),
-    )
+    known = documents.joined(documents.profiles(str(file), read(file)) for file in files)
     wanted = tuple(_with_parameters(each, known, parameters, given) for each in applications(graph))
-    machines = parsed(cluster, inputs.cluster)
-    cameras = parsed(cluster, inputs.cameras, [each.name for each in wanted])
+    name, text = str(cluster), read(cluster)
+    machines = documents.cluster(name, text, lambda other: read(cluster.parent / other))
+    cameras = documents.cameras(name, text, [each.name for each in wanted])
     if not cameras:
         raise ConfigError(
-            f'{cluster}: there are no cameras; add [[cameras]] with name = "north", node = '
-            f'"{machines.nodes[0].name}", fps = 25'
+            f"{cluster}: there are no cameras; {_into(cluster)}add [[cameras]] with "
+            f'name = "north", node = "{machines.nodes[0].name}", fps = 25'
         )
-    return Problem(machines, wanted, cameras, known, minimize=graph.goal.minimize)  # type: ignore[arg-type]
+    return Problem(machines, wanted, cameras, known, minimize=_objective(graph.goal.minimize, machines))
+
+
+def _objective(wanted: str, machines: Cluster) -> Objective:
+    """What to minimize: resources, where all plans would be alike because no node states a power or a price."""
+    from flowedge.planner.cluster import Power
+
+    stated = {
+        "energy": any(node.power != Power() for node in machines.nodes),
+        "cost": any(node.price for node in machines.nodes),
+    }
+    if stated.get(wanted, True):
+        return wanted  # type: ignore[return-value]
+    field = {"energy": "power", "cost": "price"}[wanted]
+    log.info(
+        "no node of the cluster has a %s, so there is no %s to minimize: resources are instead", field, wanted
+    )
+    return "resources"
+
+
+def _into(cluster: Path) -> str:
+    """What to do first with a cluster file that cannot have cameras."""
+    if cluster.suffix.lower() != ".graphml":
+        return ""
+    return f'write a cluster file in TOML with [topology] graphml = "{cluster.name}" and cores = 4, and '
 
 
 def _with_parameters(

@@ -124,6 +124,15 @@ def test_profiles_of_another_graph_are_refused(flowedge: Any, folder: Path) -> N
     assert "Resize: its profiles are for values of width, which the graph cannot choose" in done.stderr
 
 
+def test_without_a_power_anywhere_resources_are_minimized(flowedge: Any, folder: Path) -> None:
+    lines = [line for line in CLUSTER.splitlines() if not line.startswith("power")]
+    (folder / "cluster.toml").write_text("\n".join(lines))
+    done = flowedge("plan", *WORDS, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "no node of the cluster has a power" in done.stderr
+    assert json.loads(done.stdout)["value"] > 0
+
+
 def test_without_profiles_nothing_costs_anything(flowedge: Any, folder: Path) -> None:
     done = flowedge("plan", "watch.py", "--cluster", "cluster.toml", "--strategy", "exact")
     assert done.returncode == 0, done.stderr
@@ -210,3 +219,29 @@ def test_a_mistake_is_one_clear_sentence(flowedge: Any, folder: Path, words: lis
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+TOPOLOGY = """<graphml><key id="l" for="node" attr.name="label"/><graph>
+<node id="0"><data key="l">gate</data></node><node id="1"><data key="l">far</data></node>
+<edge source="0" target="1"/></graph></graphml>"""
+TABLE = """operator;kind;cores;time_ms;setting.width;output_kB
+Resize;pi;1;10;320;20
+MotionDetect;pi;1;60;320;
+MotionDetect;xeon;1;8;320;
+"""
+
+
+def test_a_network_in_graphml_and_a_table_of_profiles(flowedge: Any, folder: Path) -> None:
+    (folder / "net.graphml").write_text(TOPOLOGY)
+    (folder / "table.csv").write_text(TABLE)
+    (folder / "cluster.toml").write_text(
+        'topology = { graphml = "net.graphml", cores = 2, kind = "pi" }\n'
+        'nodes = [{ name = "far", tier = "cloud", kind = "xeon", cores = 8 }]\n'
+        'cameras = [{ name = "north", node = "gate", fps = 5 }]\n'
+    )
+    done = flowedge("plan", "watch.py", "--cluster", "cluster.toml", "--profiles", "table.csv")
+    assert done.returncode == 0, done.stderr
+    assert "MotionDetect" in done.stdout
+    done = flowedge("plan", "watch.py", "--cluster", "net.graphml", "--profiles", "table.csv")
+    assert done.returncode == 1
+    assert 'cameras; write a cluster file in TOML with [topology] graphml = "net.graphml"' in done.stderr

@@ -17,6 +17,7 @@ from flowedge.planner.strategies.ways import Key
 
 _LATE = 1e-9  # share of the goal
 _BETTER = 1e-9
+_FULL = 1e-6  # share of a node by which floating point may go beyond it
 _WORK = 400.0  # of a lot's latency, in pairs of a label and an offer
 _MOST = 60  # replicas added
 
@@ -33,18 +34,8 @@ def dimension(pools: Pools) -> bool:
         for (node, service), pool in there.items()
     }
     waits = {key: _wait(pools, key, count) for key, count in counts.items()}
-    for _ in range(_MOST):
-        late = [
-            (_latency(pools, lot, waits) - lot.variant.application.latency, at) for at, lot in enumerate(before)
-        ]
-        excess, at = max(late)
-        if excess <= _LATE * before[at].variant.application.latency:
-            break
-        key = _worthwhile(pools, before[at], counts, waits)
-        if key is None:
-            return False
-        counts[key] += 1
-        waits[key] = _wait(pools, key, counts[key])
+    if not _in_time(pools, counts, waits) or (_free(pools, counts) < -_FULL * pools.limits).any():
+        return False
     if pools.hasty:
         _hurry(pools, counts, waits)
     made = [
@@ -60,14 +51,38 @@ def dimension(pools: Pools) -> bool:
     return False
 
 
+def _in_time(pools: Pools, counts: dict[Key, int], waits: dict[Key, float]) -> bool:
+    """Adds replicas until no lot is late; whether that can be."""
+    lots = pools.all()
+    for _ in range(_MOST):
+        late = [
+            (_latency(pools, lot, waits) - lot.variant.application.latency, at) for at, lot in enumerate(lots)
+        ]
+        excess, at = max(late)
+        if excess <= _LATE * lots[at].variant.application.latency:
+            return True
+        key = _worthwhile(pools, lots[at], counts, waits)
+        if key is None:
+            return False
+        counts[key] += 1
+        waits[key] = _wait(pools, key, counts[key])
+    return False
+
+
+def _free(pools: Pools, counts: dict[Key, int]) -> Floats:
+    """What so many replicas leave of the nodes."""
+    free = pools.limits.copy()
+    for key, count in counts.items():
+        free[key[1]] -= count * _needs(key)
+    return free
+
+
 def _hurry(pools: Pools, counts: dict[Key, int], waits: dict[Key, float]) -> None:
     """More replicas, where a share of a node saves the cameras the most time, as long as there is room.
 
     For an objective in which latency counts and replicas cost nothing.
     """
-    free = pools.limits.copy()
-    for key, count in counts.items():
-        free[key[1]] -= count * _needs(key)
+    free = _free(pools, counts)
     for _ in range(_MOST):
         worths = {each: _worth(pools, each, count, waits, free) for each, count in counts.items()}
         key = max(worths, key=worths.__getitem__)

@@ -114,7 +114,7 @@ def _ways(
             kept = kept & near[choices.nodes]
         name = variant.application.stages[at].name
         offered.append(_offered(pools, name, choices, np.nonzero(kept)[0], rate, cameras, blend, guide))
-    tolls = _tolls(pools, guide) * (rate * cameras) if guide.arcs else None
+    tolls = _tolls(pools, guide, near) * (rate * cameras) if guide.arcs else None
     worth = pools.problem.theta * cameras if pools.problem.minimize == "utility" else 0.0
     rest = potentials(variant, offered, None, len(pools.net.fixed))
     search = Search(variant, pools.net, offered, rest, tolls, worth, _LABELS)
@@ -185,11 +185,11 @@ def anew(pools: Pools, name: str, choices: Choices, frames: float, cameras: int)
     return pools.anew[key]
 
 
-def _tolls(pools: Pools, guide: Guide) -> Floats:
+def _tolls(pools: Pools, guide: Guide, near: NDArray[np.bool_] | None) -> Floats:
     """The price of a byte/s from node to node; most searches ask for the same as the one before."""
-    key = tuple(guide.arcs.items())
+    key = tuple(guide.arcs.items()), id(near)
     if key not in pools.tolls:
-        pools.tolls = {key: along_paths(pools.problem, guide.arcs)}
+        pools.tolls = {key: along_paths(pools.problem, guide.arcs, near)}
     return pools.tolls[key]
 
 

@@ -29,7 +29,7 @@ from flowedge.planner.strategies.ways import FEW, Group, Way, along_paths
 _WORTH_A_COLUMN = 1e-6  # share of the price of a camera by which a column must lower it
 _LABELS = 8, 30, 400  # kept at each stage of a search at first, with many and with few groups, and at most
 _COLUMNS = 1, 3  # added for a group in a round, with many and with few groups
-_LARGE, _NEAREST = 200, 40  # nodes from which not all are looked at, and how many then are
+_LARGE, _NEAREST = 60, 16  # nodes from which not all are looked at, and how many then are
 _PROGRAMME = 400.0  # work for each way to solve the programme
 _PREPARED = 4000.0  # work to price the choices of a stage
 _DEAR = 1e6  # for a frame, far above anything else

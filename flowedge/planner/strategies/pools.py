@@ -85,7 +85,7 @@ class Pools:
         self.hasty = problem.minimize == "utility" and problem.theta > 0
         self.few = len(groups) <= FEW
         self.value = 0.0
-        self.tolls: dict[tuple[tuple[int, float], ...], Floats] = {}
+        self.tolls: dict[tuple[tuple[tuple[int, float], ...], int], Floats] = {}
         self._known: dict[tuple[int, float, int, float], tuple[int, float]] = {}
         self.anew: dict[tuple[int, float, int], tuple[Floats, Floats]] = {}
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flowedge.planner.problem import Problem
 from flowedge.planner.profiles import Service
@@ -80,20 +81,28 @@ def shipped(problem: Problem, variant: Variant, nodes: Sequence[int]) -> list[tu
     return found
 
 
-def along_paths(problem: Problem, prices: Mapping[int, float]) -> Floats:
-    """The sum of prices of arcs along the path from every node (rows) to every node."""
+def along_paths(
+    problem: Problem, prices: Mapping[int, float], among: NDArray[np.bool_] | None = None
+) -> Floats:
+    """The sum of prices of arcs along the path from every node (rows) to every node, or only `among` some."""
     cluster = problem.cluster
     count = len(cluster.nodes)
     hop = np.zeros((count, count))
     for (start, end), arc in cluster.between.items():
         hop[start, end] = prices.get(arc, 0.0)
-    before = np.array([cluster.tree(origin)[1] for origin in range(count)], np.int64).reshape(count, count)
-    rows, here = np.arange(count)[:, None], np.broadcast_to(np.arange(count), (count, count))
-    total = np.zeros((count, count))
+    kept = np.arange(count) if among is None else np.nonzero(among)[0]
+    before = np.array([cluster.tree(origin)[1] for origin in kept.tolist()], np.int64).reshape(len(kept), count)
+    rows, here = np.arange(len(kept))[:, None], np.broadcast_to(kept, (len(kept), len(kept)))
+    total = np.zeros((len(kept), len(kept)))
     while True:
         previous = before[rows, here]
         if (previous < 0).all():
-            return total
+            break
         previous = np.where(previous < 0, here, previous)
         total += hop[previous, here]
         here = previous
+    if among is None:
+        return total
+    whole = np.zeros((count, count))
+    whole[np.ix_(kept, kept)] = total
+    return whole

@@ -9,43 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowedge.planner.checker import violations
-from flowedge.planner.cluster import Cluster, Link, Node, Power
+from flowedge.planner.cluster import Cluster, Link
 from flowedge.planner.columns import network
 from flowedge.planner.prediction import predict
-from flowedge.planner.problem import Application, CameraClass, Problem, Stage
-from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.problem import Problem
 from flowedge.planner.strategies.exact import exact
 from flowedge.planner.strategies.flowedge import flowedge
 from flowedge.planner.strategies.labels import Budget
 from flowedge.planner.strategies.master import Master
 from flowedge.planner.strategies.tables import variants
 from flowedge.planner.strategies.ways import grouped
+from tests.planner.strategies.small import small
 from tools.bench.planner import instance as city
 from tools.planner_instances import instance
 
 LITTLE = 0.15  # effort that keeps the tests quick
-
-
-def small(*, latency: float = 1.0, cores: float = 4, fps: float = 10, count: int = 1) -> Problem:
-    """One detector: 50 ms beside the camera, or 10 ms behind a link of 20 ms for ten times the power."""
-    nodes = (
-        Node("near", "edge", "pi", cores, power=Power(idle=4.0)),
-        Node("far", "cloud", "xeon", 40, power=Power(idle=400.0)),
-    )
-    stages = (Stage("video", source=True), Stage("Detect", ("video",)))
-    services = (
-        Service("Detect", "pi", 1, 0.05, setting=setting(size=640)),
-        Service("Detect", "xeon", 1, 0.01, setting=setting(size=640)),
-        Service("Detect", "pi", 1, 0.02, setting=setting(size=320)),
-        Service("Detect", "xeon", 1, 0.004, setting=setting(size=320)),
-    )
-    accuracies = Accuracy(0.4, setting(size=640)), Accuracy(0.3, setting(size=320))
-    return Problem(
-        Cluster(("edge", "cloud"), nodes, (Link("near", "far", 8e6, 0.02),)),
-        (Application("app", stages, (("size", (320, 640)),), latency=latency, accuracy=0.35),),
-        (CameraClass("c", "app", "near", fps, count),),
-        Profiles(services, (Output("video", 1000),), accuracies),
-    )
 
 
 def where(problem: Problem) -> set[str]:
