@@ -52,8 +52,8 @@ class DualPrice(Policy):
     the chance to wait at all (Sakasegawa) times the tail of the wait in heavy traffic (Kingman, with
     v = (ca^2 + cs^2) / 2 = `variability`) for n periodic streams (the Brownian bridge of the nD/D/1 queue: they
     never all come at once for long). A single query has no last term, and its slack is what the queries that
-    are at the worker now leave of it; a stream outlives these by far. Of equal workers where P - price is
-    within `tolerance` of the greatest the fullest is taken: what is free is of most use in one piece.
+    are at the worker now leave of it; a stream outlives these by far. Of equal workers where P is less by at
+    most the price, the fullest is taken: capacity that is scarce is of most use in one piece.
 
     The price of a worker is what a unit of its capacity will be worth to others while a stream lasts: the mean
     over futures of its dual in a linear programme (Talluri and van Ryzin, "A randomized linear programming
@@ -68,7 +68,6 @@ class DualPrice(Policy):
     feasible: Feasible = compatible
     interval: float = 10.0
     variability: float = 0.5
-    tolerance: float = 0.02
     fill: float = 0.95
     samples: int = 8
     smoothing: float = 0.5
@@ -119,7 +118,7 @@ class DualPrice(Policy):
             worker = None
         if worker is not None and streaming:
             mask &= reach == reach[worker]
-            mask &= loss <= loss[worker] + self.tolerance
+            mask &= loss <= loss[worker] + self.prices[worker]
             worker = least(room, mask)
         self._demand.arrived(self._borders.class_of(request, budget), request, worker is not None)
         return worker

@@ -58,12 +58,19 @@ def test_a_query_that_is_worth_less_than_its_worker_is_rejected() -> None:
     assert policy.choose(STRICT._replace(weight=1.5), workers, RNG) is None
 
 
-def test_of_equal_workers_the_fullest_wins_that_is_good_enough() -> None:
+def test_of_equal_workers_the_less_loaded_is_likelier_to_succeed() -> None:
     workers = twins(3)
     workers.load[:] = [6.0, 2.0, 4.0]
-    assert DualPrice().choose(stream(rate=1.0), workers, RNG) == 0
-    assert DualPrice().choose(stream(rate=5.0), workers, RNG) == 2
-    assert DualPrice().choose(stream(rate=1.0, deadline=0.12), workers, RNG) == 1
+    assert DualPrice().choose(stream(rate=1.0), workers, RNG) == 1
+
+
+def test_where_capacity_has_a_price_the_fullest_of_equal_workers_is_filled_up() -> None:
+    workers, policy = twins(3), DualPrice()
+    workers.load[:] = [6.0, 2.0, 4.0]
+    policy.prices = np.full(3, 0.1)
+    assert policy.choose(stream(rate=1.0), workers, RNG) == 0
+    assert policy.choose(stream(rate=5.0), workers, RNG) == 2
+    assert policy.choose(stream(rate=1.0, deadline=0.12), workers, RNG) == 1  # 0.2 likelier than elsewhere
 
 
 def test_a_queue_that_outlasts_the_deadline_is_hopeless_for_a_query_and_nothing_to_a_stream() -> None:
@@ -106,7 +113,7 @@ def test_windows_grow_from_a_tenth_of_the_interval_to_the_whole() -> None:
 
 def test_a_load_that_rounding_left_below_zero_is_none() -> None:
     workers = twins(2)
-    workers.load[:] = [-1e-15, 9.5]
+    workers.load[:] = [-1e-15, 5.0]
     assert DualPrice().choose(stream(rate=1.0), workers, RNG) == 0
 
 
