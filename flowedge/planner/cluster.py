@@ -152,6 +152,14 @@ class Cluster:
         return best
 
     @cached_property
+    def fastest(self) -> NDArray[np.int32]:
+        """As `between`, as a table from node (rows) to node; -1 where there is no arc."""
+        table = np.full((len(self.nodes), len(self.nodes)), -1, np.int32)
+        for ends, arc in self.between.items():
+            table[ends] = arc
+        return table
+
+    @cached_property
     def _weights(self) -> Any:
         """Delay of the fastest arc from node to node, as scipy's graphs want it."""
         from scipy.sparse import csr_array

@@ -30,13 +30,14 @@ from flowedge.planner.strategies.tables import RESOURCES, variants
 from flowedge.planner.strategies.ways import FEW, Way, grouped
 
 _SECOND = 1.0e7  # work that takes about a second on one core of 2024
-_PRICING = 0.4, 0.6  # share of all work for column generation, with few and with many groups
+_PRICING = 0.4, 0.7  # share of all work for column generation, with few and with many groups
 _START = 0.2  # share of what is left for each attempt to begin, with few groups
 _INSISTENT = 3  # times the effort, where no attempt found a plan
 _ATTEMPTS = 2  # made in any case, with few groups
 _LEAST = 1.4, 4.0  # effort, in seconds, with few and with many groups
 _PER_SECOND = 28  # groups that are worth a second
 _POLISH = 0.1  # share of all work for local search with many groups, where it gains little
+_WIDE = 64  # nodes that are looked at where the nearest had no room
 _REPAIRS = 200  # attempts to find room for the last cameras
 _FAILURES = 300  # attempts to improve in a row that may fail
 _CLOSE, _NEAR = 1e-4, 2e-3  # gaps at which column generation ends, with few and with many groups
@@ -125,9 +126,10 @@ class _First:
         self.rng.shuffle(lost)
         if not lean:
             lost = place(pools, master, lost, prices, blend=blend, near=_near(master))
+        wide = _near(master, _WIDE)
         if lost:
-            lost = place(pools, master, lost, prices)
-        lost = repair(pools, master, lost, prices, self.rng, rounds=_REPAIRS)
+            lost = place(pools, master, lost, prices, near=wide)
+        lost = repair(pools, master, lost, prices, self.rng, rounds=_REPAIRS, near=wide)
         if not lost and not master.many:
             settle(pools)
         self._keep(pools, lost, prices)
@@ -149,12 +151,14 @@ def _attempts(problem: Problem) -> list[tuple[float, float]]:
     return [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.5, 0.0), (0.0, 30.0), (0.0, 1000.0)]
 
 
-def _near(master: Master) -> list[NDArray[np.bool_]]:
-    """For each group, the nodes where ways have cameras of its node."""
+def _near(master: Master, wide: int = 0) -> list[NDArray[np.bool_]]:
+    """For each group, the nodes where ways have cameras of its node, and `wide` nodes that are the nearest."""
     masks: dict[int, NDArray[np.bool_]] = {}
     for way in master.ways:
         at = master.groups[way.group].node
-        masks.setdefault(at, np.zeros(len(master.net.fixed), bool))[list(way.nodes)] = True
+        if at not in masks:
+            masks[at] = master.nearest(at, wide).copy()
+        masks[at][list(way.nodes)] = True
     if not master.many:  # they may share replicas anywhere
         return [np.any(list(masks.values()), axis=0)] * len(master.groups)
     return [masks[group.node] for group in master.groups]

@@ -168,34 +168,32 @@ def repair(
     rng: random.Random,
     *,
     rounds: int,
+    near: Sequence[NDArray[np.bool_]],
 ) -> list[tuple[int, int]]:
-    """Finds room for cameras by taking others back first and putting them on their way after; what is left."""
+    """Finds room for cameras by taking others beside them back first; what is left."""
     for _ in range(rounds):
         if not lost or pools.budget.over:
             break
-        held = _beside(pools, rng.choice(lost)[0])
-        taken = rng.sample(held, min(len(held), rng.randint(1, 4)))
-        kept = {group: set(lots) - set(taken) for group, lots in pools.lots.items()}
+        beside = _beside(pools, near[rng.choice(lost)[0]])
+        mine = [each for each in lost if each[0] in beside]
+        before = [lot for group in beside for lot in pools.lots[group]]
+        taken = rng.sample(before, min(len(before), rng.randint(1, 4)))
         for lot in taken:
             pools.remove(lot)
-        left = list(lost)
-        rng.shuffle(left)
-        left += [(lot.group, lot.cameras) for lot in taken]
-        still = place(pools, master, left, steer)
-        if sum(cameras for _, cameras in still) <= sum(cameras for _, cameras in lost):
-            lost = still
+        rng.shuffle(mine)
+        left = [*mine, *((lot.group, lot.cameras) for lot in taken)]
+        still = place(pools, master, left, steer, near=near)
+        if sum(cameras for _, cameras in still) <= sum(cameras for _, cameras in mine):
+            lost = [each for each in lost if each[0] not in beside] + still
             continue
-        for group, lots in pools.lots.items():
-            for lot in [each for each in lots if each not in kept[group]]:
+        for lot in [lot for group in beside for lot in pools.lots[group]]:
+            if lot not in before:
                 pools.remove(lot)
         for lot in taken:
             pools.add(lot)
     return lost
 
 
-def _beside(pools: Pools, group: int) -> list[Lot]:
-    """Lots of cameras at the same node as a group's, or all if there are few groups."""
-    if pools.few:
-        return pools.all()
-    node = pools.groups[group].node
-    return [lot for number, lots in pools.lots.items() if pools.groups[number].node == node for lot in lots]
+def _beside(pools: Pools, near: NDArray[np.bool_]) -> dict[int, None]:
+    """The groups of cameras at nodes that are near, or all if there are few."""
+    return dict.fromkeys(at for at, each in enumerate(pools.groups) if pools.few or near[each.node])

@@ -65,7 +65,7 @@ class Master:
     of: list[int]
     programme: Restricted = field(init=False)
     _known: set[tuple[int, int, tuple[int, ...], tuple[int, ...]]] = field(default_factory=set)
-    _near: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+    _near: dict[tuple[int, int], NDArray[np.bool_]] = field(default_factory=dict)
     _most: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -124,15 +124,13 @@ class Master:
             outside = np.array([node.tier != tier for node in self.problem.cluster.nodes])
             self._price(np.zeros(0), 2, budget, dear=outside)
 
-    def _nearest(self, node: int) -> NDArray[np.bool_] | None:
-        """The nodes to look at for cameras at a node of a large cluster: the nearest; None for all."""
-        count = len(self.net.fixed)
-        if count <= _LARGE:
-            return None
-        if node not in self._near:
-            self._near[node] = np.zeros(count, bool)
-            self._near[node][np.argsort(self.net.fixed[node], kind="stable")[:_NEAREST]] = True
-        return self._near[node]
+    def nearest(self, node: int, most: int) -> NDArray[np.bool_]:
+        """The nodes that are the nearest to cameras at a node; kept."""
+        if (node, most) not in self._near:
+            mask = np.zeros(len(self.net.fixed), bool)
+            mask[np.argsort(self.net.fixed[node], kind="stable")[:most]] = True
+            self._near[node, most] = mask
+        return self._near[node, most]
 
     def gains(self) -> list[float]:
         """The most by which a camera of each group can make the objective better."""
@@ -175,8 +173,10 @@ class Master:
             worthwhile = np.nan_to_num(abs(least[numbers]), posinf=0.0) * _WORTH_A_COLUMN
             ceiling = float(((least[numbers] - constant - worthwhile) / rates).max())
             search = Search(variant, self.net, *ready[key], tolls, worth, self._most)
-            nodes = self._nearest(node)
-            found = search.ways(node, ceiling) if nodes is None else search.among(node, nodes, ceiling)
+            if len(self.net.fixed) <= _LARGE:
+                found = search.ways(node, ceiling)
+            else:
+                found = search.among(node, self.nearest(node, _NEAREST), ceiling)
             budget.spend(found.work)
             for number, rate in zip(numbers, rates, strict=True):
                 added += self._add_cheapest(number, variant, found, least[number], constant)

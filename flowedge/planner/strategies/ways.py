@@ -87,9 +87,8 @@ def along_paths(
     """The sum of prices of arcs along the path from every node (rows) to every node, or only `among` some."""
     cluster = problem.cluster
     count = len(cluster.nodes)
-    hop = np.zeros((count, count))
-    for (start, end), arc in cluster.between.items():
-        hop[start, end] = prices.get(arc, 0.0)
+    price = np.zeros(len(cluster.arcs) + 1)  # the last one for staying
+    price[list(prices)] = list(prices.values())
     kept = np.arange(count) if among is None else np.nonzero(among)[0]
     before = np.array([cluster.tree(origin)[1] for origin in kept.tolist()], np.int64).reshape(len(kept), count)
     rows, here = np.arange(len(kept))[:, None], np.broadcast_to(kept, (len(kept), len(kept)))
@@ -99,7 +98,7 @@ def along_paths(
         if (previous < 0).all():
             break
         previous = np.where(previous < 0, here, previous)
-        total += hop[previous, here]
+        total += price[cluster.fastest[previous, here]]
         here = previous
     if among is None:
         return total
