@@ -53,7 +53,7 @@ class DualPrice(Policy):
     v = (ca^2 + cs^2) / 2 = `variability`) for n periodic streams (the Brownian bridge of the nD/D/1 queue: they
     never all come at once for long). A single query has no last term, and its slack is what the queries that
     are at the worker now leave of it; a stream outlives these by far. Of equal workers where P is less by at
-    most the price, the fullest is taken: capacity that is scarce is of most use in one piece.
+    most `tolerance` times the price the fullest is taken: what is scarce is of most use in one piece.
 
     The price of a worker is what a unit of its capacity will be worth to others while a stream lasts: the mean
     over futures of its dual in a linear programme (Talluri and van Ryzin, "A randomized linear programming
@@ -62,14 +62,16 @@ class DualPrice(Policy):
     come have grown to 1 - u of the demand. Maximise sum P_kw x_kw over classes k of requests, subject to
     sum_w x_kw <= (1 - u) demand_k and sum_k x_kw <= `fill` capacity_w - u load_w, where P_kw is P on a worker
     as full as that and demand_k is drawn. HiGHS solves `samples` futures at once, every `interval` seconds; the
-    prices are averaged over windows, the latest with weight `smoothing`.
+    prices are averaged over windows, the latest with weight `smoothing`, but for the first ones, each of which
+    has seen twice as much as the one before.
     """
 
     feasible: Feasible = compatible
     interval: float = 10.0
     variability: float = 0.5
+    tolerance: float = 0.1
     fill: float = 0.95
-    samples: int = 8
+    samples: int = 16
     smoothing: float = 0.5
     prices: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False)
     _age: float = field(default=0.0, init=False, repr=False)
@@ -118,7 +120,7 @@ class DualPrice(Policy):
             worker = None
         if worker is not None and streaming:
             mask &= reach == reach[worker]
-            mask &= loss <= loss[worker] + self.prices[worker]
+            mask &= loss <= loss[worker] + self.tolerance * self.prices[worker]
             worker = least(room, mask)
         self._demand.arrived(self._borders.class_of(request, budget), request, worker is not None)
         return worker
@@ -133,7 +135,7 @@ class DualPrice(Policy):
         self._age += period
         self._demand.window(period)
         fresh = self._duals(workers, rng)
-        if len(self.prices) != len(workers):
+        if len(self.prices) != len(workers) or period < self.interval:
             self.prices = fresh
         else:
             self.prices += self.smoothing * (fresh - self.prices)

@@ -67,7 +67,7 @@ def test_of_equal_workers_the_less_loaded_is_likelier_to_succeed() -> None:
 def test_where_capacity_has_a_price_the_fullest_of_equal_workers_is_filled_up() -> None:
     workers, policy = twins(3), DualPrice()
     workers.load[:] = [6.0, 2.0, 4.0]
-    policy.prices = np.full(3, 0.1)
+    policy.prices = np.full(3, 0.5)
     assert policy.choose(stream(rate=1.0), workers, RNG) == 0
     assert policy.choose(stream(rate=5.0), workers, RNG) == 2
     assert policy.choose(stream(rate=1.0, deadline=0.12), workers, RNG) == 1  # 0.2 likelier than elsewhere
@@ -94,7 +94,7 @@ def test_the_prices_are_the_mean_duals_of_the_programmes() -> None:
     # five of eight futures enough of both have come that the second fills what the first leaves: there one more
     # query per second would bring p2. In the others it would bring nothing.
     workers = Workers.idle([0], [0.0], [[0.01], [0.01]], [[0.5], [0.5]], [100.0])
-    policy = DualPrice(smoothing=1.0, fill=0.9)
+    policy = DualPrice(samples=8, fill=0.9)
     policy._demand.smoothing = 1.0
     seconds = policy.period
     for application, deadline, rate in (0, 0.5, 50), (1, 0.05, 200):
