@@ -85,7 +85,10 @@ def cluster(
             seconds = _delay(fields, given[a], given[b], delay, field)
             spread = units.seconds(fields.get("deviation", "0 s"), f"{field}: deviation")
             links.append(Link(names[a], names[b], speed, seconds, spread))
-    return Cluster(tuple(dict.fromkeys(node.tier for node in nodes)), nodes, tuple(links))
+    try:
+        return Cluster(tuple(dict.fromkeys(node.tier for node in nodes)), nodes, tuple(links))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _root(text: str, where: str) -> ElementTree.Element:

@@ -60,3 +60,46 @@ def test_a_problem_names_its_parts_once() -> None:
         documents.problem("p.toml", 'cluster = "c.toml"\ntiers = []', texts.__getitem__)
     with pytest.raises(ConfigError, match="profiles: 'x' is not a list of files"):
         documents.problem("p.toml", 'profiles = "x"', none)
+
+
+APPLICATION = 'applications = [{ name = "x", stages = [{ name = "video", source = true }] }]\n'
+NODE = 'nodes = [{ name = "a", tier = "edge", kind = "k", cores = 1 }]\n'
+
+
+@pytest.mark.parametrize(
+    ("own", "part", "message"),
+    [
+        ("", NODE.replace("1", '"four"') + 'tiers = ["edge"]', r"^c\.toml: nodes\[0\]\.cores: 'four'"),
+        ("links = []\n", NODE + 'tiers = ["cloud"]', r"^c\.toml: a\.tier: 'edge' is none of cloud"),
+        (
+            "",
+            NODE + 'tiers = ["edge"]\ncameras = [{ name = "n" }]',
+            r"^c\.toml: cameras\[0\]\.fps: is",
+        ),
+        (
+            "",
+            NODE + 'tiers = ["edge"]\ncameras = [{ name = "n", node = "b", fps = 1 }]',
+            r"^c\.toml: cameras n: there is no node 'b'",
+        ),
+        ("", 'topology = { graphml = "n.graphml" }', r"^n\.graphml: a\.cores: -1\.0 is not a number from 0"),
+        ('topology = { graphml = "n.graphml" }\n', "cameras = []", r"^n\.graphml: a\.cores: -1\.0"),
+        ("utilisation = 2\n", NODE + 'tiers = ["edge"]', r"^p\.toml: utilisation: 2"),
+        ("cameras = 3\n", NODE + 'tiers = ["edge"]', r"^p\.toml: cameras: 3 is not"),
+        (NODE, 'tiers = ["cloud"]', r"^p\.toml: a\.tier: 'edge' is none of cloud"),
+    ],
+)
+def test_a_mistake_in_a_problem_names_the_file_that_has_it(own: str, part: str, message: str) -> None:
+    negative = "<graphml><key id='c' attr.name='cores'/><graph><node id='a'><data key='c'>-1</data></node>"
+    texts = {"c.toml": part, "n.graphml": f"{negative}</graph></graphml>"}
+    with pytest.raises(ConfigError, match=message):
+        documents.problem("p.toml", f'cluster = "c.toml"\n{own}{APPLICATION}', texts.__getitem__)
+
+
+def test_cameras_of_a_cluster_file_give_way_to_those_of_the_problem() -> None:
+    given = '{} = [{{ name = "{}", node = "a", fps = 1 }}]\n'
+    part = NODE + 'tiers = ["edge"]\n' + given.format("cameras", "theirs")
+    for own, name in ("", "theirs"), (given.format("cameras", "own"), "own"):
+        found = documents.problem(
+            "p.toml", f'cluster = "c.toml"\n{own}{APPLICATION}', {"c.toml": part}.__getitem__
+        )
+        assert [each.name for each in found.classes] == [name]
