@@ -14,13 +14,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from flowedge.errors import ConfigError
 from flowedge.planner import inputs, units
-from flowedge.planner.profiles import Accuracy, Output, Profiles, Service
+from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, Setting
 from flowedge.planner.tables import Table, rows
 from flowedge.values import Scalar
 
@@ -34,11 +34,11 @@ def profiles(text: str) -> Profiles:
 
     Columns are those of [[services]] in a profile file, and `setting.NAME` for each knob. A row with `time` is
     a service; one with an `output` (and `codec`) says the bytes of a frame, one with an `accuracy` that of its
-    setting; a row may be all three.
+    setting; a row may be all three. Rows that say the same about an output or an accuracy count once.
     """
-    services: list[Service] = []
-    outputs: dict[Output, None] = {}
-    accuracies: dict[Accuracy, None] = {}
+    services: dict[Service, Service] = {}
+    outputs: dict[tuple[str, str, Setting], Output] = {}
+    accuracies: dict[Setting, Accuracy] = {}
     for line, cells in rows(text, COLUMNS):
         where = f"line {line}"
         if not {"time", "output", "accuracy"} & cells.keys():
@@ -46,30 +46,54 @@ def profiles(text: str) -> Profiles:
                 f"{where}: has no time, output or accuracy; name the columns {', '.join(COLUMNS)}NAME"
             )
         row = {name: _value(name, cell) for name, cell in cells.items() if not name.startswith("setting.")}
-        knobs = {name.removeprefix("setting."): _knob(cell) for name, cell in cells.items() if name not in row}
+        knobs = _knobs({name: cell for name, cell in cells.items() if name not in row}, where)
         common = {"setting": knobs, "source": row.get("source", "table")}
         table = Table(row | common, where, (*COLUMNS[:-1], "setting"))
         if "time" in row:
             given = {name: value for name, value in row.items() if name in SERVICE}
-            services.append(inputs.service(given | common, where))
-            _check_alike(services, where)
+            _add_service(services, inputs.service(given | common, where), where)
         if "output" in row:
             size, codec = table.quantity("output", units.size), table.text("codec", "raw")
-            outputs[Output(table.text("operator"), size, codec, table.setting(), common["source"])] = None
+            output = Output(table.text("operator"), size, codec, table.setting(), common["source"])
+            sent = outputs.setdefault((output.operator, codec, output.setting), output)
+            if sent.bytes != size:
+                values = f"an output of {sent.bytes:.12g} B", f"{size:.12g} B"
+                raise _contradiction(where, output.operator, *values)
         if "accuracy" in row:
-            accuracies[Accuracy(table.share("accuracy"), table.setting(), common["source"])] = None
-    return Profiles(tuple(services), tuple(outputs), tuple(accuracies))
+            accuracy = Accuracy(table.share("accuracy"), table.setting(), common["source"])
+            best = accuracies.setdefault(accuracy.setting, accuracy)
+            if best.value != accuracy.value:
+                values = f"an accuracy of {best.value:.12g}", f"{accuracy.value:.12g}"
+                raise _contradiction(where, "this setting", *values)
+    return Profiles(tuple(services.values()), tuple(outputs.values()), tuple(accuracies.values()))
 
 
-def _check_alike(services: Sequence[Service], where: str) -> None:
+def _add_service(services: dict[Service, Service], service: Service, where: str) -> None:
     """Refuses two times for the same: a column of knobs may have been left out for its name."""
-    last = services[-1]
-    for other in services[:-1]:
-        if replace(other, seconds=last.seconds, deviation=last.deviation, source=last.source) == last:
-            raise ConfigError(
-                f"{where}: {last.operator} has a time for these columns already; tell rows apart by a knob, "
-                f"whose column is called setting.NAME"
-            )
+    alike = replace(service, seconds=1.0, deviation=0.0, source="")
+    if alike in services:
+        values = f"a time of {services[alike].seconds:.12g} s", f"{service.seconds:.12g} s"
+        raise _contradiction(where, service.operator, *values)
+    services[alike] = service
+
+
+def _contradiction(where: str, what: str, former: str, value: str) -> ConfigError:
+    return ConfigError(
+        f"{where}: {what} has {former} for these columns already, here {value}; tell rows apart by a knob, "
+        f"whose column is called setting.NAME"
+    )
+
+
+def _knobs(cells: Mapping[str, str], where: str) -> dict[str, Scalar]:
+    """The knobs of a row, by name."""
+    found = {name.removeprefix("setting."): _knob(cell) for name, cell in cells.items()}
+    for name, value in found.items():
+        if not name:
+            raise ConfigError(f"{where}: the column 'setting.' names no knob; call it setting.NAME")
+        if value != value:
+            cell = cells[f"setting.{name}"]
+            raise ConfigError(f"{where}.setting.{name}: {cell!r} equals no value; leave the cell empty")
+    return found
 
 
 def _value(name: str, cell: str) -> Any:
