@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect, bisect_left
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -12,6 +13,8 @@ from flowedge.dispatch.demand import Asked, Demand
 from flowedge.dispatch.feasibility import Feasible, compatible
 from flowedge.dispatch.policy import Policy, least
 from flowedge.dispatch.workers import Floats, Request, Workers, wait
+
+log = logging.getLogger("flowedge.dispatch")
 
 _NEGLIGIBLE = 1e-6
 """Queries per second below which a class is not in the window's programme."""
@@ -63,7 +66,7 @@ class DualPrice(Policy):
     sum_w x_kw <= (1 - u) demand_k and sum_k x_kw <= `fill` capacity_w - u load_w, where P_kw is P on a worker
     as full as that and demand_k is drawn. HiGHS solves `samples` futures at once, every `interval` seconds; the
     prices are averaged over windows, the latest with weight `smoothing`, but for the first ones, each of which
-    has seen twice as much as the one before.
+    has seen twice as much as the one before. Where HiGHS fails they stay as they are.
     """
 
     feasible: Feasible = compatible
@@ -77,6 +80,7 @@ class DualPrice(Policy):
     _age: float = field(default=0.0, init=False, repr=False)
     _demand: Demand[Class] = field(default_factory=Demand, init=False, repr=False)
     _borders: Borders | None = field(default=None, init=False, repr=False)
+    _warned: bool = field(default=False, init=False, repr=False)
 
     @property
     def period(self) -> float:
@@ -86,7 +90,8 @@ class DualPrice(Policy):
     def choose(self, request: Request, workers: Workers, rng: np.random.Generator) -> int | None:
         """The index of a worker, or None."""
         if self._borders is None or self._borders.reach is not workers.reach:
-            self._borders = Borders(workers)
+            self._borders = borders = Borders(workers)
+            self._demand.rekey(lambda known: borders.class_of(known, known.budget))
         if len(self.prices) != len(workers):
             self.prices = np.zeros(len(workers))
         budget, streaming = request.budget, request.rate > 0
@@ -135,13 +140,15 @@ class DualPrice(Policy):
         self._age += period
         self._demand.window(period)
         fresh = self._duals(workers, rng)
+        if fresh is None:
+            return
         if len(self.prices) != len(workers) or period < self.interval:
             self.prices = fresh
         else:
             self.prices += self.smoothing * (fresh - self.prices)
 
-    def _duals(self, workers: Workers, rng: np.random.Generator) -> Floats:
-        """(W,) means over the futures, which are the diagonal blocks of one programme."""
+    def _duals(self, workers: Workers, rng: np.random.Generator) -> Floats | None:
+        """(W,) means over the futures, the diagonal blocks of one programme; None where HiGHS fails."""
         from scipy.optimize import linprog
         from scipy.sparse import block_diag, csr_array
 
@@ -165,7 +172,10 @@ class DualPrice(Policy):
             method="highs",
         )
         if found.status != 0:
-            raise ArithmeticError(f"HiGHS: {found.message}")
+            if not self._warned:
+                log.warning("no new prices of workers, the last ones hold: HiGHS: %s", found.message)
+            self._warned = True
+            return None
         duals: Floats = -found.ineqlin.marginals.reshape(self.samples, -1)[:, : len(workers)].mean(0)
         return np.maximum(duals, 0.0)
 

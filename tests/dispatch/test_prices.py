@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.optimize import OptimizeResult
 
 from flowedge.dispatch import Request, Workers
 from flowedge.dispatch.demand import Demand
@@ -148,14 +149,57 @@ def test_a_worker_that_does_not_serve_an_application_parts_no_classes() -> None:
     assert one == other != hopeless
 
 
+def test_classes_that_a_failure_moved_are_found_by_what_they_need_now() -> None:
+    workers, policy = near_and_far(), DualPrice()
+    arrive(policy, workers, STRICT, 20)
+    policy.window(workers, RNG)
+    workers.delay[0] = 0.2  # from now on nothing serves strict ones, and only the far worker those of 0.2 s
+    workers.refresh()
+    arrive(policy, workers, EASY._replace(deadline=0.2), 1)
+    found = {asked.example.deadline: asked.streams + asked.new for asked in policy._demand.classes.values()}
+    assert found == {0.08: 200.0, 0.2: 10.0}
+
+
+def test_classes_that_become_one_are_added() -> None:
+    workers, policy = near_and_far(), DualPrice()
+    arrive(policy, workers, STRICT, 2)
+    arrive(policy, workers, STRICT._replace(rate=0.0), 3)
+    arrive(policy, workers, EASY._replace(arrival=1.0), 1)
+    workers.delay[:] = 0.0
+    workers.refresh()
+    arrive(policy, workers, STRICT, 1)
+    (asked,) = policy._demand.classes.values()
+    assert (asked.new, asked.queries) == (40.0, 3.0)
+
+
+def test_the_last_prices_hold_where_a_programme_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    workers, policy = near_and_far(), DualPrice()
+    arrive(policy, workers, STRICT, 20)
+    policy.window(workers, RNG)
+    before = policy.prices.tolist()
+    failed = OptimizeResult(status=4, message="numerical difficulties")
+    monkeypatch.setattr("scipy.optimize.linprog", lambda *given, **options: failed)
+    for _ in range(2):
+        policy.window(workers, RNG)
+    assert policy.prices.tolist() == before
+    assert before[0] > 0
+    assert [record.getMessage() for record in caplog.records] == [
+        "no new prices of workers, the last ones hold: HiGHS: numerical difficulties"
+    ]
+
+
 def test_demand_grows_to_what_would_be_there_if_nobody_were_rejected() -> None:
-    demand = Demand[str]()
-    for _ in range(40):
-        for number in range(10):
-            demand.arrived("all", stream(rate=1.0), taken=number < 5)
+    demand, bound = Demand[str](), list[Request]()
+    for window in range(40):
+        come = [stream(rate=1.0)._replace(stream=10 * window + number) for number in range(10)]
+        for number, each in enumerate(come):
+            demand.arrived("all", each, taken=number < 5)
         # 5 are bound per window, and once more than 15 are there the others leave.
-        for _ in range(max(0, demand._active - 15)):
-            demand.ended(stream(rate=1.0))
+        bound += come[:5]
+        while len(bound) > 15:
+            demand.ended(bound.pop(0))
         demand.window(10.0)
     assert demand.classes["all"].streams == pytest.approx(30.0, rel=0.1)
     assert demand.grown == pytest.approx(1.0, abs=0.01)
@@ -173,6 +217,40 @@ def test_what_is_there_over_what_has_grown_is_what_there_will_be() -> None:
         ends = [end for end in ends if end > 10.0 * (window + 1)]
         demand.window(10.0)
     assert demand.classes["all"].streams / demand.grown == pytest.approx(20 * 60, rel=0.2)
+
+
+def test_a_stream_that_asks_again_with_every_query_is_one_stream() -> None:
+    demand, lost = Demand[str](), Request(0, 0.1, stream=7, rate=10.0)
+    for _ in range(3):
+        for _ in range(100):
+            demand.arrived("all", lost, taken=False)
+        demand.window(10.0)
+    assert demand.classes["all"].streams == 10.0
+    demand.arrived("all", lost._replace(stream=8), taken=False)
+    demand.window(10.0)
+    assert demand.classes["all"].streams == 20.0
+
+
+def test_a_stream_whose_worker_failed_has_not_ended() -> None:
+    demand, lost = Demand[str](), Request(0, 0.1, stream=7, rate=10.0)
+    demand.arrived("all", lost, taken=True)
+    demand.ended(lost)
+    demand.arrived("all", lost, taken=False)
+    demand.arrived("all", lost, taken=True)
+    demand.window(10.0)
+    assert (demand.classes["all"].streams, demand.grown, demand._active) == (10.0, 0.0, 1)
+
+
+def test_a_stream_of_rare_queries_is_known_over_short_windows_and_forgotten_at_last() -> None:
+    demand, rare = Demand[str](), Request(0, 0.1, stream=7, rate=0.1)
+    demand.arrived("all", rare, taken=False)
+    for _ in range(20):
+        demand.window(1.0)
+    demand.arrived("all", rare, taken=False)
+    for _ in range(22):
+        demand.window(1.0)
+    assert demand.classes["all"].streams == 0.1
+    assert not demand._away
 
 
 def test_single_queries_count_per_second() -> None:
