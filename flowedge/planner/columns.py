@@ -20,7 +20,7 @@ from flowedge.planner.cluster import Cluster
 from flowedge.planner.plan import Deployment, Placement, Plan, Route
 from flowedge.planner.prediction import fits, predict
 from flowedge.planner.problem import Application, CameraClass, Problem, Stage
-from flowedge.planner.profiles import Service, Setting
+from flowedge.planner.profiles import Service, Setting, holds
 from flowedge.planner.queueing import wait
 
 
@@ -106,14 +106,24 @@ def settings(problem: Problem, application: Application) -> list[Setting]:
 def _beats(
     problem: Problem, application: Application, one: tuple[Setting, float], other: tuple[Setting, float]
 ) -> bool:
-    """Whether every way to serve the other setting can be replaced by one of this setting without harm."""
+    """Whether every way to serve the other setting can be replaced by one of this setting without harm.
+
+    A replica that cameras under a third setting, or of another application, may use as well is only replaced
+    by itself: it may be cheaper to share it.
+    """
     profiles = problem.profiles
+    elsewhere = {
+        stage.name for each in problem.applications if each is not application for stage in each.stages
+    }
+
+    def replaced(stage: Stage, service: Service) -> bool:
+        known = profiles.services_of(stage.name, one[0])
+        own = stage.name not in elsewhere and service.setting == other[0]
+        return service in known or (own and any(_replaces(better, service) for better in known))
+
     return one[1] >= other[1] and all(
         profiles.bytes_of(stage.name, one[0]) <= profiles.bytes_of(stage.name, other[0])
-        and all(
-            any(_replaces(better, service) for better in profiles.services_of(stage.name, one[0]))
-            for service in profiles.services_of(stage.name, other[0])
-        )
+        and all(replaced(stage, service) for service in profiles.services_of(stage.name, other[0]))
         for stage in application.stages
     )
 
@@ -122,11 +132,16 @@ def services(problem: Problem, stage: Stage, chosen: Setting) -> list[Service]:
     """The ways to serve a stage under a setting, without those that another one can replace."""
     kept: list[Service] = []
     for service in problem.profiles.services_of(stage.name, chosen):
-        if any(_replaces(other, service) for other in kept):
+        if any(_serves_all(other, service) for other in kept):
             continue
-        kept = [other for other in kept if not _replaces(service, other)]
+        kept = [other for other in kept if not _serves_all(service, other)]
         kept.append(service)
     return kept
+
+
+def _serves_all(one: Service, other: Service) -> bool:
+    """Whether a service replaces another for all who may use that."""
+    return holds(one.setting, other.setting) and _replaces(one, other)
 
 
 def _replaces(one: Service, other: Service) -> bool:

@@ -85,8 +85,8 @@ def _hurry(pools: Pools, counts: dict[Key, int], waits: dict[Key, float]) -> Non
     free = _free(pools, counts)
     for _ in range(_MOST):
         worths = {each: _worth(pools, each, count, waits, free) for each, count in counts.items()}
-        key = max(worths, key=worths.__getitem__)
-        if worths[key] <= 0:
+        key = max(worths, key=worths.__getitem__, default=None)
+        if key is None or worths[key] <= 0:
             return
         counts[key] += 1
         waits[key] = _wait(pools, key, counts[key])

@@ -28,18 +28,26 @@ _ROUNDS = 5  # programmes that share the time
 def exact(problem: Problem, start: Plan | None = None, *, time_limit: float = 60.0) -> Plan:
     """The best plan, and how far from the best it may be, in about `time_limit` seconds."""
     net = network(problem.cluster, problem.certainty)
-    relaxed = Formulation(problem, net, waits=False)
-    solution = relaxed.model.solve(time_limit=time_limit / _ROUNDS)
+    solution, plan = relaxation(problem, net, time_limit=time_limit / _ROUNDS)
     if solution.state == "infeasible":
         return Plan("exact", reason=Reason(conflict(problem), proven=True))
     found = Plan("exact", reason=Reason((f"no plan was found in {time_limit:g} s",), proven=False))
-    found = better(problem, better(problem, found, _plan(problem, relaxed, solution)), start)
+    found = better(problem, better(problem, found, plan), start)
     if not _proven(found, solution.bound):
         for plan in _waiting(problem, net, time_limit / _ROUNDS):
             found = better(problem, found, plan)
             if _proven(found, solution.bound):
                 break
     return replace(found, bound=solution.bound if found.found else None)
+
+
+def relaxation(problem: Problem, net: Network, *, time_limit: float) -> tuple[Solution, Plan | None]:
+    """The solution in which nobody waits and cameras may mix, and its plan with as many replicas as the waits
+    need; that need not be valid.
+    """
+    formulation = Formulation(problem, net, waits=False)
+    solution = formulation.model.solve(time_limit=time_limit)
+    return solution, _plan(problem, formulation, solution)
 
 
 def _waiting(problem: Problem, net: Network, time_limit: float) -> Iterator[Plan]:

@@ -1,5 +1,8 @@
 """`flowedge`, the default: column generation for the bound and the prices, whole cameras, local search.
 
+Small problems are given to the compact programme of `exact` first; where that is proven to be the best, this is
+the plan. Else:
+
 1. Settings and services that others beat are left out, and cameras with equal rates at one node are one group.
 2. `flowedge.planner.strategies.master` solves the relaxation, by label setting over the nodes.
 3. `rounding` makes lots of whole cameras of it, and `insertion` finds room for those that have none.
@@ -9,25 +12,27 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowedge.planner.checker import violations
-from flowedge.planner.columns import better, network
+from flowedge.planner.columns import Network, better, network
 from flowedge.planner.plan import Plan, Reason
 from flowedge.planner.prediction import predict
 from flowedge.planner.problem import Problem
 from flowedge.planner.strategies.conflict import conflict
+from flowedge.planner.strategies.exact import relaxation
 from flowedge.planner.strategies.insertion import Guide
 from flowedge.planner.strategies.labels import Budget
 from flowedge.planner.strategies.local_search import improve, repair, settle, wander
 from flowedge.planner.strategies.master import Master, Relaxation
 from flowedge.planner.strategies.pools import Pools
 from flowedge.planner.strategies.rounding import guide, lots, place, plan, resume, whole
-from flowedge.planner.strategies.tables import RESOURCES, variants
-from flowedge.planner.strategies.ways import FEW, Way, grouped
+from flowedge.planner.strategies.tables import RESOURCES, Variant, variants
+from flowedge.planner.strategies.ways import Group, Way, grouped
 
 _SECOND = 1.0e7  # work that takes about a second on one core of 2024
 _PRICING = 0.4, 0.7  # share of all work for column generation, with few and with many groups
@@ -41,6 +46,8 @@ _WIDE = 64  # nodes that are looked at where the nearest had no room
 _REPAIRS = 200  # attempts to find room for the last cameras
 _FAILURES = 300  # attempts to improve in a row that may fail
 _CLOSE, _NEAR = 1e-4, 2e-3  # gaps at which column generation ends, with few and with many groups
+_COMPACT = 2000  # variables up to which the compact programme is tried
+_MOMENT = 0.3  # seconds for that
 _SMALL = 3000  # stages x nodes x classes up to which a conflict is searched for by solving again
 
 
@@ -49,19 +56,51 @@ def flowedge(
 ) -> Plan:
     """A good plan, with a bound, in about `effort` seconds of one core (measured in work, not by a clock).
 
-    The same problem, effort and seed give the same plan everywhere. `start` is the plan in force: the search
-    begins there as well, so that the result is no worse as long as it still holds.
+    Where no plan is found in that, up to four times as much is spent. The same problem, effort and seed give
+    the same plan everywhere, unless a small problem is not solved within a moment of the clock. `start` is the
+    plan in force: the search begins there as well, so that the result is no worse as long as it still holds.
     """
     net = network(problem.cluster, problem.certainty)
     groups, of = grouped(problem)
-    many = len(groups) > FEW
-    effort = max(_LEAST[many], len(groups) / _PER_SECOND) if effort is None else effort
-    master = Master(problem, net, variants(problem, net), groups, of)
+    if not groups:
+        return Plan("flowedge", value=0.0, bound=0.0)
+    known = variants(problem, net)
+    compact = Plan("flowedge", reason=Reason(("nothing was tried",), proven=False))
+    if _choices(groups, known) <= _COMPACT:
+        compact = _compact(problem, net)
+        if (compact.gap is not None and compact.gap <= _CLOSE) or (compact.reason and compact.reason.proven):
+            return better(problem, compact, start)
+    master = Master(problem, net, known, groups, of)
+    found = _searched(problem, master, start, effort, seed)
+    bounds = [each.bound for each in (found, compact) if each.bound is not None]
+    found = better(problem, found, compact)
+    return better(problem, replace(found, bound=max(bounds, default=None) if found.found else None), start)
+
+
+def _compact(problem: Problem, net: Network) -> Plan:
+    """The plan of the compact programme, for a small problem."""
+    solution, plan = relaxation(problem, net, time_limit=_MOMENT)
+    if solution.state == "infeasible":
+        return Plan("flowedge", reason=Reason(conflict(problem), proven=True))
+    nothing = Plan("flowedge", reason=Reason(("the compact programme found nothing",), proven=False))
+    return replace(better(problem, nothing, plan), bound=solution.bound)
+
+
+def _choices(groups: Sequence[Group], known: Mapping[str, Sequence[Variant]]) -> int:
+    """How many variables the compact programme has, about."""
+    sizes = {name: sum(len(each) for way in ways for each in way.choices) for name, ways in known.items()}
+    return sum(sizes[group.application] for group in groups)
+
+
+def _searched(problem: Problem, master: Master, start: Plan | None, effort: float | None, seed: int) -> Plan:
+    """The plan of column generation and local search."""
+    many = master.many
+    effort = max(_LEAST[many], len(master.groups) / _PER_SECOND) if effort is None else effort
     pricing = _PRICING[many]
     budget = Budget(pricing * effort * _SECOND)
     found = master.solve(budget, gap=_NEAR if many else _CLOSE)
-    if found.missing > 1e-6:
-        return better(problem, Plan("flowedge", reason=_reason(problem, found)), start)
+    if found.proven and found.missing > 0:
+        return Plan("flowedge", reason=_reason(problem, found))
     work = (1 - pricing) * effort * _SECOND + max(0.0, budget.left)
     rng = random.Random(seed)
     first = _First(master, found, rng, work)
@@ -70,20 +109,22 @@ def flowedge(
         first.resumed(start)
     best = first.best
     if best is None:
-        nothing = Reason((f"no room was found for all cameras with effort {effort:g}",), proven=False)
-        return better(problem, Plan("flowedge", reason=nothing), start)
-    near = _near(master)
+        nothing = f"no room was found for all cameras with effort {effort:g}"
+        return Plan("flowedge", reason=Reason((nothing,), proven=False), bound=found.bound)
+    begun = best.all()
     if many:
         best.budget = Budget(min(first.work, _POLISH * effort * _SECOND))
-        tried = improve(best, master, first.steer, rng, rounds=_FAILURES, near=near)
+        tried = improve(best, master, first.steer, rng, rounds=_FAILURES, near=first.near)
     else:
         best.budget = Budget(first.work)
-        tried = wander(best, master, first.steer, rng, bound=found.bound, rounds=_FAILURES, near=near)
-    made = plan(best, of, "flowedge")
-    made = replace(made, value=predict(problem, made).value, bound=found.bound, tried=tried)
-    if wrong := violations(problem, made):
-        made = Plan("flowedge", reason=Reason(wrong, proven=False))
-    return better(problem, made, start)
+        tried = wander(best, master, first.steer, rng, bound=found.bound, rounds=_FAILURES, near=first.near)
+    for state in (best.all(), begun):
+        best.become(state)
+        made = plan(best, master.of, "flowedge")
+        made = replace(made, value=predict(problem, made).value, bound=found.bound, tried=tried)
+        if not violations(problem, made):
+            return made
+    return Plan("flowedge", reason=Reason(("no plan was found that holds",), proven=False), bound=found.bound)
 
 
 class _First:
@@ -94,6 +135,7 @@ class _First:
         self.prices = guide(master, found)
         self.best: Pools | None = None
         self.steer = self.prices
+        self.near, self._wide = _near(master), _near(master, _WIDE)
         self._all = work
         self._limit = work * (1.0 if master.many else _START)
 
@@ -116,7 +158,7 @@ class _First:
         """Begins where an earlier plan is."""
         pools = self._pools()
         left = resume(pools, self.master, start)
-        lost = place(pools, self.master, left, self.prices, near=_near(self.master))
+        lost = place(pools, self.master, left, self.prices, near=self.near)
         self._keep(pools, lost, self.prices)
 
     def _attempt(self, rounded: list[tuple[Way, int]], blend: float, lean: float) -> None:
@@ -125,11 +167,10 @@ class _First:
         lost = lots(pools, rounded)
         self.rng.shuffle(lost)
         if not lean:
-            lost = place(pools, master, lost, prices, blend=blend, near=_near(master))
-        wide = _near(master, _WIDE)
+            lost = place(pools, master, lost, prices, blend=blend, near=self.near)
         if lost:
-            lost = place(pools, master, lost, prices, near=wide)
-        lost = repair(pools, master, lost, prices, self.rng, rounds=_REPAIRS, near=wide)
+            lost = place(pools, master, lost, prices, near=self._wide)
+        lost = repair(pools, master, lost, prices, self.rng, rounds=_REPAIRS, near=self._wide)
         if not lost and not master.many:
             settle(pools)
         self._keep(pools, lost, prices)
@@ -153,12 +194,10 @@ def _attempts(problem: Problem) -> list[tuple[float, float]]:
 
 def _near(master: Master, wide: int = 0) -> list[NDArray[np.bool_]]:
     """For each group, the nodes where ways have cameras of its node, and `wide` nodes that are the nearest."""
-    masks: dict[int, NDArray[np.bool_]] = {}
+    nodes = {group.node for group in master.groups}
+    masks = {node: master.nearest(node, wide).copy() for node in nodes}
     for way in master.ways:
-        at = master.groups[way.group].node
-        if at not in masks:
-            masks[at] = master.nearest(at, wide).copy()
-        masks[at][list(way.nodes)] = True
+        masks[master.groups[way.group].node][list(way.nodes)] = True
     if not master.many:  # they may share replicas anywhere
         return [np.any(list(masks.values()), axis=0)] * len(master.groups)
     return [masks[group.node] for group in master.groups]
@@ -174,8 +213,6 @@ def _leaner(master: Master, found: Relaxation, prices: Guide, lean: float) -> Gu
 
 def _reason(problem: Problem, found: Relaxation) -> Reason:
     """Why the programme has no solution: as few limits as can be shown, else those that its prices name."""
-    if not found.proven:
-        return Reason((f"{found.missing:.3g} cameras found no way in the work allowed",), proven=False)
     stages = max(len(each.stages) for each in problem.applications)
     if stages * len(problem.cluster.nodes) * len(problem.classes) <= _SMALL:
         return Reason(conflict(problem), proven=True)

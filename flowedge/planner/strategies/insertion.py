@@ -48,8 +48,8 @@ def insert(
     guide: Guide | None = None,
     near: NDArray[np.bool_] | None = None,
     ceiling: float = math.inf,
-) -> Lot | None:
-    """The best lot there is room for, added to the pools; None where none was found.
+) -> bool:
+    """Adds the best lot there is room for; whether one was found.
 
     `near` are the nodes to look at (all if None). Nothing is added that costs `ceiling` or more.
     """
@@ -69,13 +69,13 @@ def insert(
                 continue
             pools.add(lot)
             if pools.room() or (pools.few and not pools.hasty and dimension(pools)):
-                return lot
+                return True
             crowded, congested = pools.crowded(), pools.congested()
             pools.remove(lot)
         if not found or lot is None:
-            return None
+            return False
         _raise(pools, guide, crowded, congested, lot)
-    return None
+    return False
 
 
 def _raise(pools: Pools, guide: Guide, crowded: list[int], congested: list[int], lot: Lot) -> None:

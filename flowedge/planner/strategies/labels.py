@@ -116,13 +116,18 @@ class Search:
         """As `ways`, but only over some nodes; `floor` is then what is known of all others."""
         offered = [each.only(nodes[each.nodes]) for each in self.offered]
         found = replace(self, offered=offered).ways(source, ceiling)
-        return replace(found, floor=min(found.floor, float(self.rest[0][source])))
+        return replace(found, floor=min(found.floor, self._least(source)))
+
+    def _least(self, source: int) -> float:
+        """The least cost of any way from cameras at a node, as far as it is known beforehand."""
+        firsts = zip(self.rest, self.variant.inputs, strict=True)
+        return float(sum(rest[source] for rest, inputs in firsts if not inputs))
 
     def ways(self, source: int, ceiling: float = np.inf) -> Ways:
         """The ways from cameras at a node that cost less than `ceiling` and are in time."""
         stages = len(self.variant.inputs)
         width = (1, stages)
-        first = float(self.rest[0][source])
+        first = self._least(source)
         if not first < ceiling:
             none = np.zeros((0, stages), np.int64)
             return Ways(np.zeros(0), np.zeros(0), none, none, np.inf, 0.0)

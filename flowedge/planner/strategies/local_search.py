@@ -22,7 +22,7 @@ from flowedge.planner.strategies.shifting import shift
 
 _MOST_LOTS = 8  # taken back at once
 _BETTER = 1e-9
-_CLOSE = 1e-6  # to the bound, as a share
+_CLOSE = 1e-5  # to the bound, as a share
 _FAR = 0.5  # share of the value by which it may be worse before it settles
 _WORSE = 0.05  # and after
 _RETURN = 20  # attempts without a better plan after which the search returns to the best
@@ -176,8 +176,9 @@ def repair(
             break
         beside = _beside(pools, near[rng.choice(lost)[0]])
         mine = [each for each in lost if each[0] in beside]
-        before = [lot for group in beside for lot in pools.lots[group]]
-        taken = rng.sample(before, min(len(before), rng.randint(1, 4)))
+        before = pools.all()
+        held = [lot for group in beside for lot in pools.lots[group]]
+        taken = rng.sample(held, min(len(held), rng.randint(1, 4)))
         for lot in taken:
             pools.remove(lot)
         rng.shuffle(mine)
@@ -185,12 +186,8 @@ def repair(
         still = place(pools, master, left, steer, near=near)
         if sum(cameras for _, cameras in still) <= sum(cameras for _, cameras in mine):
             lost = [each for each in lost if each[0] not in beside] + still
-            continue
-        for lot in [lot for group in beside for lot in pools.lots[group]]:
-            if lot not in before:
-                pools.remove(lot)
-        for lot in taken:
-            pools.add(lot)
+        else:
+            pools.become(before)
     return lost
 
 

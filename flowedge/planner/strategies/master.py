@@ -15,6 +15,7 @@ of pools that are in no way yet, too.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,9 @@ from flowedge.planner.strategies.ways import FEW, Group, Way, along_paths
 _WORTH_A_COLUMN = 1e-6  # share of the price of a camera by which a column must lower it
 _LABELS = 8, 30, 400  # kept at each stage of a search at first, with many and with few groups, and at most
 _COLUMNS = 1, 3  # added for a group in a round, with many and with few groups
-_LARGE, _NEAREST = 60, 16  # nodes from which not all are looked at, and how many then are
+_LARGE = 60  # nodes from which not all are looked at
+_NEAREST, _EACH = 16, 2  # nodes that are looked at then, and of each tier
+_LOST = 1e-6  # cameras without a way that count as none
 _PROGRAMME = 400.0  # work for each way to solve the programme
 _PREPARED = 4000.0  # work to price the choices of a stage
 _DEAR = 1e6  # for a frame, far above anything else
@@ -67,9 +70,11 @@ class Master:
     _known: set[tuple[int, int, tuple[int, ...], tuple[int, ...]]] = field(default_factory=set)
     _near: dict[tuple[int, int], NDArray[np.bool_]] = field(default_factory=dict)
     _most: int = field(init=False)
+    _narrow: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self._most = _LABELS[not self.many]
+        self._narrow = len(self.net.fixed) > _LARGE
         self.programme = Restricted(self.problem, self.groups, pooled=not self.many)
 
     @property
@@ -87,11 +92,14 @@ class Master:
         if self.many:
             self._begin(budget)
         found = self._generate(budget, gap, phase=2)
-        if found.missing > 1e-6:
-            again = self._generate(budget, gap, phase=1)
-            if again.missing > 1e-6:
-                return again
+        if found.missing > _LOST and self._narrow:
+            self._narrow = False
             found = self._generate(budget, gap, phase=2)
+        if found.missing > _LOST:
+            found = self._generate(budget, gap, phase=1)
+            if found.missing <= _LOST:
+                self.programme.complete = True
+                found = self._generate(budget, gap, phase=2)
         return found
 
     def _generate(self, budget: Budget, gap: float, *, phase: int) -> Relaxation:
@@ -109,7 +117,7 @@ class Master:
                 break
             if not added:
                 self._most = min(4 * self._most, _LABELS[2])
-        proven = phase == 1 and bound > 1e-6
+        proven = phase == 1 and bound > _LOST
         names = list(self.programme.rows)
         scarce = tuple(
             names[each] for each in np.nonzero(now.rows > 1e-9)[0] if self.programme.limits[each] > 0
@@ -125,12 +133,30 @@ class Master:
             self._price(np.zeros(0), 2, budget, dear=outside)
 
     def nearest(self, node: int, most: int) -> NDArray[np.bool_]:
-        """The nodes that are the nearest to cameras at a node; kept."""
+        """The nodes that are the nearest to cameras at a node, of all that could do anything, and a few of each
+        tier; kept.
+        """
         if (node, most) not in self._near:
-            mask = np.zeros(len(self.net.fixed), bool)
-            mask[np.argsort(self.net.fixed[node], kind="stable")[:most]] = True
+            cluster = self.problem.cluster
+            mask = np.zeros(len(cluster.nodes), bool)
+            mask[node] = True
+            order = [int(at) for at in np.argsort(self.net.fixed[node], kind="stable") if self._useful[at]]
+            mask[order[:most]] = True
+            for tier in cluster.tiers:
+                mask[[at for at in order if cluster.nodes[at].tier == tier][:_EACH]] = True
             self._near[node, most] = mask
         return self._near[node, most]
+
+    @cached_property
+    def _useful(self) -> NDArray[np.bool_]:
+        """The nodes that could serve anything that costs something, or that a pin sends something to."""
+        mask = np.zeros(len(self.net.fixed), bool)
+        for variants in self.variants.values():
+            for variant in variants:
+                for stage, choices in zip(variant.application.stages, variant.choices, strict=True):
+                    if not stage.source and (stage.tier or any(choices.services)):
+                        mask[choices.nodes] = True
+        return mask
 
     def gains(self) -> list[float]:
         """The most by which a camera of each group can make the objective better."""
@@ -173,7 +199,7 @@ class Master:
             worthwhile = np.nan_to_num(abs(least[numbers]), posinf=0.0) * _WORTH_A_COLUMN
             ceiling = float(((least[numbers] - constant - worthwhile) / rates).max())
             search = Search(variant, self.net, *ready[key], tolls, worth, self._most)
-            if len(self.net.fixed) <= _LARGE:
+            if not self._narrow:
                 found = search.ways(node, ceiling)
             else:
                 found = search.among(node, self.nearest(node, _NEAREST), ceiling)
@@ -183,6 +209,7 @@ class Master:
                 cheapest = min(found.costs[0] if len(found.costs) else np.inf, found.floor)
                 least[number] = min(least[number], cheapest * rate + constant)
         cameras = np.array([each.cameras for each in self.groups])
+        least -= np.nan_to_num(abs(least), posinf=0.0) * _WORTH_A_COLUMN  # what a way may cost less unseen
         return added, float(cameras @ least - limits @ prices)
 
     def _alike(self, phase: int) -> list[tuple[tuple[Variant, int, float, float, int], list[int]]]:

@@ -22,6 +22,7 @@ from flowedge.planner.strategies.tables import RESOURCES, Floats, Variant
 from flowedge.planner.strategies.ways import FEW, Group, Key, shipped
 
 _SLACK = 1e-9
+_KEPT = 100_000  # numbers of replicas that are remembered
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +139,11 @@ class Pools:
                 self.add(lot)
 
     def room(self) -> bool:
-        """Whether no node and no link has more to bear than it can."""
-        return not self.crowded() and bool((self.band >= -1e-6 * np.abs(self.band) - 1e-3).all())
+        """Whether no node and no link has more to bear than it can, and singletons are alone."""
+        once = all(
+            sum(pool.replicas for pool in self.pools.get(name, {}).values()) <= 1 for name in self.singletons
+        )
+        return once and not self.crowded() and bool((self.band >= -1e-6 * np.abs(self.band) - 1e-3).all())
 
     def crowded(self) -> list[int]:
         """The nodes that have more to bear than they can."""
@@ -185,6 +189,8 @@ class Pools:
         key = id(service), round(load, 6), streams, promise
         found = self._known.get(key)
         if found is None:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
             found = self._known[key] = replicas(service, self.problem.utilisation, key[1], streams, promise)
         return found
 

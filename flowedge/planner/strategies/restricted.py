@@ -70,6 +70,8 @@ class Restricted:
     asked: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Frames a second that each stage gets in all."""
     singletons: dict[str, int] = field(default_factory=dict)
+    complete: bool = False
+    """Whether it is known that all cameras have a way; then none may be left without."""
 
     def __post_init__(self) -> None:
         stages = {each.name: each.stages for each in self.problem.applications}
@@ -206,6 +208,8 @@ class Restricted:
         while True:
             found = self._solved(matrices, np.r_[fixed, self._open(fixed)], most)
             if found.status != 0:  # there is no room for the last ones
+                if not steps:
+                    return [0] * ways
                 way, count = steps.pop()
                 fixed[way] -= count
                 most[way] = fixed[way]
@@ -233,6 +237,8 @@ class Restricted:
         bounds[:, 1] = np.inf
         bounds[: len(least), 0] = least
         bounds[: len(self.ways), 1] = most
+        if self.complete:
+            bounds[-len(self.groups) :, 1] = 0.0
         return linprog(
             costs,
             A_ub=uses if self.rows else None,
@@ -254,7 +260,7 @@ class Restricted:
 
         groups = len(self.groups)
         own = np.r_[self.costs(phase), [pool.cost if phase == 2 else 0.0 for pool in self.pools]]
-        dear = _LOST * self._dearest() + 1.0 if phase == 2 else 1.0
+        dear = (_LOST * self._dearest() or 1.0) if phase == 2 else 1.0
         musts = [(*pool.takes, *((row, -1.0) for row in pool.rows)) for pool in self.pools]
         uses = self._matrix([*(way.uses for way in self.ways), *musts, *[()] * groups])
         of = [way.group for way in self.ways], np.arange(len(self.ways))

@@ -197,7 +197,10 @@ def _resumed(pools: Pools, master: Master, start: Plan, route: Route, group: int
             deployed = None if placement.deployment is None else start.deployments[placement.deployment]
             service = deployed.service if deployed else None
             row = node if variant.stays[at] else variant.choices[at].row.get((node, service), -1)
+            mask = variant.admits(master.groups[group].rate)[at]
             if row < 0 or (variant.stays[at] and node != nodes[variant.inputs[at][0]]):
+                return None
+            if mask is not None and not variant.stays[at] and not mask[row]:
                 return None
             single = variant.application.stages[at].singleton
             rows.append(row)

@@ -25,6 +25,7 @@ Part: TypeAlias = tuple[Lot, int]
 _WORK = 6000.0  # of a shift that is tried, in pairs of a label and an offer
 _BETTER = 1e-9
 _REPLICAS = 5  # that may become superfluous at once
+_SUMS = 300  # loads that are told apart to find the least
 _LOTS = 4  # that cameras are taken of then
 _TRIES = 12  # for some lots, the most promising ones
 
@@ -78,9 +79,9 @@ def _least(pools: Pools, lots: Sequence[Lot], surplus: float) -> list[Part]:
         rate = pools.groups[lot.group].rate
         for load, parts in list(sums.items()):
             for cameras in range(1, lot.cameras + 1):
-                if load >= surplus:
+                if load >= surplus or len(sums) >= _SUMS:
                     break
-                load += rate
+                load = round(load + rate, 6)
                 sums.setdefault(load, [*parts, (lot, cameras)])
     return sums[min((load for load in sums if load >= surplus), default=0.0)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -9,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowedge.planner.checker import violations
-from flowedge.planner.cluster import Cluster, Link
+from flowedge.planner.cluster import Cluster, Link, Node, Power
 from flowedge.planner.columns import network
 from flowedge.planner.prediction import predict
-from flowedge.planner.problem import Problem
+from flowedge.planner.problem import Application, CameraClass, Problem, Stage
+from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, setting
 from flowedge.planner.strategies.exact import exact
 from flowedge.planner.strategies.flowedge import flowedge
 from flowedge.planner.strategies.labels import Budget
@@ -82,6 +84,109 @@ def test_classes_of_one_group_share_a_plan() -> None:
     plan = flowedge(twins, effort=LITTLE)
     assert not violations(twins, plan)
     assert plan.value == pytest.approx(flowedge(problem, effort=LITTLE).value)
+
+
+@pytest.mark.parametrize("cores", [4, 1])
+def test_a_replica_is_shared_by_applications_of_other_goals(cores: float) -> None:
+    # The better model does for both; alone, the application of the lower goal would take the cheaper one.
+    stages = Stage("video", source=True), Stage("Detect", ("video",))
+    low, high = setting(size=416), setting(size=640)
+    problem = Problem(
+        Cluster(("edge",), (Node("box", "edge", "pi", cores),)),
+        tuple(
+            Application(name, stages, (("size", (416, 640)),), accuracy=accuracy)
+            for name, accuracy in (("low", 0.5), ("high", 0.9))
+        ),
+        (CameraClass("a", "low", "box", 5), CameraClass("b", "high", "box", 5)),
+        Profiles(
+            (Service("Detect", "pi", 1, 0.05, setting=high), Service("Detect", "pi", 1, 0.02, setting=low)),
+            accuracies=(Accuracy(0.95, high), Accuracy(0.6, low)),
+        ),
+        "resources",
+    )
+    plan = flowedge(problem, effort=LITTLE)
+    assert plan.value == pytest.approx(1 / cores)
+    assert plan.bound == pytest.approx(1 / cores, rel=1e-4)
+    assert exact(problem).value == pytest.approx(1 / cores)
+
+
+def test_many_give_way_to_one_that_needs_their_whole_node() -> None:
+    mine = Stage("video", source=True), Stage("A", ("video",))
+    other = Stage("other", source=True), Stage("B", ("other",))
+    nodes = (
+        Node("cheap", "edge", "pi", 20, power=Power(core=1)),
+        Node("dear", "edge", "xeon", 100, power=Power(core=100)),
+    )
+    problem = Problem(
+        Cluster(("edge",), nodes, (Link("cheap", "dear", 1e9, 0.001),)),
+        (Application("a", mine), Application("b", other)),
+        (CameraClass("many", "a", "cheap", 8, 20), CameraClass("one", "b", "cheap", 8)),
+        Profiles((Service("A", "pi", 1, 0.1), Service("A", "xeon", 1, 0.1), Service("B", "pi", 20, 0.1))),
+        "energy",
+    )
+    assert flowedge(problem).value == pytest.approx(1616.0)
+
+
+def test_the_only_machine_is_far_away_in_a_large_network() -> None:
+    nodes = (*(Node(f"s{at}", "network", "site", 0) for at in range(69)), Node("dc", "cloud", "xeon", 64))
+    links = [Link(a.name, b.name, 1e9, 0.001) for a, b in itertools.pairwise(nodes)]
+    problem = Problem(
+        Cluster(("network", "cloud"), nodes, tuple(links)),
+        (Application("app", (Stage("video", source=True), Stage("A", ("video",)))),),
+        (CameraClass("c", "app", "s0", 5, 2),),
+        Profiles((Service("A", "xeon", 1, 0.01),)),
+        "resources",
+    )
+    assert flowedge(problem, effort=LITTLE).value == pytest.approx(1 / 64)
+
+
+def test_a_singleton_is_one_for_many_sites() -> None:
+    stages = (
+        Stage("video", source=True),
+        Stage("Detect", ("video",)),
+        Stage("Count", ("Detect",), singleton=True),
+    )
+    nodes = tuple(Node(f"n{at}", "edge", "pi", 4, power=Power(idle=4, core=1)) for at in range(55))
+    links = tuple(Link("n0", node.name, 1e7, 0.005) for node in nodes[1:])
+    problem = Problem(
+        Cluster(("edge",), nodes, links),
+        (Application("app", stages, latency=0.5),),
+        tuple(CameraClass(f"c{at}", "app", node.name, 5 + at % 3) for at, node in enumerate(nodes)),
+        Profiles(
+            (Service("Detect", "pi", 1, 0.03), Service("Count", "pi", 0.5, 0.002)),
+            (Output("video", 8000), Output("Detect", 1000)),
+        ),
+    )
+    plan = flowedge(problem)
+    assert plan.found
+    assert not violations(problem, plan)
+
+
+def test_two_sources_are_bounded_as_one_is() -> None:
+    stages = (Stage("a", source=True), Stage("b", source=True), Stage("Pair", ("a", "b")))
+    problem = replace(
+        small(),
+        applications=(Application("app", stages),),
+        profiles=Profiles((Service("Pair", "pi", 1, 0.01), Service("Pair", "xeon", 1, 0.01))),
+    )
+    plan = flowedge(problem, effort=LITTLE)
+    assert plan.gap == pytest.approx(0.0, abs=1e-4)
+
+
+def test_a_start_that_cannot_keep_up_any_more_does_no_harm() -> None:
+    problem = small(fps=10, latency=10.0)
+    stages = tuple(replace(each, keyed=not each.source) for each in problem.applications[0].stages)
+    keyed = replace(problem, applications=(replace(problem.applications[0], stages=stages),))
+    faster = replace(keyed, classes=(replace(keyed.classes[0], fps=40),))
+    before = flowedge(keyed, effort=LITTLE)
+    assert {each.node for each in before.deployments} == {"near"}
+    assert {each.node for each in flowedge(faster, before, effort=LITTLE).deployments} == {"far"}
+
+
+def test_without_cameras_there_is_nothing_to_do() -> None:
+    plan = flowedge(replace(small(), classes=()))
+    assert plan.found
+    assert plan.value == 0
 
 
 @settings(max_examples=12, deadline=None)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flowedge.planner.strategies.flowedge import flowedge
 from flowedge.planner.strategies.rounding import guide, place
 from flowedge.planner.strategies.shifting import shift
 from tests.planner.strategies.small import small
@@ -63,3 +65,11 @@ def test_shifts_keep_cameras_room_and_time(seed: int) -> None:
         assert pools.latency(lot.variant, lot.rows, lot.nodes, pools.waits(lot)) <= (
             lot.variant.application.latency * (1 + 1e-6)
         )
+
+
+def test_many_unequal_cameras_are_not_tried_in_every_combination() -> None:
+    problem = small(latency=100.0, cores=1000)
+    rates = 1.01, 1.13, 1.27, 1.39
+    classes = tuple(replace(problem.classes[0], name=f"c{rate}", fps=rate, count=60) for rate in rates)
+    plan = flowedge(replace(problem, classes=classes))
+    assert plan.found
