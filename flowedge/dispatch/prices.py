@@ -20,7 +20,7 @@ _NEGLIGIBLE = 1e-6
 """Queries per second below which a class is not in the window's programme."""
 
 _IDLE = 1e-9
-"""Queries per second bound to an idle worker: as good as none, and with a logarithm."""
+"""The utilisation of an idle worker: as good as none, and with a logarithm."""
 
 Class: TypeAlias = tuple[int, int, int]
 """Application, and how many borders of reach and of accuracy a request is above: those of one class can be
@@ -48,9 +48,9 @@ class DualPrice(Policy):
 
     P(success) is the share of a stream's queries that the worker will answer in time while it lasts: with
     `slack` seconds left after the network and the service, x = capacity slack, c slots, n streams there already
-    at a utilisation r, and rho <= 1 with this one,
+    and a utilisation rho <= 1 with this one,
 
-        P = 1 - r^(sqrt(2 (c + 1)) - 1) exp(-(1 - rho) x / v - 2 x^2 / n),
+        P = 1 - rho^(sqrt(2 (c + 1)) - 1) exp(-(1 - rho) x / v - 2 x^2 / n),
 
     the chance to wait at all (Sakasegawa) times the tail of the wait in heavy traffic (Kingman, with
     v = (ca^2 + cs^2) / 2 = `variability`) for n periodic streams (the Brownian bridge of the nD/D/1 queue: they
@@ -112,8 +112,7 @@ class DualPrice(Policy):
             others *= -0.5
             loss += slack / others
         loss *= slack
-        busy = np.maximum(workers.load, _IDLE)
-        busy *= workers.per_capacity
+        busy = np.maximum(1.0 - room, _IDLE)
         np.log(busy, out=busy)
         busy *= workers.crowding
         loss += busy
