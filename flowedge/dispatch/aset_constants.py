@@ -24,7 +24,7 @@ REPLAY = 20_000
 TARGET_EVERY = 250
 """Steps between two copies of the network into the target network."""
 HIDDEN = 64, 64
-EPISODES = 150
+EPISODES = 1000
 HORIZON = 600.0
 """H, the seconds of an episode."""
 THRESHOLD = 0.2
