@@ -10,9 +10,9 @@ from typing import TypeAlias
 import numpy as np
 
 from flowedge.dispatch.demand import Asked, Demand
-from flowedge.dispatch.feasibility import Feasible, compatible
+from flowedge.dispatch.feasibility import Feasible
 from flowedge.dispatch.policy import Policy, least
-from flowedge.dispatch.workers import Floats, Request, Workers, wait
+from flowedge.dispatch.workers import Floats, Mask, Request, Workers, wait
 
 log = logging.getLogger("flowedge.dispatch")
 
@@ -27,19 +27,35 @@ Class: TypeAlias = tuple[int, int, int]
 served by the same workers."""
 
 
+def _up(request: Request, workers: Workers) -> Mask:  # noqa: ARG001
+    """(W,) workers that can be reached and work: the policy itself sees to the rest of ASET's constraints."""
+    return workers.up
+
+
 class Borders:
     """Where requests begin or cease to be served by a worker in time, and well enough."""
 
     def __init__(self, workers: Workers) -> None:
         self.reach = workers.reach
         """That of the workers, which is another array after each `Workers.refresh`."""
+        self._accuracy = workers.accuracy
         self._reaches = [np.unique(row[row >= 0]).tolist() for row in workers.reach]
         self._accuracies = [np.unique(row).tolist() for row in workers.accuracy]
+        self._able: dict[Class, Mask] = {}
 
     def class_of(self, request: Request, budget: float) -> Class:
         """The class of a request with so many seconds of budget."""
         row = request.application
         return row, bisect(self._reaches[row], budget), bisect_left(self._accuracies[row], request.accuracy)
+
+    def able(self, key: Class, request: Request, budget: float) -> Mask:
+        """(W,) the workers that can serve a class, of which this is a request; kept."""
+        mask = self._able.get(key)
+        if mask is None:
+            mask = self.reach[request.application] <= budget
+            mask &= self._accuracy[request.application] >= request.accuracy
+            self._able[key] = mask
+        return mask
 
 
 @dataclass
@@ -69,7 +85,7 @@ class DualPrice(Policy):
     has seen twice as much as the one before. Where HiGHS fails they stay as they are.
     """
 
-    feasible: Feasible = compatible
+    feasible: Feasible = _up
     interval: float = 10.0
     variability: float = 0.5
     tolerance: float = 0.1
@@ -89,45 +105,52 @@ class DualPrice(Policy):
 
     def choose(self, request: Request, workers: Workers, rng: np.random.Generator) -> int | None:
         """The index of a worker, or None."""
-        if self._borders is None or self._borders.reach is not workers.reach:
-            self._borders = borders = Borders(workers)
-            self._demand.rekey(lambda known: borders.class_of(known, known.budget))
-        if len(self.prices) != len(workers):
-            self.prices = np.zeros(len(workers))
-        budget, streaming = request.budget, request.rate > 0
+        borders = self._borders
+        if borders is None or borders.reach is not workers.reach:
+            borders = self._adopt(workers)
+        budget, rate, weight = request.budget, request.rate, request.weight
         reach = workers.reach[request.application]
+        key = borders.class_of(request, budget)
+        mask = borders.able(key, request, budget) & self.feasible(request, workers)
         slack = budget - reach
-        if not streaming:
+        busy = workers.load + weight * rate
+        busy *= workers.per_capacity
+        mask &= busy <= 1
+        if rate == 0:
             slack -= wait(workers)
-        room = workers.load + request.weight * request.rate
-        room *= workers.per_capacity
-        np.subtract(1.0, room, out=room)
-        mask = self.feasible(request, workers)
-        mask &= slack >= 0
-        mask &= room >= 0
+            mask &= slack >= 0
+            np.maximum(busy, _IDLE, out=busy)
         slack *= workers.capacity
-        loss = room * (-1 / self.variability)
-        if streaming:
+        loss = busy - 1
+        loss *= 1 / self.variability
+        if rate > 0:
             others = np.maximum(workers.streams, 1.0)
             others *= -0.5
             loss += slack / others
         loss *= slack
-        busy = np.maximum(1.0 - room, _IDLE)
-        np.log(busy, out=busy)
-        busy *= workers.crowding
-        loss += busy
+        waits = np.log(busy)
+        waits *= workers.crowding
+        loss += waits
         np.minimum(loss, 0.0, out=loss)
         np.exp(loss, out=loss)
-        loss += request.weight * self.prices
+        loss += self.prices if weight == 1 else weight * self.prices
         worker = least(loss, mask)
         if worker is not None and loss[worker] >= 1:
             worker = None
-        if worker is not None and streaming:
+        if worker is not None and rate > 0:
             mask &= reach == reach[worker]
             mask &= loss <= loss[worker] + self.tolerance * self.prices[worker]
-            worker = least(room, mask)
-        self._demand.arrived(self._borders.class_of(request, budget), request, worker is not None)
+            worker = least(-busy, mask)
+        self._demand.arrived(key, request, worker is not None)
         return worker
+
+    def _adopt(self, workers: Workers) -> Borders:
+        """The borders between classes are others from now on, for the demand known so far too."""
+        borders = self._borders = Borders(workers)
+        self._demand.rekey(lambda known: borders.class_of(known, known.budget))
+        if len(self.prices) != len(workers):
+            self.prices = np.zeros(len(workers))
+        return borders
 
     def ended(self, request: Request, worker: int) -> None:
         """Learns how long streams last."""
