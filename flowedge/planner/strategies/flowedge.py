@@ -40,7 +40,7 @@ _START = 0.2  # share of what is left for each attempt to begin, with few groups
 _INSISTENT = 3  # times the effort, where no attempt found a plan
 _ATTEMPTS = 2  # made in any case, with few groups
 _LEAST = 1.1, 4.0  # effort, in seconds, with few and with many groups
-_PER_SECOND = 28  # groups that are worth a second
+_PER_SECOND = 4, 28  # groups that are worth a second, with few and with many
 _POLISH = 0.1  # share of all work for local search with many groups, where it gains little
 _WIDE = 64  # nodes that are looked at where the nearest had no room
 _REPAIRS = 200  # attempts to find room for the last cameras
@@ -95,7 +95,7 @@ def _choices(groups: Sequence[Group], known: Mapping[str, Sequence[Variant]]) ->
 def _searched(problem: Problem, master: Master, start: Plan | None, effort: float | None, seed: int) -> Plan:
     """The plan of column generation and local search."""
     many = master.many
-    effort = max(_LEAST[many], len(master.groups) / _PER_SECOND) if effort is None else effort
+    effort = max(_LEAST[many], len(master.groups) / _PER_SECOND[many]) if effort is None else effort
     pricing = _PRICING[many]
     budget = Budget(pricing * effort * _SECOND)
     found = master.solve(budget, gap=_NEAR if many else _CLOSE)

@@ -17,7 +17,7 @@ Key: TypeAlias = tuple[str, int, Service]
 """A pool, which is all replicas of a service on a node: its stage, the position of its node, its service."""
 
 
-FEW = 50
+FEW = 30
 """Groups up to which each is worth a closer look; with more, each counts for little."""
 
 
