@@ -81,15 +81,17 @@ def main() -> None:
     """Simulate, print, and write what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="the first of the seeds")
     parser.add_argument("--seconds", type=float, default=60.0, help="simulated, after the warm-up")
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     if options.seeds < 1 or not options.seconds > 0:
         parser.error("--seeds must be at least 1 and --seconds above 0")
+    seeds = range(options.first, options.first + options.seeds)
     cells = [
         Cell(topology, rate, seed, options.seconds)
-        for seed, topology, rate in itertools.product(range(options.seeds), TOPOLOGIES, RATES)
+        for seed, topology, rate in itertools.product(seeds, TOPOLOGIES, RATES)
     ]
     found = simulated(cells)
     lines = summary(found)
