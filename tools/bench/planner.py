@@ -198,7 +198,7 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
     right.plot(ticks, [100 * row.gap for row in rows], "o-")
     right.set(ylabel="gap to the bound (%)", ylim=(0, None))
     for axes in (left, right):
-        axes.set_xticks(list(ticks), names, fontsize=7)
+        axes.set_xticks(list(ticks), names, fontsize=6)
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 
