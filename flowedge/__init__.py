@@ -9,24 +9,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowedge.contract import Gather as Gather
-    from flowedge.contract import Operator as Operator
-    from flowedge.contract import Sink as Sink
-    from flowedge.contract import Source as Source
-    from flowedge.contract import Split as Split
-    from flowedge.contract import State as State
     from flowedge.errors import ConfigError as ConfigError
     from flowedge.errors import GraphError as GraphError
     from flowedge.errors import SourceError as SourceError
     from flowedge.errors import UserError as UserError
-    from flowedge.graph import Goal as Goal
-    from flowedge.graph import Graph as Graph
-    from flowedge.graph import Parts as Parts
-    from flowedge.graph import Stream as Stream
-    from flowedge.graph import join as join
-    from flowedge.graph import unzip as unzip
-    from flowedge.knobs import choose as choose
-    from flowedge.knobs import param as param
+    from flowedge.graph.contract import Gather as Gather
+    from flowedge.graph.contract import Operator as Operator
+    from flowedge.graph.contract import Sink as Sink
+    from flowedge.graph.contract import Source as Source
+    from flowedge.graph.contract import Split as Split
+    from flowedge.graph.contract import State as State
+    from flowedge.graph.graph import Goal as Goal
+    from flowedge.graph.graph import Graph as Graph
+    from flowedge.graph.graph import Parts as Parts
+    from flowedge.graph.graph import Stream as Stream
+    from flowedge.graph.graph import join as join
+    from flowedge.graph.graph import unzip as unzip
+    from flowedge.graph.knobs import choose as choose
+    from flowedge.graph.knobs import param as param
     from flowedge.values import Absent as Absent
     from flowedge.values import Detections as Detections
     from flowedge.values import Event as Event
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 # Names are imported when they are first used: `flowedge --help` answers before numpy would have loaded.
 _HOMES = {
-    "contract": ("Gather", "Operator", "Sink", "Source", "Split", "State"),
+    "graph.contract": ("Gather", "Operator", "Sink", "Source", "Split", "State"),
     "errors": ("ConfigError", "GraphError", "SourceError", "UserError"),
-    "graph": ("Goal", "Graph", "Parts", "Stream", "join", "unzip"),
-    "knobs": ("choose", "param"),
+    "graph.graph": ("Goal", "Graph", "Parts", "Stream", "join", "unzip"),
+    "graph.knobs": ("choose", "param"),
     "values": ("Absent", "Detections", "Event", "Faces", "Frame", "Origin", "Packet", "Rect", "Tracks"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -15,8 +15,8 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from flowedge.contract import Operator, Sink, Source
 from flowedge.errors import SourceError
+from flowedge.graph.contract import Operator, Sink, Source
 from flowedge.values import Frame, Origin
 
 T = TypeVar("T")

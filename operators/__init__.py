@@ -14,7 +14,6 @@ from flowedge.operators.draw import Draw
 from flowedge.operators.draw_lines import DrawLines
 from flowedge.operators.faces import DetectFaces, EmbedFaces
 from flowedge.operators.json_lines import JSONLines
-from flowedge.operators.lines import parsed_lines
 from flowedge.operators.mot_file import MOTFile
 from flowedge.operators.motion import MotionDetect
 from flowedge.operators.non_max import NonMaxMerge, NonMaxSuppress
@@ -31,6 +30,7 @@ from flowedge.operators.track_tile import TrackTile
 from flowedge.operators.video import Video, video
 from flowedge.operators.video_file import VideoFile
 from flowedge.operators.watchlist import Watchlist
+from flowedge.vision.lines import parsed_lines
 
 __all__ = [
     "CountLines",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Event, Operator, State, Tracks
-from flowedge.operators.lines import WANTED, Lines, are_lines, lines_of
+from flowedge.vision.lines import WANTED, Lines, are_lines, lines_of
 
 _REMEMBERED = 1000  # frames for which an object may be out of sight and still count as the same
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import ConfigError, Detections, Frame, Operator
-from flowedge.inference import Model, load
-from flowedge.knobs import suggestion
-from flowedge.models import resolve
-from flowedge.yolo import Letterbox, fit, nms, pad
+from flowedge.graph.knobs import suggestion
+from flowedge.inference.engines import Model, load
+from flowedge.inference.models import resolve
+from flowedge.inference.yolo import Letterbox, fit, nms, pad
 
 
 @dataclass

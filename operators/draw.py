@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Detections, Frame, Operator, State, Tracks
-from flowedge.operators.canvas import Canvas
-from flowedge.operators.yuv import Colour
+from flowedge.video.canvas import Canvas
+from flowedge.video.yuv import Colour
 
 _GOLDEN_RATIO = 0.618034  # steps of it around the circle of hues keep neighbours apart, however many
 _LINES_PER_THICKNESS = 400  # a line is one pixel thick for each so many rows of the frame

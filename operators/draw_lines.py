@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Event, Frame, Operator
-from flowedge.operators.canvas import Canvas
-from flowedge.operators.lines import WANTED, Lines, are_lines, lines_of
-from flowedge.operators.yuv import Colour
+from flowedge.video.canvas import Canvas
+from flowedge.video.yuv import Colour
+from flowedge.vision.lines import WANTED, Lines, are_lines, lines_of
 
 Points: TypeAlias = NDArray[np.floating[Any]]
 

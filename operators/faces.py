@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import ConfigError, Faces, Frame, Operator
-from flowedge.inference import Engine, Model, load
-from flowedge.models import ModelError, resolve
+from flowedge.inference.engines import Engine, Model, load
+from flowedge.inference.models import ModelError, resolve
+from flowedge.inference.yolo import Normalise
 from flowedge.values import Image, Rect, scaled
-from flowedge.yolo import Normalise
 
 _MOST = 5000  # candidates that go into the suppression of doubles
 _SMALLEST = 32  # pixels: the largest stride of YuNet

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from flowedge import Detections, Event, Sink, Tracks
-from flowedge.operators.outputs import LineFiles, OutputError, OutputPaths, check_pattern
+from flowedge.outputs import LineFiles, OutputError, OutputPaths, check_pattern
 
 _encoded = json.JSONEncoder(allow_nan=False).encode
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from flowedge import Detections, Sink, Tracks
-from flowedge.operators.outputs import LineFiles, OutputPaths, check_pattern
+from flowedge.outputs import LineFiles, OutputPaths, check_pattern
 
 
 @dataclass

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Detections, Gather
-from flowedge.merging import suppress
-from flowedge.operators.parts import around, common_names
-from flowedge.views import join
+from flowedge.vision.nms import suppress
+from flowedge.vision.parts import around, common_names
+from flowedge.vision.tiles import join
 
 
 @dataclass
@@ -23,7 +23,8 @@ class NonMaxMerge(Gather[Detections, Detections]):
     each fits the other best; `metric` is "iou" (intersection over union) or "ios" (over the smaller box). An
     object that some part saw whole keeps the mean of its whole boxes, weighed by score, and loses the pieces
     that tile edges cut from it; pieces of an object that no part saw whole are joined. Scores are the best of
-    each group. `flowedge.views` says the rule in full. Boxes of one part are never joined with each other.
+    each group. `flowedge.vision.tiles` says the rule in full. Boxes of one part are never joined with each
+    other.
 
     With `class_aware` only boxes of one class are joined. The result is of the frame, no longer of a tile; its
     `region` surrounds those of the parts.

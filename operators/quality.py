@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from flowedge import Detections, Sink, Tracks
-from flowedge.operators.outputs import OutputPaths, check_pattern, writing
-from flowedge.quality import DetectionQuality, DetectionTally, IdentityTally, Ignore
+from flowedge.outputs import OutputPaths, check_pattern, writing
+from flowedge.vision.evaluation import DetectionQuality, DetectionTally, IdentityTally, Ignore
 
 
 @dataclass
@@ -18,8 +18,8 @@ class Quality(Sink[tuple[Detections, Tracks]]):
     """Measure what was found against what is true: `join(found, truth) >> Quality()`.
 
     At the end of a run it says AP50, F1 and, where identities were found, the share of objects correctly
-    tracked (`flowedge.quality` defines them), all cameras together. Frames in which either side is missing,
-    because they were dropped, do not count.
+    tracked (`flowedge.vision.evaluation` defines them), all cameras together. Frames in which either side is
+    missing, because they were dropped, do not count.
 
     `classes` maps the name of a class to the names that belong to it, where found and true ones differ, e.g.
     `{"vehicle": ("car", "bus", "truck")}`; by default each name of the truth is a class, and objects found

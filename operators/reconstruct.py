@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Gather, Rect, State, Tracks
-from flowedge.operators.parts import around, common_names
-from flowedge.store import ADDRESSES, MemoryStore, Store, StoreError, is_redis, store_at
-from flowedge.tracking.identities import nobody, recognise
-from flowedge.tracking.packing import pack, unpack
-from flowedge.tracking.seams import Rows
+from flowedge.state.store import ADDRESSES, MemoryStore, Store, StoreError, is_redis, store_at
+from flowedge.vision.parts import around, common_names
+from flowedge.vision.tracking.identities import nobody, recognise
+from flowedge.vision.tracking.packing import pack, unpack
+from flowedge.vision.tracking.seams import Rows
 
 _KEPT = 86_400  # seconds that a store keeps a camera's identities: also over a pause, no number comes twice
 _TRIES = 32  # with as many replicas at work on one camera at once, each of them succeeds

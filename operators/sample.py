@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from flowedge import Detections, Event, Frame, Operator, Origin, State
-from flowedge.operators.clock import StreamClock
+from flowedge.video.clock import StreamClock
 
 T = TypeVar("T", bound=Frame | Detections | Event)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flowedge import Frame, Sink
-from flowedge.operators.outputs import OutputPaths, check_pattern, writing
+from flowedge.outputs import OutputPaths, check_pattern, writing
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 

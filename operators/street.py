@@ -9,8 +9,8 @@ from typing import Self
 from urllib.parse import parse_qsl
 
 from flowedge import ConfigError, Frame, Graph, Source, Stream, Tracks, unzip
-from flowedge.knobs import suggestion
-from flowedge.operators.playback import Playback
+from flowedge.graph.knobs import suggestion
+from flowedge.video.playback import Playback
 
 _RECORDED_SECONDS = 12.0  # length of a street that is not live and does not say
 _LIMITS = {
@@ -104,7 +104,7 @@ def read_street(
     camera: str, view: StreetView, stop: threading.Event, *, live: bool
 ) -> Iterator[tuple[Frame, Tracks]]:
     """Yield the street's frames and truth. A live one leaves out the moments it is too slow to draw."""
-    from flowedge.operators.scene import CLASSES, Scene
+    from flowedge.video.synthetic.scene import CLASSES, Scene
 
     scene = Scene(view.width, view.height, view.people, view.vehicles, view.seed, view.noise)
     seconds = view.seconds or (float("inf") if live else _RECORDED_SECONDS)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from flowedge import Detections, Frame, Operator, State, Tracks
-from flowedge.inference import Model, load
-from flowedge.models import resolve
-from flowedge.tracking.appearance import Appearance
-from flowedge.tracking.association import load_solver
-from flowedge.tracking.camera_motion import CameraMotion
-from flowedge.tracking.tracker import Tracker, TrackerSettings
-from flowedge.yolo import IMAGENET
+from flowedge.inference.engines import Model, load
+from flowedge.inference.models import resolve
+from flowedge.inference.yolo import IMAGENET
+from flowedge.vision.tracking.appearance import Appearance
+from flowedge.vision.tracking.association import load_solver
+from flowedge.vision.tracking.camera_motion import CameraMotion
+from flowedge.vision.tracking.tracker import Tracker, TrackerSettings
 
 Given = TypeVar("Given", contravariant=True)
 

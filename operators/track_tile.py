@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from flowedge import Detections, Operator, Rect, State, Tracks
-from flowedge.tracking.association import load_solver
-from flowedge.tracking.tracker import Tracker, TrackerSettings
+from flowedge.vision.tracking.association import load_solver
+from flowedge.vision.tracking.tracker import Tracker, TrackerSettings
 
 _FRAME_BITS = 32  # an identity is the frame at which its tracker began, above its number in that tracker
 

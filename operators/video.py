@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Literal
 
 from flowedge import ConfigError, Frame, Graph, Packet, Source, Stream
-from flowedge.knobs import suggestion
-from flowedge.operators.camera import Camera
+from flowedge.graph.knobs import suggestion
 from flowedge.operators.decode import Decode
-from flowedge.operators.ffmpeg import DEVICE, FILE, HTTP, RTSP, Access, Feed, in_shown_order
-from flowedge.operators.outputs import READING
-from flowedge.operators.pictures import read_pictures
-from flowedge.operators.playback import Playback
 from flowedge.operators.street import StreetView, read_street
+from flowedge.outputs import READING
 from flowedge.secrets import expand, redact
+from flowedge.video.camera import Camera
+from flowedge.video.ffmpeg import DEVICE, FILE, HTTP, RTSP, Access, Feed, in_shown_order
+from flowedge.video.folder import read_pictures
+from flowedge.video.playback import Playback
 
 _CAMERAS = ("rtsp", "rtsps", "http", "https", "device")
 _SCHEMES = ("rtsp", "rtsps", "http", "https", "file", "street")

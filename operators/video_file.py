@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from flowedge import Frame, Sink
-from flowedge.operators import yuv
-from flowedge.operators.clock import StreamClock
-from flowedge.operators.outputs import OutputError, OutputPaths, check_pattern, writing
+from flowedge.outputs import OutputError, OutputPaths, check_pattern, writing
+from flowedge.video import yuv
+from flowedge.video.clock import StreamClock
 
 if TYPE_CHECKING:
     import av

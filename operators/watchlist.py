@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flowedge import ConfigError, Faces, Frame, Operator, Origin
 from flowedge.operators.faces import DetectFaces, EmbedFaces
-from flowedge.operators.pictures import SUFFIXES
+from flowedge.video.folder import SUFFIXES
 
 UNKNOWN = "unknown"
 

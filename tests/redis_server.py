@@ -43,7 +43,7 @@ def redis_server(*options: str, port: int | None = None) -> Iterator[RedisServer
     if find_spec("redis") is None:
         pytest.skip("needs the package redis")
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flowedge.store._TIMEOUT", _PATIENCE)
+        patch.setattr("flowedge.state.store._TIMEOUT", _PATIENCE)
         server = _started([program, "--bind", "127.0.0.1", "--save", "", *options], folder, port)
         try:
             yield server

@@ -10,12 +10,22 @@ import random
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
-from flowedge.planner.cluster import Cluster, Link, Node, Power
-from flowedge.planner.columns import Column, Network, Offer, Place, assemble, hosts, latency, network, offers
-from flowedge.planner.plan import Plan
-from flowedge.planner.prediction import predict
-from flowedge.planner.problem import Application, CameraClass, Objective, Problem, Stage
-from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, Setting
+from flowedge.planner.model.cluster import Cluster, Link, Node, Power
+from flowedge.planner.model.plan import Plan
+from flowedge.planner.model.prediction import predict
+from flowedge.planner.model.problem import Application, CameraClass, Objective, Problem, Stage
+from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, Setting
+from flowedge.planner.options.columns import (
+    Column,
+    Network,
+    Offer,
+    Place,
+    assemble,
+    hosts,
+    latency,
+    network,
+    offers,
+)
 
 TIERS = ("edge", "fog", "cloud")
 

@@ -20,7 +20,7 @@ import numpy as np
 from flowedge.dispatch import POLICIES, Policy, Request, Workers, make
 from flowedge.dispatch import aset_constants as constants
 from flowedge.dispatch.aset import ACTIONS, FEATURES, WEIGHTS, Aset
-from flowedge.dispatch.network import Network
+from flowedge.dispatch.dense import Network
 from flowedge.dispatch.workers import Floats
 
 TRAINED_ON = "dc-cloud", "full-edge"

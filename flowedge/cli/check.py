@@ -21,8 +21,9 @@ def check(
 
     Example: flowedge check graphs/detect.py --mermaid
     """
-    from flowedge import render, serial
-    from flowedge.loading import load
+    from flowedge.graph import render
+    from flowedge.graph import serialization as serial
+    from flowedge.graph.loading import load
 
     loaded, parameters = load(graph, assignments(given))
     loaded.check()

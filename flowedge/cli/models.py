@@ -20,7 +20,7 @@ def list_models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from flowedge.models import available
+    from flowedge.inference.models import available
 
     table = Table("name", "here", "MiB", "licence", "note")
     for model in available():
@@ -35,7 +35,7 @@ def pull(name: Name) -> None:
 
     Example: flowedge models pull yolox_nano
     """
-    from flowedge import models
+    from flowedge.inference import models
 
     print(models.pull(name))
 
@@ -49,6 +49,6 @@ def path(
 
     Example: flowedge models path yolo11n --size 640
     """
-    from flowedge.models import resolve
+    from flowedge.inference.models import resolve
 
     print(resolve(name, size))

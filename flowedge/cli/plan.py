@@ -17,10 +17,10 @@ from flowedge.cli.arguments import Debug, Given, GraphFile, assignments
 from flowedge.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
-    from flowedge.planner.cluster import Cluster
-    from flowedge.planner.plan import Plan
-    from flowedge.planner.problem import Application, Objective, Problem
-    from flowedge.planner.profiles import Profiles
+    from flowedge.planner.model.cluster import Cluster
+    from flowedge.planner.model.plan import Plan
+    from flowedge.planner.model.problem import Application, Objective, Problem
+    from flowedge.planner.model.profiles import Profiles
     from flowedge.values import Scalar
 
 log = logging.getLogger("flowedge.cli")
@@ -60,7 +60,7 @@ def plan(
     --knob`), unless you give their value. Ends with 1 when there is no plan, and says why. The formats of files
     are in flowedge/planner/FORMATS.md.
     """
-    from flowedge.planner.render import as_data, text
+    from flowedge.planner.display.text import as_data, text
 
     if picture is not None and picture.suffix not in (".svg", ".png"):
         raise ConfigError(f"--picture {picture}: write a name that ends in .svg or .png")
@@ -84,10 +84,10 @@ def plan(
 def _problem(path: str, given: Mapping[str, str], cluster: Path, files: Sequence[Path]) -> Problem:
     """What is to be planned, from the graph and the files."""
     from flowedge.cli.files import read
-    from flowedge.loading import load
-    from flowedge.planner import documents
-    from flowedge.planner.applications import applications
-    from flowedge.planner.problem import Problem
+    from flowedge.graph.loading import load
+    from flowedge.planner.files import documents
+    from flowedge.planner.model.applications import applications
+    from flowedge.planner.model.problem import Problem
 
     graph, parameters = load(path, given)
     if not files:
@@ -107,7 +107,7 @@ def _problem(path: str, given: Mapping[str, str], cluster: Path, files: Sequence
 
 def _objective(wanted: str, machines: Cluster) -> Objective:
     """What to minimize: resources, where all plans would be alike because no node states a power or a price."""
-    from flowedge.planner.cluster import Power
+    from flowedge.planner.model.cluster import Power
 
     stated = {
         "energy": any(node.power != Power() for node in machines.nodes),
@@ -162,7 +162,7 @@ def _with_parameters(
 
 def _planned(problem: Problem, strategy: str) -> tuple[Plan, float]:
     """The plan of a strategy, and the seconds it took."""
-    from flowedge.knobs import suggestion
+    from flowedge.graph.knobs import suggestion
     from flowedge.planner.strategies import STRATEGIES
 
     if strategy not in STRATEGIES:
@@ -175,14 +175,14 @@ def _planned(problem: Problem, strategy: str) -> tuple[Plan, float]:
 
 
 def _wrong(problem: Problem, made: Plan) -> tuple[str, ...]:
-    from flowedge.planner.checker import violations
+    from flowedge.planner.model.checker import violations
 
     return violations(problem, made)
 
 
 def _compare(problem: Problem, as_json: bool) -> None:
     """A row for each strategy, whichever of them find a plan; exit code 1 where none does."""
-    from flowedge.planner.render import aligned, as_data
+    from flowedge.planner.display.text import aligned, as_data
     from flowedge.planner.strategies import STRATEGIES
 
     plans = {name: _planned(problem, name) for name in STRATEGIES}
@@ -208,8 +208,8 @@ _HEAD = (
 
 def _row(problem: Problem, name: str, made: Plan, spent: float, least: float) -> tuple[str, ...]:
     """A strategy's row; `least` is the least value of all strategies."""
-    from flowedge.planner.prediction import predict
-    from flowedge.planner.render import UNITS
+    from flowedge.planner.display.text import UNITS
+    from flowedge.planner.model.prediction import predict
 
     took = (str(made.tried), f"{spent:.3f}")
     if made.reason is not None:
@@ -235,13 +235,13 @@ def _row(problem: Problem, name: str, made: Plan, spent: float, least: float) ->
 
 def _draw(problem: Problem, made: Plan, path: Path) -> None:
     from flowedge.cli.files import write
-    from flowedge.planner.picture import picture, svg
+    from flowedge.planner.display.picture import picture, svg
 
     drawn = picture(problem, made)
     if path.suffix == ".svg":
         write(path, svg(drawn), "--picture")
     else:
-        from flowedge.planner.raster import png
+        from flowedge.planner.display.raster import png
 
         write(path, png(drawn), "--picture")
     print(f"wrote {path}", file=sys.stderr)

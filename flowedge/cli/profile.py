@@ -17,9 +17,9 @@ from flowedge.cli.arguments import Debug, Given, GraphFile, assignments
 from flowedge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from flowedge.graph import Graph
-    from flowedge.planner.measured import Fit, Measurement
-    from flowedge.runtime.profiling import Job
+    from flowedge.graph.graph import Graph
+    from flowedge.profiling.fitting import Fit, Measurement
+    from flowedge.profiling.measure import Job
     from flowedge.values import Scalar
 
 Output = Annotated[
@@ -65,8 +65,8 @@ def profile(
     far they miss what was measured (MAE, MSE, RMSE), in % of its mean, and in % where a point is left out.
     """
     from flowedge.cli.files import toml, write
-    from flowedge.planner.inputs import profiles_as_data
-    from flowedge.planner.measured import profiles_of
+    from flowedge.planner.files.inputs import profiles_as_data
+    from flowedge.profiling.fitting import profiles_of
 
     _check_output(output)
     whole, shares = _cores(cores)
@@ -90,7 +90,7 @@ def _check_output(output: Path) -> None:
 
 def _measured(jobs: Sequence[Job], cores: Sequence[int], frames: int) -> list[Measurement]:
     """Every job with every number of cores, with a progress bar."""
-    from flowedge.runtime.profiling import measured
+    from flowedge.profiling.measure import measured
 
     _warn_if_busy()
     found: list[Measurement] = []
@@ -103,7 +103,7 @@ def _measured(jobs: Sequence[Job], cores: Sequence[int], frames: int) -> list[Me
 
 
 def _warn_if_busy() -> None:
-    from flowedge.runtime.profiling import cores_here
+    from flowedge.profiling.measure import cores_here
 
     load = os.getloadavg()[0]
     if load > cores_here() / 4:
@@ -113,7 +113,7 @@ def _warn_if_busy() -> None:
 
 def _cores(text: str | None) -> tuple[list[int], list[float]]:
     """Whole numbers of cores to measure with, and parts of a core to compute."""
-    from flowedge.runtime.profiling import cores_here
+    from flowedge.profiling.measure import cores_here
 
     here = cores_here()
     if text is None:
@@ -148,9 +148,9 @@ def _knobs(words: Sequence[str]) -> dict[str, list[str]]:
 
 def _jobs(path: str, given: dict[str, str], wanted: dict[str, list[str]]) -> list[Job]:
     """One job for each setting: the parameters in `wanted` times the graph's knobs."""
-    from flowedge.knobs import suggestion
-    from flowedge.loading import load
-    from flowedge.runtime.profiling import Job
+    from flowedge.graph.knobs import suggestion
+    from flowedge.graph.loading import load
+    from flowedge.profiling.measure import Job
 
     graph, parameters = load(path, given)
     graph.check()
@@ -181,7 +181,7 @@ def _jobs(path: str, given: dict[str, str], wanted: dict[str, list[str]]) -> lis
 
 def _choices(graph: Graph) -> dict[str, tuple[Scalar, ...]]:
     """The values of each knob of a graph."""
-    from flowedge.planner.applications import scalar
+    from flowedge.planner.model.applications import scalar
 
     choices = (choice for node in graph.nodes for choice in node.step.knobs.values())
     return {choice.name: tuple(map(scalar, choice.values)) for choice in choices}
@@ -228,8 +228,8 @@ def _progress(total: int) -> Iterator[Any]:
 
 def _print(found: Sequence[Measurement]) -> None:
     """What was measured, and how well models fit it."""
-    from flowedge.planner.measured import fits, free_operators
-    from flowedge.planner.render import aligned, setting_text
+    from flowedge.planner.display.text import aligned, setting_text
+    from flowedge.profiling.fitting import fits, free_operators
 
     free = free_operators(found)
     rows = [("operator", "setting", "cores", "ms a frame", "deviation", "frames", "")]

@@ -55,8 +55,8 @@ def run(
     Ends with 0 when all went well, 1 when something failed, 130 after Ctrl-C and 143 after SIGTERM.
     """
     from flowedge.cli.display import display
-    from flowedge.graph import Goal
-    from flowedge.loading import load
+    from flowedge.graph.graph import Goal
+    from flowedge.graph.loading import load
     from flowedge.runtime.run import Run
 
     limit = seconds(duration) if duration else None

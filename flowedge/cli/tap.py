@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowedge.cli.arguments import Debug
-from flowedge.contract import valid_name
 from flowedge.errors import UserError
-from flowedge.knobs import suggestion
+from flowedge.graph.contract import valid_name
+from flowedge.graph.knobs import suggestion
 
 if TYPE_CHECKING:
     from flowedge.plane.topics import RunningGraph
@@ -44,7 +44,7 @@ def tap(
     import zenoh
 
     from flowedge.plane.topics import connect, topic
-    from flowedge.wire import decode
+    from flowedge.wire.blocks import decode
 
     graph, slash, operator = stream.partition("/")
     if not slash:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from flowedge.dispatch import aset_constants as constants
-from flowedge.dispatch.network import Network
+from flowedge.dispatch.dense import Network
 from flowedge.dispatch.policy import Policy
 from flowedge.dispatch.static import STATIC
 from flowedge.dispatch.workers import Floats, Request, Workers

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from flowedge.plane.item import first_origin
 from flowedge.plane.topics import announced, open_router, topic
 from flowedge.values import Frame
-from flowedge.wire import encode
+from flowedge.wire.blocks import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

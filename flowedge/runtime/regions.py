@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from flowedge.contract import Gather, Operator, Split
-from flowedge.graph import Graph, Node, Pair, Part, Wire, steps_of
+from flowedge.graph.contract import Gather, Operator, Split
+from flowedge.graph.graph import Graph, Node, Pair, Part, Wire, steps_of
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from flowedge.contract import Sink, Source
 from flowedge.errors import GraphError, RunError, UserError
-from flowedge.graph import Graph, steps_of
-from flowedge.knobs import suggestion
+from flowedge.graph.contract import Sink, Source
+from flowedge.graph.graph import Graph, steps_of
+from flowedge.graph.knobs import suggestion
 from flowedge.monitor.histogram import Histogram
 from flowedge.monitor.report import CameraReport, CountsReport, OperatorReport, Report
 from flowedge.plane.item import End, Item, first_origin

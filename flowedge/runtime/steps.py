@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flowedge.contract import Gather, Operator, Sink, Split
+from flowedge.graph.contract import Gather, Operator, Sink, Split
 from flowedge.plane.item import End, Item, Ticket, first_origin
 from flowedge.runtime.runner import Runner
 from flowedge.values import Detections, Frame, Outcome, Rect

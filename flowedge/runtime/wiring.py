@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flowedge.contract import Gather, Operator, Sink, Source, Split
-from flowedge.graph import Graph, Node, Output, Pair, Part, Wire, steps_of
+from flowedge.graph.contract import Gather, Operator, Sink, Source, Split
+from flowedge.graph.graph import Graph, Node, Output, Pair, Part, Wire, steps_of
 from flowedge.plane.gate import Gate
 from flowedge.plane.item import End, Item, Receiver, Ticket
 from flowedge.plane.join import Join

@@ -8,11 +8,11 @@ from time import thread_time
 import numpy as np
 
 from flowedge.dispatch import Policy, Request, Workers, make
-from flowedge.planner.cluster import Cluster
-from flowedge.planner.plan import Plan
-from flowedge.planner.profiles import Setting, holds
+from flowedge.planner.model.cluster import Cluster
+from flowedge.planner.model.plan import Plan
+from flowedge.planner.model.profiles import Setting, holds
 from flowedge.simulate.core import Core, Station
-from flowedge.simulate.network import Network
+from flowedge.simulate.paths import Network
 
 MEMORY = 1.0
 """Seconds over which the rate of single queries at a worker is measured (exponentially weighted)."""

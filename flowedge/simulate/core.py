@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from flowedge.planner.cluster import Cluster
+from flowedge.planner.model.cluster import Cluster
 from flowedge.simulate.scenario import Floats
 
 Event: TypeAlias = tuple[float, int, Callable[[Any], None], Any]

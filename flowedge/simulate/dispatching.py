@@ -1,6 +1,6 @@
 """Requests that a policy dispatches over workers, one policy object for each dispatcher.
 
->>> from flowedge.planner.cluster import Cluster, Link, Node
+>>> from flowedge.planner.model.cluster import Cluster, Link, Node
 >>> from flowedge.simulate.scenario import Kind, Range, Rate, Scenario, Source, Variant, Worker
 >>> near = Variant("small", 0.02, {"people": 0.3}, 0.02)
 >>> scenario = Scenario(
@@ -34,7 +34,7 @@ from flowedge.simulate.core import LATE, LINK, SUCCESS, Core, Job, Path, Station
 from flowedge.simulate.core import REJECTED as REFUSED
 from flowedge.simulate.failures import Failures
 from flowedge.simulate.feed import Feed
-from flowedge.simulate.network import Network
+from flowedge.simulate.paths import Network
 from flowedge.simulate.results import Results, collect
 from flowedge.simulate.scenario import Scenario, Variant, Worker
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from flowedge.errors import ConfigError
-from flowedge.knobs import suggestion
-from flowedge.planner import units
-from flowedge.planner.tables import Table, rows
+from flowedge.graph.knobs import suggestion
+from flowedge.planner.files.tables import Table, rows
+from flowedge.planner.model import units
 from flowedge.simulate.scenario import Range, Rate, Row
 
 Unit: TypeAlias = Callable[[object, str], float]

@@ -15,16 +15,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from flowedge.errors import ConfigError
-from flowedge.planner.plan import Deployment, Plan, Route
-from flowedge.planner.prediction import share
-from flowedge.planner.problem import CameraClass, Problem, Stage
-from flowedge.planner.profiles import Service, Setting
+from flowedge.planner.model.plan import Deployment, Plan, Route
+from flowedge.planner.model.prediction import share
+from flowedge.planner.model.problem import CameraClass, Problem, Stage
+from flowedge.planner.model.profiles import Service, Setting
 from flowedge.simulate.arrivals import Arrivals
 from flowedge.simulate.choosing import Chooser
 from flowedge.simulate.core import LATE, LINK, NODE, REJECTED, SUCCESS, Core, Job, Path, Station
 from flowedge.simulate.failures import Failures
 from flowedge.simulate.feed import Feed
-from flowedge.simulate.network import Network
+from flowedge.simulate.paths import Network
 from flowedge.simulate.results import Results, collect
 from flowedge.simulate.scenario import Planned, Scenario
 

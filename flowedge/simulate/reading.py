@@ -26,9 +26,10 @@ from typing import Any, Literal, cast
 
 from flowedge.dispatch import FEASIBILITIES
 from flowedge.errors import ConfigError
-from flowedge.planner import documents, inputs, units
-from flowedge.planner.cluster import Cluster
-from flowedge.planner.tables import File, Table
+from flowedge.planner.files import documents, inputs
+from flowedge.planner.files.tables import File, Table
+from flowedge.planner.model import units
+from flowedge.planner.model.cluster import Cluster
 from flowedge.simulate.fields import (
     all_different,
     are_shares,

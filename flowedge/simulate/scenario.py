@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge.errors import ConfigError
-from flowedge.planner.cluster import Cluster
-from flowedge.planner.problem import Problem
+from flowedge.planner.model.cluster import Cluster
+from flowedge.planner.model.problem import Problem
 
 Floats: TypeAlias = NDArray[np.float64]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from flowedge.planner.inputs import profiles
-from flowedge.planner.profiles import setting
+from flowedge.planner.files.inputs import profiles
+from flowedge.planner.model.profiles import setting
 
 SIZED = """
 from flowedge import Graph, choose, param

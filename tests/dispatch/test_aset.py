@@ -6,7 +6,7 @@ import pytest
 from flowedge.dispatch import Request, make, timely
 from flowedge.dispatch import aset_constants as constants
 from flowedge.dispatch.aset import ACTIONS, FEATURES, WEIGHTS, Aset, Observer, RandomSwitch
-from flowedge.dispatch.network import Network
+from flowedge.dispatch.dense import Network
 from flowedge.errors import ConfigError
 from tests.dispatch.fleets import fleet, stream, twins
 

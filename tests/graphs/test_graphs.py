@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from flowedge import ConfigError
-from flowedge.graph import Graph
-from flowedge.loading import load
-from flowedge.serial import from_json, to_json
+from flowedge.graph.graph import Graph
+from flowedge.graph.loading import load
+from flowedge.graph.serialization import from_json, to_json
 
 GRAPHS = Path(__file__).resolve().parents[2] / "graphs"
 

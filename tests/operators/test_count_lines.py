@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowedge import ConfigError, Graph, Origin, Tracks
+from flowedge.graph.serialization import from_json, to_json
 from flowedge.operators import CountLines, Null, parsed_lines
-from flowedge.serial import from_json, to_json
 from flowedge.testing import run_operator
 from flowedge.values import InvalidValueError
 from tests.graph_steps import Detect, Track, camera

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from flowedge import ConfigError, Frame, Origin
-from flowedge.models import FOLDERS_VARIABLE, ModelError
+from flowedge.inference.models import FOLDERS_VARIABLE, ModelError
 from flowedge.operators import Detect
 from flowedge.testing import run_operator
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from flowedge import ConfigError, Detections, Frame, Tracks
 from flowedge.operators import Draw, Resize
-from flowedge.operators.yuv import planes
 from flowedge.testing import frames, run_operator
+from flowedge.video.yuv import planes
 
 GREY = 110
 

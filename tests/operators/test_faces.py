@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from flowedge import ConfigError, Faces, Frame, Origin
-from flowedge.models import FOLDERS_VARIABLE, ModelError
+from flowedge.inference.models import FOLDERS_VARIABLE, ModelError
 from flowedge.operators import DetectFaces, EmbedFaces
 from flowedge.operators.faces import alignments
 from flowedge.testing import run_operator

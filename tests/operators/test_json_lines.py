@@ -7,7 +7,7 @@ import pytest
 
 from flowedge import ConfigError, Detections, Event, Origin, Tracks
 from flowedge.operators import JSONLines
-from flowedge.operators.outputs import OutputError
+from flowedge.outputs import OutputError
 
 
 def lines(path: Path) -> list[dict[str, object]]:

@@ -15,7 +15,7 @@ from flowedge import ConfigError, Detections, Frame, Origin, Rect, Tracks
 from flowedge.operators.reconstruct import Reconstruct
 from flowedge.operators.slice import Slice
 from flowedge.operators.track_tile import TrackTile
-from flowedge.store import StoreError
+from flowedge.state.store import StoreError
 from flowedge.values import InvalidValueError
 from tests.redis_server import free_port, redis_server
 

@@ -8,7 +8,7 @@ import pytest
 
 from flowedge import ConfigError, Frame
 from flowedge.operators import Snapshot
-from flowedge.operators.outputs import OutputError
+from flowedge.outputs import OutputError
 from flowedge.testing import frames
 
 

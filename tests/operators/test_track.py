@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flowedge import ConfigError, Detections, Frame, Tracks
-from flowedge.models import ModelError
+from flowedge.inference.models import ModelError
 from flowedge.operators import Detect
 from flowedge.operators import track as module
 from flowedge.operators.track import Track, TrackWithPicture

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from flowedge import ConfigError, Frame, Graph, Packet, SourceError
-from flowedge.operators.ffmpeg import MOST_REORDERED, in_shown_order
 from flowedge.operators.video import Video, video
+from flowedge.video.ffmpeg import MOST_REORDERED, in_shown_order
 
 
 def read(url: str | Path, **options: object) -> list[Packet | Frame]:

@@ -13,8 +13,8 @@ import pytest
 
 from flowedge import ConfigError, Frame
 from flowedge.operators import VideoFile
-from flowedge.operators.outputs import OutputError
 from flowedge.operators.video import Video
+from flowedge.outputs import OutputError
 from flowedge.testing import frames
 
 
@@ -203,7 +203,7 @@ def test_the_video_being_read_is_not_overwritten(
 def test_a_camera_that_comes_back_does_not_overwrite_the_video_being_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowedge.operators.outputs.READING", {tmp_path / "out-2.mp4"})
+    monkeypatch.setattr("flowedge.outputs.READING", {tmp_path / "out-2.mp4"})
     sink = VideoFile(str(tmp_path / "out.mp4"), preset="ultrafast")
     [frame] = frames(1, 64, 48)
     sink.write(frame)

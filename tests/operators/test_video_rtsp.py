@@ -18,9 +18,9 @@ from typing import Self
 import pytest
 
 from flowedge import Packet, SourceError
-from flowedge.operators import camera as camera_module
 from flowedge.operators.decode import Decode
 from flowedge.operators.video import Video
+from flowedge.video import camera as camera_module
 from tools.rtp import Clip
 from tools.rtsp_server import RtspServer
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from flowedge import ConfigError, Faces, Frame, Origin
-from flowedge.models import FOLDERS_VARIABLE
+from flowedge.inference.models import FOLDERS_VARIABLE
 from flowedge.operators import DetectFaces, EmbedFaces, JSONLines, Watchlist
 from flowedge.operators.draw import Draw
 from flowedge.operators.watchlist import identities

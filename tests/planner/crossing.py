@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowedge.planner.cluster import Cluster, Link, Node, Power
-from flowedge.planner.plan import Deployment, Placement, Plan, Route
-from flowedge.planner.problem import Application, CameraClass, Problem, Stage
-from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.model.cluster import Cluster, Link, Node, Power
+from flowedge.planner.model.plan import Deployment, Placement, Plan, Route
+from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
+from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, setting
 
 SIZE = setting(size=640)
 EDGE_DETECT = Service("Detect", "pi", cores=2, seconds=0.1, memory=1e9, setting=SIZE)

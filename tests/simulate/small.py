@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flowedge.planner.cluster import Cluster, Link, Node
+from flowedge.planner.model.cluster import Cluster, Link, Node
 from flowedge.simulate.dispatching import Dispatching
 from flowedge.simulate.results import Results
 from flowedge.simulate.scenario import Kind, Range, Rate, Row, Scenario, Source, Variant, Worker

@@ -164,7 +164,7 @@ def test_a_stream_that_lost_its_worker_asks_again() -> None:
 
 
 def test_a_broken_link_is_gone_around() -> None:
-    from flowedge.planner.cluster import Cluster, Link
+    from flowedge.planner.model.cluster import Cluster, Link
 
     triangle = cluster(0.01, 0.01)
     links = (*triangle.links, Link("n0", "n1", 1e12, 0.005))

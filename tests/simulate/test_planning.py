@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from flowedge.errors import ConfigError
-from flowedge.planner import inputs
-from flowedge.planner.cluster import Cluster, Link, Node
-from flowedge.planner.prediction import predict
-from flowedge.planner.problem import Problem
+from flowedge.planner.files import inputs
+from flowedge.planner.model.cluster import Cluster, Link, Node
+from flowedge.planner.model.prediction import predict
+from flowedge.planner.model.problem import Problem
 from flowedge.planner.strategies import STRATEGIES
 from flowedge.simulate.planning import Planning
 from flowedge.simulate.results import Results, as_csv

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from flowedge.errors import UserError
-from flowedge.loading import load
-from flowedge.planner.profiles import Profiles, Service, setting
+from flowedge.graph.loading import load
+from flowedge.planner.model.profiles import Profiles, Service, setting
 from tools.papers import care, care_profile
 from tools.papers.care_profile import GRAPH, TILES, Instance, on_cpu, on_gpu
 

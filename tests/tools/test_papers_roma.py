@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowedge.planner.checker import violations
-from flowedge.planner.couplings import Points
-from flowedge.planner.strategies.roma import roma
-from flowedge.planner.strategies.roma_allocation import ETA
+from flowedge.planner.model.checker import violations
+from flowedge.planner.papers.roma.allocation import ETA
+from flowedge.planner.papers.roma.couplings import Points
+from flowedge.planner.papers.roma.strategy import roma
 from tools.papers import roma as evaluation
 from tools.papers import roma_cases, roma_grid, roma_plans
 from tools.papers.roma_cases import Case, case, fits, street

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from flowedge.errors import ConfigError
-from flowedge.planner.admission import LeastAttained
+from flowedge.runtime.controller.admission import LeastAttained
 from tools.papers.stlas import offloading, own
 from tools.papers.stlas_jobs import Simulation, Spec, cluster, jobs, mix, tiresias_cluster
 

@@ -12,9 +12,9 @@ import pytest
 
 from flowedge import Detections, Frame, Graph, Origin, Tracks, UserError, join
 from flowedge.operators import JSONLines, MOTFile
-from flowedge.quality import Ignore, aligned, correctly_tracked, detection_quality
 from flowedge.runtime.run import Run
 from flowedge.testing import Collect
+from flowedge.vision.evaluation import Ignore, aligned, correctly_tracked, detection_quality
 from tools.quality import __main__ as command
 from tools.quality.coco import coco_accuracy
 from tools.quality.pipeline import Setting, run_setting

@@ -13,9 +13,9 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("onnx", reason="the export needs onnx")
 
 from flowedge import Frame, Origin  # noqa: E402
-from flowedge.inference import load  # noqa: E402
+from flowedge.inference.engines import load  # noqa: E402
 from flowedge.operators import Detect  # noqa: E402
-from flowedge.operators.scene import CLASSES, Scene  # noqa: E402
+from flowedge.video.synthetic.scene import CLASSES, Scene  # noqa: E402
 from tools.train_street.export import export  # noqa: E402
 from tools.train_street.loss import Grid, assign, generalised_iou  # noqa: E402
 from tools.train_street.network import Detector, StreetNet, cells  # noqa: E402

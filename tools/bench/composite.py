@@ -17,7 +17,7 @@ from flowedge.operators.non_max import NonMaxMerge
 from flowedge.operators.reconstruct import Reconstruct
 from flowedge.operators.slice import Slice
 from flowedge.operators.track_tile import TrackTile
-from flowedge.tracking import Tracker
+from flowedge.vision.tracking import Tracker
 from tools.quality.sources import Annotated, annotated
 from tools.quality.tracking import tracking_quality
 

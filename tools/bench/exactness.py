@@ -23,10 +23,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from flowedge.planner.checker import violations
-from flowedge.planner.plan import Plan
-from flowedge.planner.strategies.exact import exact
-from flowedge.planner.strategies.flowedge import flowedge
+from flowedge.planner.exact.exact import exact
+from flowedge.planner.model.checker import violations
+from flowedge.planner.model.plan import Plan
+from flowedge.planner.solver.solve import flowedge
 from tools.planner_instances import instance
 
 Floats: TypeAlias = NDArray[np.float64]

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import openvino
 
-from flowedge.models import resolve
-from flowedge.yolo import COCO_NAMES, decode_v8, fit, nms, pad
+from flowedge.inference.models import resolve
+from flowedge.inference.yolo import COCO_NAMES, decode_v8, fit, nms, pad
 
 SIZE = 640
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowedge.merging import SAHI, SUPERVISION, Rule, group, merge
-from flowedge.overlaps import Metric
+from flowedge.vision.nms import SAHI, SUPERVISION, Rule, group, merge
+from flowedge.vision.overlap import Metric
 
 SIZES = (100, 1_000, 5_000, 20_000)
 PEOPLE = 1, "one class"

@@ -10,7 +10,7 @@ import sys
 import time
 
 from flowedge.cli.arguments import assignments
-from flowedge.loading import load
+from flowedge.graph.loading import load
 from flowedge.runtime.run import Run
 
 

@@ -21,11 +21,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from flowedge.planner.checker import violations
-from flowedge.planner.cluster import Cluster, Link, Node, Power
-from flowedge.planner.problem import Application, CameraClass, Problem, Stage
-from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, setting
-from flowedge.planner.strategies.flowedge import flowedge
+from flowedge.planner.model.checker import violations
+from flowedge.planner.model.cluster import Cluster, Link, Node, Power
+from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
+from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.solver.solve import flowedge
 
 SIZES = "30x10:300", "100x20:1000", "300x50:3000", "1000x100:10000", "1000x300:10000", "3000x1000:10000"
 _KINDS = {"box": 3.0, "server": 1.2, "xeon": 0.8}  # seconds for what takes one second elsewhere

@@ -33,10 +33,10 @@ import cv2
 import numpy as np
 
 from flowedge import Frame, Origin
+from flowedge.inference.yolo import COCO_NAMES, decode_yolox, fit, nms, pad
 from flowedge.operators.slice import Slice
-from flowedge.quality import aligned, detection_quality
 from flowedge.values import Rect
-from flowedge.yolo import COCO_NAMES, decode_yolox, fit, nms, pad
+from flowedge.vision.evaluation import aligned, detection_quality
 from tools.bench.pairs import Contender, compare, python
 from tools.quality.results import read_results
 from tools.quality.sources import CAMERA, Annotated, annotated

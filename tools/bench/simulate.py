@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from flowedge.dispatch import POLICIES, Policy, Request, Workers
-from flowedge.planner.cluster import Cluster, Link, Node
+from flowedge.planner.model.cluster import Cluster, Link, Node
 from flowedge.simulate.arrivals import CHUNK, draw
 from flowedge.simulate.dispatching import Dispatching
 from flowedge.simulate.scenario import Kind, Range, Rate, Scenario, Source, Variant, Worker

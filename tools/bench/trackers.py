@@ -33,7 +33,7 @@ from flowedge.operators.slice import Slice
 from flowedge.operators.street import Street
 from flowedge.operators.track import Track, TrackWithPicture
 from flowedge.operators.video import Video
-from flowedge.quality import Ignore
+from flowedge.vision.evaluation import Ignore
 from tools.quality.sources import annotated
 from tools.quality.tracking import tracking_quality
 

@@ -26,14 +26,14 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from flowedge.planner.checker import violations
-from flowedge.planner.cluster import Cluster, Link, Node, Power
-from flowedge.planner.plan import Plan
-from flowedge.planner.prediction import predict
-from flowedge.planner.problem import Application, CameraClass, Problem, Stage
-from flowedge.planner.profiles import Accuracy, Profiles, Service, setting
-from flowedge.planner.strategies.care import care, care_exhaustive, care_literal, care_shared
-from flowedge.planner.strategies.exact import exact
+from flowedge.planner.exact.exact import exact
+from flowedge.planner.model.checker import violations
+from flowedge.planner.model.cluster import Cluster, Link, Node, Power
+from flowedge.planner.model.plan import Plan
+from flowedge.planner.model.prediction import predict
+from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
+from flowedge.planner.model.profiles import Accuracy, Profiles, Service, setting
+from flowedge.planner.papers.care import care, care_exhaustive, care_literal, care_shared
 from tools.papers import care_plots, care_profile
 from tools.papers.care_profile import MOST_CORES, TILES, Instance
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowedge.cli.profile import profile
-from flowedge.planner.fits import Timed, fit_service
-from flowedge.planner.inputs import profiles
-from flowedge.planner.profiles import Profiles, setting
+from flowedge.planner.files.inputs import profiles
+from flowedge.planner.model.profiles import Profiles, setting
+from flowedge.profiling.models import Timed, fit_service
 
 TILES = (1, 2, 4, 6)
 MOST_CORES = 12  # of an instance, as in the paper's Figure 4
@@ -39,7 +39,7 @@ class Instance:
 
 def measured(frames: int, output: Path) -> None:
     """Run `flowedge profile` on the instance, for every tile and number of cores of this machine."""
-    from flowedge.runtime.profiling import cores_here
+    from flowedge.profiling.measure import cores_here
 
     parts = ",".join(f"{number}/{tiles}" for tiles in TILES for number in range(1, tiles + 1))
     cores = ",".join(map(str, range(1, cores_here() + 1)))

@@ -5,8 +5,9 @@
 
 Rows are the number of objects and the height of the picture, columns the whole frame ("bench" in the paper) and
 2, 4 or 6 tiles beside it. Every setting runs Slice >> Detect >> NonMaxMerge >> Track, the same one over the
-same frames; the figure is `flowedge.quality.correctly_tracked`. The scene is the synthetic street with as many
-people and vehicles as the paper has objects (three quarters people), or a video with truth scaled down.
+same frames; the figure is `flowedge.vision.evaluation.correctly_tracked`. The scene is the synthetic street
+with as many people and vehicles as the paper has objects (three quarters people), or a video with truth scaled
+down.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from pathlib import Path
 
 from flowedge import Detections, Frame, Graph, Parts, Stream, Tracks, join
 from flowedge.operators import Detect, NonMaxMerge, Resize, Slice, Track
-from flowedge.quality import correctly_tracked
 from flowedge.runtime.run import Run
 from flowedge.testing import Collect
+from flowedge.vision.evaluation import correctly_tracked
 from tools.quality.sources import Annotated, annotated
 
 TILES = (1, 2, 4, 6)

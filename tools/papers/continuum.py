@@ -26,13 +26,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flowedge.planner.checker import violations
-from flowedge.planner.cluster import Cluster, Link, Node
-from flowedge.planner.plan import Plan
-from flowedge.planner.problem import Application, CameraClass, Problem, Stage
-from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, setting
-from flowedge.planner.strategies.continuum import continuum
-from flowedge.planner.strategies.continuum_models import (
+from flowedge.planner.model.checker import violations
+from flowedge.planner.model.cluster import Cluster, Link, Node
+from flowedge.planner.model.plan import Plan
+from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
+from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.papers.continuum.models import (
     AccuracyModel,
     algorithm_1,
     distributions,
@@ -40,7 +39,8 @@ from flowedge.planner.strategies.continuum_models import (
     highest_utility,
     rotated,
 )
-from flowedge.planner.strategies.flowedge import flowedge
+from flowedge.planner.papers.continuum.strategy import continuum
+from flowedge.planner.solver.solve import flowedge
 from tools.papers.continuum_model import (
     EDGES,
     FPS,

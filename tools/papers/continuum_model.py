@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowedge.planner.strategies.continuum_models import AccuracyModel, Estimate
+from flowedge.planner.papers.continuum.models import AccuracyModel, Estimate
 
 SOURCES, FPS, SECONDS = 19, 25.0, 1200.0
 FRAMES = FPS * SECONDS  # of each source

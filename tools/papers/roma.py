@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowedge.planner.strategies.roma_allocation import ETA, allocate
+from flowedge.planner.papers.roma.allocation import ETA, allocate
 from tools.papers import roma_grid, roma_plans
 from tools.papers.roma_cases import BANDWIDTHS, CORES, COUPLINGS, Case, Fit, awstream, case, fits, street
 

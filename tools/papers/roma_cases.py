@@ -11,7 +11,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from flowedge.planner.couplings import (
+from flowedge.planner.papers.roma.allocation import Coupled
+from flowedge.planner.papers.roma.couplings import (
     Coupling,
     Errors,
     Floats,
@@ -24,7 +25,6 @@ from flowedge.planner.couplings import (
     surface,
     tabulated,
 )
-from flowedge.planner.strategies.roma_allocation import Coupled
 from tools.papers import roma_grid
 
 BANDWIDTHS = (10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05)  # Mbit/s of each camera

@@ -5,8 +5,9 @@
 The application finds people and vehicles in a street at 10 frames a second. It is sent pictures of a width as
 JPEG of a quality, cuts them into tiles, detects, and skips frames. Network is the bytes of the pictures it
 takes; compute is the CPU time of decoding, detecting and merging, so that other work on the machine does not
-count; the score is `flowedge.quality.detection_score` over all frames, where a skipped one is given what was
-found in the one before. All settings are measured on two streets: what is learnt of one is tried on the other.
+count; the score is `flowedge.vision.evaluation.detection_score` over all frames, where a skipped one is given
+what was found in the one before. All settings are measured on two streets: what is learnt of one is tried on
+the other.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 
 from flowedge import Detections, Frame, Tracks
 from flowedge.operators import Detect, NonMaxMerge, Resize, Slice
-from flowedge.quality import detection_score
+from flowedge.vision.evaluation import detection_score
 from tools.quality.sources import annotated
 
 STREET = "street://?people=30&vehicles=10&width=1920&height=1080&fps=10&seed={street}"

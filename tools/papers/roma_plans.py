@@ -16,16 +16,16 @@ from itertools import product
 
 import numpy as np
 
-from flowedge.planner.checker import violations
-from flowedge.planner.cluster import Cluster, Link, Node
-from flowedge.planner.plan import Plan
-from flowedge.planner.prediction import predict
-from flowedge.planner.problem import Application, CameraClass, Problem, Stage
-from flowedge.planner.profiles import Accuracy, Output, Profiles, Service, setting
-from flowedge.planner.strategies.baselines import cloud_only, edge_only
-from flowedge.planner.strategies.exact import exact
-from flowedge.planner.strategies.roma import demand, roma, roma_linear, roma_static
-from flowedge.planner.strategies.roma_allocation import ETA
+from flowedge.planner.exact.exact import exact
+from flowedge.planner.model.checker import violations
+from flowedge.planner.model.cluster import Cluster, Link, Node
+from flowedge.planner.model.plan import Plan
+from flowedge.planner.model.prediction import predict
+from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
+from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.papers.baselines import cloud_only, edge_only
+from flowedge.planner.papers.roma.allocation import ETA
+from flowedge.planner.papers.roma.strategy import demand, roma, roma_linear, roma_static
 from tools.papers import roma_grid
 
 EDGES = ((1, 2), (2, 4), (4, 8))  # cores of the two edge nodes

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from flowedge.errors import ConfigError
-from flowedge.planner.admission import (
+from flowedge.runtime.controller.admission import (
     FairShare,
     Fifo,
     LeastAttained,

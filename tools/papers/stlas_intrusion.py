@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from flowedge.planner.admission import intrusiveness
+from flowedge.runtime.controller.admission import intrusiveness
 
 PERIOD = 0.020  # seconds
 SHARES = (0.2, 0.4, 0.6, 0.8)

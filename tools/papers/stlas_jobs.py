@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flowedge.errors import ConfigError
-from flowedge.planner import units
-from flowedge.planner.admission import (
+from flowedge.planner.files.tables import rows
+from flowedge.planner.model import units
+from flowedge.runtime.controller.admission import (
     Demand,
     Job,
     LeastAttained,
@@ -26,7 +27,6 @@ from flowedge.planner.admission import (
     stopped,
     threshold_of,
 )
-from flowedge.planner.tables import rows
 
 
 @dataclass(frozen=True, slots=True)

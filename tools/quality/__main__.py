@@ -11,7 +11,8 @@ gt/gt.txt (MOT), images and annotations (VisDrone), or images and labels (YOLO, 
 measured is a pipeline of --model, a graph with a parameter `source`, or a file that JSONLines or MOTFile wrote.
 
 AP is COCO's (101 points, all scores from --lowest on). Precision, recall, F1 and ROMA's score are at IoU 0.5
-and --confidence. "tracked" is the share of objects correctly tracked (flowedge.quality.correctly_tracked).
+and --confidence. "tracked" is the share of objects correctly tracked
+(flowedge.vision.evaluation.correctly_tracked).
 """
 
 from __future__ import annotations

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 from flowedge import Detections, Frame, Gather, Graph, GraphError, Stream, Tracks, join
-from flowedge.graph import Output
-from flowedge.inference import load as load_model
-from flowedge.loading import load as load_graph
-from flowedge.models import resolve
+from flowedge.graph.graph import Output
+from flowedge.graph.loading import load as load_graph
+from flowedge.graph.signature import signature
+from flowedge.inference.engines import load as load_model
+from flowedge.inference.models import resolve
 from flowedge.monitor.report import Report
 from flowedge.operators import Detect
 from flowedge.runtime.run import Run
-from flowedge.signature import signature
 from flowedge.testing import Collect
 from tools.quality.sources import Annotated
 

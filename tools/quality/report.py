@@ -12,7 +12,7 @@ import numpy as np
 from rich.table import Table
 
 from flowedge import Tracks, UserError
-from flowedge.quality import DetectionQuality, Ignore, aligned, correctly_tracked, detection_quality
+from flowedge.vision.evaluation import DetectionQuality, Ignore, aligned, correctly_tracked, detection_quality
 from tools.quality.coco import Accuracy, coco_accuracy
 from tools.quality.pipeline import Outcome
 from tools.quality.sources import Annotated

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Frame, Graph, Operator, Stream, Tracks, UserError
+from flowedge.inference.yolo import COCO_NAMES
 from flowedge.operators import street, video
 from flowedge.operators.decode import Decode
-from flowedge.operators.pictures import SUFFIXES, _natural
-from flowedge.operators.scene import CLASSES
 from flowedge.operators.street import StreetView, read_street
 from flowedge.operators.video import Video
-from flowedge.quality import NOTHING, Classes, Ignore
-from flowedge.yolo import COCO_NAMES
+from flowedge.video.folder import SUFFIXES, _natural
+from flowedge.video.synthetic.scene import CLASSES
+from flowedge.vision.evaluation import NOTHING, Classes, Ignore
 
 CAMERA = "camera"
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Tracks, UserError
-from flowedge.overlaps import overlaps
-from flowedge.quality import NOTHING, Classes, Ignore, counted
+from flowedge.vision.evaluation import NOTHING, Classes, Ignore, counted
+from flowedge.vision.overlap import overlaps
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from pycocotools.cocoeval import COCOeval
 
 from flowedge import Frame, Origin
 from flowedge.operators import Detect
-from flowedge.operators.scene import CLASSES, Scene
+from flowedge.video.synthetic.scene import CLASSES, Scene
 
 from .tiles import HEIGHT, WIDTH, Image, Region, Rows, cut, tile
 

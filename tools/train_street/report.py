@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowedge.operators.scene import CLASSES
+from flowedge.video.synthetic.scene import CLASSES
 
 from .evaluation import ap50
 from .export import export

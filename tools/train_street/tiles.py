@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flowedge.operators.scene import CLASSES, Scene, SceneTruth
-from flowedge.yolo import fit, pad
+from flowedge.inference.yolo import fit, pad
+from flowedge.video.synthetic.scene import CLASSES, Scene, SceneTruth
 
 HEIGHT, WIDTH = 384, 640
 """The network's input in pixels."""

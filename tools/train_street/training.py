@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import AveragedModel
 
-from flowedge.operators.scene import CLASSES
+from flowedge.video.synthetic.scene import CLASSES
 
 from .loss import Grid, loss
 from .network import StreetNet, cells

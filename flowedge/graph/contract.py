@@ -1,0 +1,229 @@
+"""What an operator promises: the five kinds of step that a graph is made of.
+
+A step is a dataclass whose init fields are its configuration, checked when it is built. A running replica
+works on its own copy: `setup` may set attributes declared `field(init=False)` and `close` releases them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import re
+import threading
+import types
+import typing
+from abc import ABC, ABCMeta, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from flowedge.errors import ConfigError
+from flowedge.graph.knobs import Choice
+from flowedge.secrets import redact
+
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
+
+
+class State(Enum):
+    """What an operator remembers from frame to frame, which says how it may be replicated."""
+
+    NONE = "none"
+    PER_CAMERA = "per camera"
+    PER_TILE = "per tile"
+
+
+class StepMeta(ABCMeta):
+    """Builds a step: resolves knobs, names it after its class, checks the types of its fields."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if not any(isinstance(value, Choice) for value in (*args, *kwargs.values())):
+            return cls._built(args, kwargs)
+        given = inspect.signature(cls.__init__).bind(None, *args, **kwargs).arguments  # type: ignore[misc]
+        del given["self"]
+        knobs = {name: value for name, value in given.items() if isinstance(value, Choice)}
+        variants = [cls._built((), given | values) for values in _settings_of(cls.__name__, knobs)]
+        variants[0].knobs = knobs
+        return variants[0]
+
+    def _built(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        step = super().__call__(*args, **kwargs)
+        step.name = step.name or cls.__name__
+        step.require("name", valid_name(step.name), "a name of letters, digits, '_', '-' and '.'")
+        return step
+
+
+class Step(metaclass=StepMeta):
+    """Base of the five kinds; `name` keys topics, metrics and checkpoints and defaults to the class name."""
+
+    state: ClassVar[State] = State.NONE
+    knobs: Mapping[str, Choice[Any]] = types.MappingProxyType({})  # field name -> what a planner may choose
+    name: str
+
+    def __post_init__(self) -> None:
+        """Check the configuration; an operator that overrides this calls it first."""
+        try:
+            hints = typing.get_type_hints(type(self))
+        except NameError:  # an annotation that exists for type checkers only
+            return
+        for item in fields(self):  # type: ignore[arg-type]
+            if item.init and not _fits(getattr(self, item.name), hints[item.name]):
+                wanted = str(item.type).removeprefix("<class '").removesuffix("'>")
+                self.require(item.name, False, f"a value of type {wanted}")
+
+    def require(self, name: str, holds: bool, wanted: str) -> None:
+        """Raise `ConfigError` naming the field, its value and what is `wanted` unless the condition holds."""
+        if not holds:
+            shown = redact(repr(getattr(self, name)))  # it may be an address with a password
+            raise ConfigError(f"{type(self).__name__}.{name}: {shown} is not {wanted}")
+
+    def setup(self) -> None:
+        """Load what the operator needs to run; called once in each replica before the first value."""
+
+    def close(self) -> None:
+        """Release what `setup` took; called once, whatever happened."""
+
+
+@dataclass
+class Source(Step, Generic[Out], ABC):
+    """Where streams begin: one per entry of `cameras`, a mapping of camera name to address."""
+
+    cameras: Mapping[str, str] = field(repr=False)
+    name: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for camera in self.cameras:
+            if not valid_name(camera):
+                wanted = "a name of letters, digits, '_', '-' and '.'"
+                raise ConfigError(f"{type(self).__name__}.cameras: {camera!r} is not {wanted}")
+
+    def live(self, camera: str) -> bool:  # noqa: ARG002
+        """Whether the newest frame matters more than every frame (a camera, rather than a file)."""
+        return False
+
+    @abstractmethod
+    def read(self, camera: str, stop: threading.Event) -> Iterator[Out]:
+        """Yield the camera's values until it ends or `stop` is set; raises `SourceError`.
+
+        Every value's origin counts a frame `index` from 0 that never repeats. Without a `monotonic` capture
+        time, latency counts from when the value was given.
+        """
+
+
+@dataclass
+class Operator(Step, Generic[In, Out], ABC):
+    """One value in, one value out, or None where the value is filtered out."""
+
+    delayed: ClassVar[bool] = False
+    """Results may come later than their input and are matched to it by their origin; None means not yet."""
+
+    batch: ClassVar[int] = 1
+    """The most values that `process_batch` takes at once."""
+
+    name: str = field(default="", kw_only=True)
+
+    @abstractmethod
+    def process(self, value: In, /) -> Out | None:
+        """The result for one value. Never changes the value it is given."""
+
+    def process_batch(self, values: Sequence[In], /) -> Sequence[Out | None]:
+        """The results for several values at once (frames of several cameras, tiles of a frame), in order."""
+        return [self.process(value) for value in values]
+
+    def flush(self, camera: str) -> Iterable[Out]:  # noqa: ARG002
+        """What is left at the end of a camera's stream; called in every operator, forgets its state."""
+        return ()
+
+
+@dataclass
+class Split(Step, Generic[In, Out], ABC):
+    """One value in, several parts out, for a `Gather` to bring together again."""
+
+    name: str = field(default="", kw_only=True)
+
+    @abstractmethod
+    def split(self, value: In, /) -> Sequence[Out]:
+        """The parts of one value; at least one."""
+
+
+@dataclass
+class Gather(Step, Generic[In, Out], ABC):
+    """The parts of one value in, one value out.
+
+    On a live stream it waits at most `deadline` seconds from the first part; what is missing then is noted in
+    the result's `missing`. On a file it waits for every part.
+    """
+
+    deadline: float = field(default=1.0, kw_only=True)
+    name: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("deadline", self.deadline > 0, "a number of seconds above 0")
+
+    @abstractmethod
+    def gather(self, parts: Sequence[In], /) -> Out:
+        """One value from the parts that came, in the order in which they were split."""
+
+
+@dataclass
+class Sink(Step, Generic[In], ABC):
+    """Where a stream ends."""
+
+    name: str = field(default="", kw_only=True)
+
+    @abstractmethod
+    def write(self, value: In, /) -> None:
+        """Take one value; values of a camera come in order."""
+
+    def end(self, camera: str) -> None:
+        """The camera's stream has ended: finish its file."""
+
+    def written(self) -> Sequence[Path]:
+        """The files written so far, for the summary of a run."""
+        return ()
+
+    def summary(self) -> Sequence[str]:
+        """What it found out, in a few lines for the end of a run; asked when everything has been written."""
+        return ()
+
+
+def valid_name(name: str) -> bool:
+    """Whether a name can be part of a topic and of a file name."""
+    return re.fullmatch(r"[A-Za-z0-9_.-]+", name) is not None and not name.startswith(".")
+
+
+def _settings_of(owner: str, knobs: Mapping[str, Choice[Any]]) -> Iterator[dict[str, Any]]:
+    """Every combination of field values; fields whose knobs share a name move together."""
+    by_name: dict[str, Choice[Any]] = {}
+    for choice in knobs.values():
+        if by_name.setdefault(choice.name, choice) != choice:
+            raise ConfigError(
+                f'{owner}: the knob "{choice.name}" has two sets of values; give each its own name'
+            )
+    for values in itertools.product(*(choice.values for choice in by_name.values())):
+        setting = dict(zip(by_name, values, strict=True))
+        yield {name: setting[choice.name] for name, choice in knobs.items()}
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a field's value has the type it is annotated with, as far as plain types go."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    if hint is Sequence or origin is Sequence:  # a str is a sequence of str, and never what was meant
+        return isinstance(value, Sequence) and not isinstance(value, str)
+    kind = origin or hint
+    if not isinstance(kind, type):
+        return True
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    try:
+        return isinstance(value, (int, float) if kind is float else kind)
+    except TypeError:  # a type that cannot be asked: Any, a protocol, a TypedDict
+        return True

@@ -1,0 +1,376 @@
+"""A graph: a named application of operators joined by typed streams, as plain data.
+
+`Stream` and `Parts` are handles that exist while the graph is declared; what stays is a tuple of `Node`s,
+each a step and the wire that feeds it.
+
+>>> from flowedge import Graph
+>>> from flowedge.operators import Null, Resize, video
+>>> graph = Graph("tiny")
+>>> video(graph, "street://") >> Resize(320) >> Null()
+>>> [node.name for node in graph.nodes]
+['video', 'Decode', 'Resize', 'Null']
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import GenericAlias
+from typing import Any, Generic, TypeAlias, TypeVar, get_args, get_origin, overload
+
+from flowedge.errors import ConfigError, GraphError
+from flowedge.graph.contract import Gather, Operator, Sink, Source, Split, State, Step, valid_name
+from flowedge.graph.knobs import suggestion
+from flowedge.graph.signature import Type, applied, fits, readable, signature
+
+A = TypeVar("A")
+B = TypeVar("B")
+U = TypeVar("U")
+V = TypeVar("V", covariant=True)
+
+
+@dataclass(frozen=True)
+class Output:
+    """The output of the step of this name."""
+
+    step: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two wires joined by frame."""
+
+    left: Wire
+    right: Wire
+
+
+@dataclass(frozen=True)
+class Part:
+    """One half of a wire that carries pairs."""
+
+    of: Wire
+    index: int
+
+
+Wire: TypeAlias = Output | Pair | Part
+
+
+@dataclass(frozen=True)
+class Node:
+    """A step and what feeds it (None for a source). `tiled`: it works on the parts of a split frame."""
+
+    step: Step
+    input: Wire | None
+    tiled: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.step.name
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What the graph is to reach: `latency` like "250 ms", `accuracy` 0..1, `throughput` in frames a second.
+
+    `minimize` names what the planner saves within these bounds; "utility" weighs latency against accuracy.
+    `pins` says in which tier of the cluster an operator must run, e.g. `pins={"Draw": "edge"}`.
+    """
+
+    latency: str | None = None
+    throughput: float | None = None
+    accuracy: float | None = None
+    minimize: str = "energy"
+    pins: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if self.latency is not None and not re.fullmatch(r"\d+(\.\d+)? ?(us|ms|s|min)", str(self.latency)):
+            raise ConfigError(f'Goal.latency: {self.latency!r} is not a time like "250 ms"')
+        if self.throughput is not None and not (_is_number(self.throughput) and self.throughput > 0):
+            raise ConfigError(
+                f"Goal.throughput: {self.throughput!r} is not a number of frames per second above 0"
+            )
+        if self.accuracy is not None and not (_is_number(self.accuracy) and 0 <= self.accuracy <= 1):
+            raise ConfigError(f"Goal.accuracy: {self.accuracy!r} is not a number from 0 to 1")
+        if self.minimize not in ("energy", "resources", "cost", "utility"):
+            raise ConfigError(
+                f'Goal.minimize: {self.minimize!r} is not "energy", "resources", "cost" or "utility"'
+            )
+        if not (isinstance(self.pins, Mapping) and all(map(_is_name, (*self.pins, *self.pins.values())))):
+            wanted = 'a mapping of operators to tiers like {"Draw": "edge"}'
+            raise ConfigError(f"Goal.pins: {self.pins!r} is not {wanted}")
+        object.__setattr__(self, "pins", dict(self.pins))  # the caller's mapping may change
+
+
+class Stream(Generic[V]):
+    """A handle on the values of a wire, one a frame."""
+
+    def __init__(self, graph: Graph, wire: Wire, kind: Type, sources: frozenset[str]) -> None:
+        self.graph, self.wire, self.kind, self.sources = graph, wire, kind, sources
+
+    @overload
+    def __rshift__(self, step: Operator[V, U]) -> Stream[U]: ...
+    @overload
+    def __rshift__(self, step: Split[V, U]) -> Parts[U]: ...
+    @overload
+    def __rshift__(self, step: Sink[V]) -> None: ...
+    def __rshift__(self, step: Any) -> Any:
+        """Feed a step with this stream."""
+        if isinstance(step, Gather):
+            raise GraphError(
+                f"{step.name} gathers the parts of a split, but {described(self.wire)} was not split: "
+                f"put a Split such as Slice() before it"
+            )
+        gives = self.graph._add(step, self.wire, self.kind, tiled=False)
+        if gives is None:
+            return None
+        handle = Parts if isinstance(step, Split) else Stream
+        return handle(self.graph, Output(step.name), gives, self.sources)
+
+
+class Parts(Generic[V]):
+    """A handle on the values of a wire, several a frame, between a `Split` and its `Gather`."""
+
+    def __init__(self, graph: Graph, wire: Wire, kind: Type, sources: frozenset[str]) -> None:
+        self.graph, self.wire, self.kind, self.sources = graph, wire, kind, sources
+
+    @overload
+    def __rshift__(self, step: Operator[V, U]) -> Parts[U]: ...
+    @overload
+    def __rshift__(self, step: Gather[V, U]) -> Stream[U]: ...
+    def __rshift__(self, step: Any) -> Any:
+        """Feed a step with each part."""
+        if isinstance(step, (Sink, Split)):
+            raise GraphError(
+                f"{step.name} takes whole frames, but {described(self.wire)} gives the parts of a split: "
+                f"put a Gather such as NonMaxMerge() between them"
+            )
+        if isinstance(step, Operator) and step.state is State.PER_CAMERA:
+            raise GraphError(
+                f"{step.name} keeps state per camera, but {described(self.wire)} gives the parts of a split: "
+                f"put it before the split or after the gather"
+            )
+        if isinstance(step, Operator) and step.delayed:
+            raise GraphError(f"{step.name} gives its results later, frame by frame: put it before the split")
+        gives = self.graph._add(step, self.wire, self.kind, tiled=True)
+        handle = Stream if isinstance(step, Gather) else Parts
+        return handle(self.graph, Output(step.name), gives, self.sources)
+
+
+@dataclass(eq=False)
+class Graph:
+    """A named application: operators joined by typed streams, and its goal."""
+
+    name: str
+    goal: Goal = field(default_factory=Goal)
+    nodes: tuple[Node, ...] = field(default=(), init=False)
+
+    def __post_init__(self) -> None:
+        if not valid_name(self.name):
+            raise ConfigError(f"Graph.name: {self.name!r} is not a name of letters, digits, '_', '-' and '.'")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Graph) and self._content() == other._content()
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.goal, tuple(node.name for node in self.nodes)))
+
+    def __str__(self) -> str:
+        from flowedge.graph.render import text
+
+        return text(self)
+
+    def source(self, step: Source[U]) -> Stream[U]:
+        """Begin a stream at a source."""
+        taken = {camera for node in self.sources() for camera in node.step.cameras}  # type: ignore[attr-defined]
+        for camera in step.cameras:
+            if camera in taken:
+                raise GraphError(
+                    f'{step.name}: a camera named "{camera}" is in the graph already; '
+                    f'name cameras with a mapping, e.g. {{"north": url}}'
+                )
+        gives = self._add(step, None, None, tiled=False)
+        return Stream(self, Output(step.name), gives, frozenset([step.name]))
+
+    def node(self, name: str) -> Node:
+        """The node of this name."""
+        return next(node for node in self.nodes if node.name == name)
+
+    def sources(self) -> Iterator[Node]:
+        return (node for node in self.nodes if isinstance(node.step, Source))
+
+    def sinks(self) -> Iterator[Node]:
+        return (node for node in self.nodes if isinstance(node.step, Sink))
+
+    def check(self) -> None:
+        """Raise `GraphError` unless every stream ends in a sink, knobs of one name agree and pins can hold."""
+        if not self.nodes:
+            raise GraphError(f"the graph {self.name} is empty: begin with video(graph, url)")
+        consumed = {name for node in self.nodes if node.input is not None for name in steps_of(node.input)}
+        for node in self.nodes:
+            if isinstance(node.step, Sink) or node.name in consumed:
+                continue
+            if (node.tiled or isinstance(node.step, Split)) and not isinstance(node.step, Gather):
+                mend = "add a Gather such as NonMaxMerge()"
+                raise GraphError(f"{node.name} leaves a split ungathered: {mend}")
+            raise GraphError(f"{node.name} gives a stream that has no sink: add one, e.g. >> Null()")
+        self._check_knobs()
+        self._check_pins()
+
+    def _content(self) -> tuple[Any, ...]:
+        knobs = [dict(node.step.knobs) for node in self.nodes]  # steps compare by their first values only
+        return self.name, self.goal, self.nodes, knobs
+
+    def _check_knobs(self) -> None:
+        seen: dict[str, tuple[str, tuple[Any, ...]]] = {}
+        for node in self.nodes:
+            for choice in node.step.knobs.values():
+                owner, values = seen.setdefault(choice.name, (node.name, choice.values))
+                if values != choice.values:
+                    raise GraphError(
+                        f'the knob "{choice.name}" has the values {values} in {owner} but {choice.values} in '
+                        f"{node.name}: give both the same values or different names"
+                    )
+
+    def _check_pins(self) -> None:
+        steps = {node.name: node.step for node in self.nodes}
+        for name in self.goal.pins:
+            if name not in steps:
+                raise GraphError(f"Goal.pins: there is no operator {name!r}{suggestion(name, steps)}")
+            if isinstance(steps[name], Source):
+                raise GraphError(f"Goal.pins: {name} is a source and runs where its cameras are: leave it out")
+
+    def _add(self, step: Step, wire: Wire | None, kind: Type, *, tiled: bool) -> Type | None:
+        """Append a node and return the type it gives (None for a sink)."""
+        if not isinstance(step, Step):
+            raise GraphError(f"{described(wire)} >> {step!r}: the right side is not an operator")
+        if isinstance(step, Source) and wire is not None:
+            raise GraphError(
+                f"{step.name} is a source, where streams begin; {described(wire)} cannot feed it: "
+                f"use graph.source(...)"
+            )
+        if any(node.name == step.name for node in self.nodes):
+            raise GraphError(
+                f"two operators are named {step.name}: give one another name, "
+                f'e.g. {type(step).__name__}(..., name="{step.name}2")'
+            )
+        gives = signature(step).gives if wire is None else self._applied(step, wire, kind)
+        self.nodes = (*self.nodes, Node(step, wire, tiled))
+        return gives
+
+    def _applied(self, step: Step, wire: Wire, kind: Type) -> Type | None:
+        try:
+            return applied(step, kind)
+        except TypeError:
+            takes = signature(step).takes
+            raise GraphError(
+                f"{step.name} takes {readable(takes)}, but {described(wire)} gives {readable(kind)}"
+                f"{_mend(kind, takes)}"
+            ) from None
+
+
+@overload
+def join(a: Stream[A], b: Stream[B]) -> Stream[tuple[A, B]]: ...
+@overload
+def join(a: Parts[A], b: Parts[B]) -> Parts[tuple[A, B]]: ...
+def join(a: Any, b: Any) -> Any:
+    """Pair two streams of the same cameras by frame.
+
+    Raises `GraphError` where they come from different sources or graphs, or only one of them is split.
+    """
+    names = f"join of {described(a.wire)} and {described(b.wire)}"
+    if a.graph is not b.graph:
+        raise GraphError(f"{names}: they belong to two graphs, {a.graph.name} and {b.graph.name}")
+    if type(a) is not type(b):
+        raise GraphError(f"{names}: one is split into parts and the other is not; gather first")
+    if a.sources != b.sources:
+        left, right = ", ".join(sorted(a.sources)), ", ".join(sorted(b.sources))
+        raise GraphError(
+            f"{names}: their cameras differ ({left} and {right}); "
+            f"frames can only be paired with results from the same source"
+        )
+    if isinstance(a, Parts) and (split := _split_of(a)) != (other := _split_of(b)):
+        raise GraphError(f"{names}: the parts come from two splits, {split} and {other}")
+    return type(a)(a.graph, Pair(a.wire, b.wire), GenericAlias(tuple, (a.kind, b.kind)), a.sources)
+
+
+def unzip(stream: Stream[tuple[A, B]]) -> tuple[Stream[A], Stream[B]]:
+    """The two streams of a stream of pairs: the inverse of `join`."""
+    arguments = _halves(stream.kind)
+    if not arguments:
+        raise GraphError(f"unzip: {described(stream.wire)} gives {readable(stream.kind)}, not pairs")
+    handle: Any = type(stream)
+    left, right = (
+        handle(stream.graph, Part(stream.wire, index), kind, stream.sources)
+        for index, kind in enumerate(arguments)
+    )
+    return left, right
+
+
+def steps_of(wire: Wire) -> frozenset[str]:
+    """The names of the steps that a wire begins at."""
+    match wire:
+        case Output(step):
+            return frozenset([step])
+        case Part(of):
+            return steps_of(of)
+        case Pair(left, right):
+            return steps_of(left) | steps_of(right)
+
+
+def described(wire: Wire | None) -> str:
+    """A wire in the words of an error message.
+
+    >>> described(Pair(Output("Decode"), Part(Output("street"), 1)))
+    'join(Decode, street[1])'
+    """
+    match wire:
+        case Output(step):
+            return step
+        case Part(of, index):
+            return f"{described(of)}[{index}]"
+        case Pair(left, right):
+            return f"join({described(left)}, {described(right)})"
+    return "nothing"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _split_of(parts: Parts[Any]) -> str:
+    """The split that a wire of parts comes from."""
+    step = parts.graph.node(next(iter(steps_of(parts.wire))))
+    while not isinstance(step.step, Split):
+        assert step.input is not None
+        step = parts.graph.node(next(iter(steps_of(step.input))))
+    return step.name
+
+
+def _halves(kind: Type) -> tuple[Type, ...]:
+    """The two types of a pair; nothing for another type."""
+    origin: Any = get_origin(kind)
+    arguments = get_args(kind)
+    return arguments if origin is tuple and len(arguments) == 2 else ()
+
+
+def _mend(given: Type, wanted: Type) -> str:
+    """What most likely was meant, where we can tell."""
+    fitting = [index for index, half in enumerate(_halves(wanted)) if fits(given, half, {})]
+    if fitting:
+        missing = readable(_halves(wanted)[1 - fitting[0]])
+        return f": join it with a stream of {missing}, e.g. join(frames, detections)"
+    names = {readable(given), readable(wanted)}
+    if names == {"Frame", "Detections"} and readable(wanted) == "Detections":
+        return ": put a Detect() between them"
+    if names == {"Detections", "Tracks"} and readable(wanted) == "Tracks":
+        return ": put a Track() between them"
+    if readable(wanted) == "Frame" and "Packet" in readable(given):
+        return ": put a Decode() between them"
+    if readable(wanted) == "Frame":
+        return ": draw them on their frames first, join(frames, detections) >> Draw()"
+    return ""

@@ -1,0 +1,249 @@
+"""A graph as JSON, so that it can be kept, compared by digest and sent to another process.
+
+{"flowedge": 1, "name": "crossing", "goal": {...}, "operators": [
+  {"name": "video", "operator": "flowedge.operators.video:VideoSource", "input": null, "fields": {...}},
+  {"name": "Resize", "operator": "flowedge.operators.resize:Resize", "input": "Decode",
+   "fields": {"width": {"choose": "size", "values": [416, 512]}, "height": null}}]}
+
+An operator of the user's own file is addressed by {"file": path, "sha256": of its text, "class": name}.
+An input is the name of an operator, {"join": [input, input]} or {"part": [input, index]}. In fields,
+{"tuple": [...]}, {"mapping": {...}}, {"path": "..."} and {"float": "inf"} stand for what JSON does not have.
+References such as ${CAM_PASS} stay references.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from types import NoneType
+from typing import Any, TypeAlias
+
+from flowedge.errors import GraphError, UserError
+from flowedge.graph.contract import Source, Step
+from flowedge.graph.graph import Goal, Graph, Node, Output, Pair, Part, Wire, join, unzip
+from flowedge.graph.knobs import Choice, choose
+from flowedge.graph.loading import UserFile, module_of, user_file
+
+VERSION = 1
+
+JSON: TypeAlias = Any
+"""What the json module reads and writes."""
+
+Handle: TypeAlias = Any
+"""A `Stream` or `Parts`, which themselves refuse what does not fit."""
+
+
+def to_json(graph: Graph) -> dict[str, JSON]:
+    """The graph as plain data.
+
+    Raises `GraphError` for an operator that is defined inside a function, and for a field that is not data.
+
+    >>> from flowedge import Graph
+    >>> to_json(Graph("tiny"))["operators"]
+    []
+    """
+    return {
+        "flowedge": VERSION,
+        "name": graph.name,
+        "goal": asdict(graph.goal),
+        "operators": [_operator(node) for node in graph.nodes],
+    }
+
+
+def from_json(data: JSON) -> Graph:
+    """The graph that `to_json` wrote, built and checked anew.
+
+    This imports the modules that the data names and executes the user's files that it names (only with the
+    text that was hashed), so read only graphs that come from somebody you trust. Raises `GraphError` for data
+    of another form, a class that is not an operator and a file that is gone or has changed, and `ConfigError`
+    for a field that its operator refuses.
+
+    >>> from flowedge import Graph
+    >>> from_json(to_json(Graph("tiny"))) == Graph("tiny")
+    True
+    """
+    _expect(data, "a graph", flowedge=int, name=str, goal=dict, operators=list)
+    if data["flowedge"] != VERSION:
+        raise GraphError(f"a graph: format {data['flowedge']} is not {VERSION}, the one that is known here")
+    try:
+        graph = Graph(data["name"], Goal(**data["goal"]))
+    except TypeError as error:
+        raise GraphError(f"a graph: the goal is malformed: {error}") from error
+    handles: dict[str, Handle] = {}
+    for item in data["operators"]:
+        _add(graph, item, handles)
+    return graph
+
+
+def digest(graph: Graph) -> str:
+    """The sha256 of the graph's JSON: the same in every process and on every machine.
+
+    Of a user's file its text counts, not where it lies. Raises as `to_json`.
+
+    >>> from flowedge import Graph
+    >>> digest(Graph("tiny")) == digest(Graph("tiny")), len(digest(Graph("tiny")))
+    (True, 64)
+    """
+    data = to_json(graph)
+    for item in data["operators"]:
+        if isinstance(item["operator"], dict):
+            del item["operator"]["file"]
+    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _operator(node: Node) -> dict[str, JSON]:
+    step = node.step
+    values = {item.name: getattr(step, item.name) for item in fields(step) if item.init}  # type: ignore[arg-type]
+    del values["name"]
+    return {
+        "name": step.name,
+        "operator": _address(type(step)),
+        "input": None if node.input is None else _from_wire(node.input),
+        "fields": {
+            name: _from_value(step.knobs.get(name, value), f"{step.name}.{name}")
+            for name, value in values.items()
+        },
+    }
+
+
+def _address(cls: type[Step]) -> JSON:
+    """Where another process finds the class."""
+    if _member(sys.modules[cls.__module__], cls.__qualname__) is None:
+        raise GraphError(
+            f"{cls.__name__}: the class cannot be found from elsewhere: define it at the top of its file"
+        )
+    file = user_file(cls.__module__)
+    if file is None:
+        return f"{cls.__module__}:{cls.__qualname__}"
+    return {"file": str(file.path), "sha256": file.sha256, "class": cls.__qualname__}
+
+
+def _class(address: JSON) -> type[Step]:
+    """The operator at an address; the reverse of `_address`."""
+    if isinstance(address, str):
+        name, _, qualname = address.partition(":")
+        try:
+            module = importlib.import_module(name)
+        except Exception as error:
+            raise GraphError(f"{address}: the module cannot be imported: {error}") from error
+    else:
+        _expect(address, "an operator's address", file=str, sha256=str, **{"class": str})
+        qualname = address["class"]
+        module = module_of(UserFile(Path(address["file"]), address["sha256"]))
+    found = _member(module, qualname)
+    if not (isinstance(found, type) and issubclass(found, Step)):
+        raise GraphError(f"{address}: this is not an operator")
+    return found
+
+
+def _member(module: object, qualname: str) -> object:
+    """What a dotted name means in a module; None where it means nothing."""
+    for name in qualname.split("."):
+        module = getattr(module, name, None)
+    return module
+
+
+def _from_wire(wire: Wire) -> JSON:
+    match wire:
+        case Output(step):
+            return step
+        case Pair(left, right):
+            return {"join": [_from_wire(left), _from_wire(right)]}
+        case Part(of, index):
+            return {"part": [_from_wire(of), index]}
+
+
+def _handle(wire: JSON, handles: Mapping[str, Handle], name: str) -> Handle:
+    """The stream, or the parts, that the operator `name` is fed with."""
+    match wire:
+        case str():
+            if (handle := handles.get(wire)) is not None:
+                return handle
+            raise GraphError(f'{name}: no operator before it gives a stream named "{wire}"')
+        case {"join": [left, right]} if len(wire) == 1:
+            return join(_handle(left, handles, name), _handle(right, handles, name))
+        case {"part": [of, 0 | 1 as index]} if len(wire) == 1:
+            return unzip(_handle(of, handles, name))[index]
+    raise GraphError(f"{name}: its input is malformed: {wire!r}")
+
+
+def _add(graph: Graph, item: JSON, handles: dict[str, Handle]) -> None:
+    """Build one operator of the data and put it into the graph."""
+    _expect(item, "an operator", name=str, operator=(str, dict), input=(str, dict, NoneType), fields=dict)
+    name = item["name"]
+    configuration = {key: _to_value(value, f"{name}.{key}") for key, value in item["fields"].items()}
+    cls = _class(item["operator"])
+    try:
+        step = cls(**configuration, name=name)  # type: ignore[call-arg]
+    except UserError:
+        raise
+    except Exception as error:
+        raise GraphError(f"{name}: the operator cannot be built: {error}") from error
+    if isinstance(step, Source) != (item["input"] is None):
+        raise GraphError(f"{name}: a source has no input, and every other operator has one")
+    if isinstance(step, Source):
+        handles[step.name] = graph.source(step)
+    else:
+        handles[step.name] = _handle(item["input"], handles, name) >> step
+
+
+def _from_value(value: object, where: str) -> JSON:
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else {"float": str(value)}
+        case list():
+            return [_from_value(item, where) for item in value]
+        case tuple():
+            return {"tuple": [_from_value(item, where) for item in value]}
+        case Mapping() if all(isinstance(key, str) for key in value):
+            return {"mapping": {key: _from_value(item, where) for key, item in value.items()}}
+        case Path():
+            return {"path": str(value)}
+        case Choice(name, values):
+            return {"choose": name, "values": [_from_value(item, where) for item in values]}
+    raise GraphError(
+        f"{where}: a value of type {type(value).__name__} cannot leave this process: a field is made of "
+        f"str, int, float, bool, None, Path, tuples, lists and mappings by name"
+    )
+
+
+def _to_value(data: JSON, where: str) -> Any:
+    match data:
+        case None | bool() | int() | float() | str():
+            return data
+        case list():
+            return [_to_value(item, where) for item in data]
+        case {"tuple": list(items)} if len(data) == 1:
+            return tuple(_to_value(item, where) for item in items)
+        case {"mapping": dict(items)} if len(data) == 1:
+            return {key: _to_value(item, where) for key, item in items.items()}
+        case {"path": str(text)} if len(data) == 1:
+            return Path(text)
+        case {"float": "inf" | "-inf" | "nan" as text} if len(data) == 1:
+            return float(text)
+        case {"choose": str(name), "values": list(values)} if len(data) == 2:
+            return choose(name, *(_to_value(item, where) for item in values))
+    raise GraphError(f"{where}: the value is malformed: {data!r}")
+
+
+def _expect(data: JSON, what: str, **kinds: type | tuple[type, ...]) -> None:
+    """Raise `GraphError` unless the data is an object of exactly these members, each of its kind."""
+    if not isinstance(data, dict) or data.keys() != kinds.keys():
+        raise GraphError(f"{what}: an object with {', '.join(kinds)} is needed, not {_shortened(data)}")
+    for name, kind in kinds.items():
+        if not isinstance(data[name], kind):
+            raise GraphError(f"{what}: its {name} is malformed: {_shortened(data[name])}")
+
+
+def _shortened(data: JSON) -> str:
+    text = repr(data)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,1 @@
+"""Exact plans for small problems, and the goals in conflict where there is none."""

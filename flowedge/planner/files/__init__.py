@@ -1,0 +1,1 @@
+"""Files that describe clusters, networks, profiles and problems, as FORMATS.md says."""

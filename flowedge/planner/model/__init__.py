@@ -1,0 +1,1 @@
+"""What is planned with: cluster, profiles, problem, plan, prediction, and a checker for any plan."""

@@ -1,0 +1,209 @@
+"""What a plan will do: load, latency with its parts, throughput, accuracy, energy. It judges every strategy.
+
+The latency of a route is the longest way through its graph,
+
+    sum(service + wait)  +  sum over arcs(delay + certainty x deviation + bits / bandwidth),
+
+with the wait of `flowedge.planner.model.queueing`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flowedge.planner.model.cluster import Cluster, Node
+from flowedge.planner.model.plan import Deployment, Placement, Plan, Route
+from flowedge.planner.model.problem import Application, CameraClass, Problem
+from flowedge.planner.model.profiles import Service, Setting
+from flowedge.planner.model.queueing import wait
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds from capture to result along the slowest way, and where they go."""
+
+    service: float = 0.0
+    waiting: float = 0.0
+    network: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.service + self.waiting + self.network
+
+    def __add__(self, other: Latency) -> Latency:
+        return Latency(self.service + other.service, self.waiting + other.waiting, self.network + other.network)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Figures of a whole plan.
+
+    `latencies` and `accuracies` belong to its routes, `utilisations` (0..1) to its deployments. `arcs` is the
+    traffic on each arc that carries any, in bit/s by position in the cluster. `watts` is the energy per second,
+    `shares` the sum of the reserved shares of nodes, `price` their cost for an hour.
+    """
+
+    latencies: tuple[Latency, ...]
+    accuracies: tuple[float | None, ...]
+    utilisations: tuple[float, ...]
+    arcs: Mapping[int, float]
+    throughput: float
+    watts: float
+    shares: float
+    price: float
+    value: float
+
+
+def predict(problem: Problem, plan: Plan) -> Prediction:
+    """The figures of a plan that `flowedge.planner.model.checker.violations` has nothing against."""
+    classes = {each.name: each for each in problem.classes}
+    loads, streams = deployment_loads(problem, plan)
+    used = tuple(
+        loads[index] / (each.replicas * each.service.rate) for index, each in enumerate(plan.deployments)
+    )
+    waits = [
+        wait(used[index], each.service.seconds, each.service.deviation, each.replicas, streams[index])
+        for index, each in enumerate(plan.deployments)
+    ]
+    latencies = tuple(
+        route_latency(problem, classes[route.camera_class], route, plan.deployments, waits)
+        for route in plan.routes
+    )
+    accuracies = tuple(problem.profiles.accuracy(route.setting) for route in plan.routes)
+    nodes = [problem.cluster[each.node] for each in plan.deployments]
+    shares = [
+        share(node, each.service) * each.replicas for node, each in zip(nodes, plan.deployments, strict=True)
+    ]
+    watts = sum(
+        each.replicas * reserved_watts(node, each.service) + loads[index] * frame_joules(node, each.service)
+        for index, (node, each) in enumerate(zip(nodes, plan.deployments, strict=True))
+    )
+    price = sum(node.price * each for node, each in zip(nodes, shares, strict=True))
+    utility = sum(
+        route.cameras * (problem.theta * latency.total - (accuracy or 0.0))
+        for route, latency, accuracy in zip(plan.routes, latencies, accuracies, strict=True)
+    )
+    values = {"energy": watts, "resources": sum(shares), "cost": price, "utility": utility}
+    return Prediction(
+        latencies,
+        accuracies,
+        used,
+        traffic(problem, plan),
+        sum(route.cameras * problem.rate(classes[route.camera_class]) for route in plan.routes),
+        watts,
+        sum(shares),
+        price,
+        values[problem.minimize],
+    )
+
+
+def deployment_loads(problem: Problem, plan: Plan) -> tuple[list[float], list[int]]:
+    """Frames a second, and cameras, that each deployment serves."""
+    classes = {each.name: each for each in problem.classes}
+    loads, streams = [0.0] * len(plan.deployments), [0] * len(plan.deployments)
+    for route in plan.routes:
+        for placement in route.placements:
+            if placement.deployment is not None:
+                loads[placement.deployment] += route.cameras * problem.rate(classes[route.camera_class])
+                streams[placement.deployment] += route.cameras
+    return loads, streams
+
+
+def route_latency(
+    problem: Problem,
+    camera: CameraClass,
+    route: Route,
+    deployments: tuple[Deployment, ...],
+    waits: list[float],
+) -> Latency:
+    """The latency along the slowest way of one route."""
+    application = problem.application(camera.application)
+    placed = {placement.stage: placement for placement in route.placements}
+    done: dict[str, Latency] = {}
+    for stage in application.stages:
+        here = placed[stage.name]
+        arrivals = [
+            done[name] + Latency(network=transfer(problem, name, placed[name], here, route.setting))
+            for name in stage.inputs
+        ]
+        ready = max(arrivals, key=lambda latency: latency.total, default=Latency())
+        if here.deployment is not None:
+            service = deployments[here.deployment].service
+            ready += Latency(service.seconds, waits[here.deployment])
+        done[stage.name] = ready
+    return max(done.values(), key=lambda latency: latency.total)
+
+
+def transfer(problem: Problem, stage: str, start: Placement, end: Placement, chosen: Setting) -> float:
+    """Seconds that a stage's output takes from one node to another; infinite where no path is."""
+    return path_seconds(problem, start.node, end.node, problem.profiles.bytes_of(stage, chosen))
+
+
+def path_seconds(problem: Problem, start: str, end: str, size: float) -> float:
+    """Seconds that `size` bytes take along the path between two nodes."""
+    path = problem.cluster.path(start, end)
+    if path is None:
+        return float("inf")
+    arcs = (problem.cluster.arcs[index] for index in path)
+    return sum(arc.delay + problem.certainty * arc.deviation + 8 * size / arc.bandwidth for arc in arcs)
+
+
+def traffic(problem: Problem, plan: Plan) -> dict[int, float]:
+    """Bit/s on each arc that carries any."""
+    classes = {each.name: each for each in problem.classes}
+    flows: dict[int, float] = defaultdict(float)
+    for route in plan.routes:
+        camera = classes[route.camera_class]
+        placed = {placement.stage: placement.node for placement in route.placements}
+        for start, end, size in shipments(
+            problem, problem.application(camera.application), placed, route.setting
+        ):
+            for arc in problem.cluster.path(start, end) or ():
+                flows[arc] += 8 * size * route.cameras * problem.rate(camera)
+    return dict(flows)
+
+
+def shipments(
+    problem: Problem, application: Application, placed: Mapping[str, str], chosen: Setting
+) -> list[tuple[str, str, float]]:
+    """From where to where a frame's values go over the network, and their bytes.
+
+    Two stages on one node that take the same output are sent it once.
+    """
+    found: dict[tuple[str, str, str], float] = {}
+    for stage in application.stages:
+        for name in stage.inputs:
+            start, end = placed[name], placed[stage.name]
+            size = problem.profiles.bytes_of(name, chosen)
+            if start != end and size:
+                found[name, start, end] = size
+    return [(start, end, size) for (_, start, end), size in found.items()]
+
+
+def share(node: Node, service: Service) -> float:
+    """The share of a node (0..1) that a replica reserves: of its scarcest resource."""
+    parts = ((service.cores, node.cores), (service.gpu, node.gpu), (service.memory, node.memory))
+    return max(need / have for need, have in parts if need) if any(need for need, _ in parts) else 0.0
+
+
+def reserved_watts(node: Node, service: Service) -> float:
+    """Watts of a replica that has nothing to do: its share of the node's idle power."""
+    return node.power.idle * share(node, service)
+
+
+def frame_joules(node: Node, service: Service) -> float:
+    """Joules that a frame takes beyond the idle power."""
+    return (service.cores * node.power.core + service.gpu * node.power.gpu) * service.seconds / service.batch
+
+
+def fits(cluster: Cluster, node: str, service: Service) -> bool:
+    """Whether one replica fits on the empty node."""
+    host = cluster[node]
+    return (
+        service.kind == host.kind
+        and service.cores <= host.cores
+        and service.gpu <= host.gpu
+        and service.memory <= host.memory
+    )

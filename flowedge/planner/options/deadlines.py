@@ -1,0 +1,136 @@
+"""Which nodes and offers a stage can have at all if its frames are to be in time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
+from flowedge.planner.model.profiles import Service, Setting
+from flowedge.planner.options.columns import Network, Offer, hosts, offers
+
+Ways: TypeAlias = dict[str, list[tuple[int, Offer | None]]]
+"""By stage, the nodes (as positions) and offers that it may have; without stages that follow their input."""
+
+Seconds: TypeAlias = NDArray[np.float64]
+"""One for each node."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """`ways` that are left; by stage, the earliest time it is `done` on a node, and the least from its inputs'
+    arrival there to the end (`rest`).
+    """
+
+    ways: Ways
+    done: dict[str, Seconds]
+    rest: dict[str, Seconds]
+
+
+_ROUNDING = 1e-9  # share of a goal
+
+
+def follows(problem: Problem, stage: Stage) -> bool:
+    """Whether a stage costs nothing and so runs where its first input does."""
+    return not stage.source and stage.tier is None and problem.profiles.free(stage.name)
+
+
+def reach(
+    problem: Problem, camera: CameraClass, chosen: Setting, net: Network, *, waits: bool = True
+) -> Reach | None:
+    """What is left of all nodes and offers when the quickest way through each would be too late.
+
+    Without `waits` nobody waits for a replica, which no plan can better. None where no way is in time.
+    """
+    application = problem.application(camera.application)
+    found: Ways = {}
+    for stage in application.stages:
+        if not follows(problem, stage):
+            able = hosts(problem, camera, stage, chosen)
+            made = {service: _offers(problem, application, service, waits) for _, service in able}
+            found[stage.name] = [(node, offer) for node, service in able for offer in made[service]]
+    kept = _in_time(problem, application, chosen, net, found)
+    return kept if all(kept.ways.values()) else None
+
+
+def timed(problem: Problem, application: Application) -> bool:
+    """Whether latency matters at all."""
+    return application.latency < math.inf or (problem.minimize == "utility" and problem.theta > 0)
+
+
+def _offers(
+    problem: Problem, application: Application, service: Service | None, waits: bool
+) -> Sequence[Offer | None]:
+    if service is None:
+        return (None,)
+    made = offers(problem, service)
+    if not waits:
+        return (replace(made[0], wait=0.0),)
+    return made if timed(problem, application) else made[:1]
+
+
+def _in_time(problem: Problem, application: Application, chosen: Setting, net: Network, found: Ways) -> Reach:
+    own: dict[str, Seconds] = {}
+    for stage in application.stages:
+        if stage.name in found:
+            own[stage.name] = _quickest(len(problem.cluster.nodes), found[stage.name])
+        else:
+            own[stage.name] = np.where(np.isfinite(own[stage.inputs[0]]), 0.0, np.inf)
+    sent = {
+        stage.name: net.seconds(problem.profiles.bytes_of(stage.name, chosen)) for stage in application.stages
+    }
+    ready = _ready(problem, application, own, sent)
+    after = _after(problem, application, own, sent)
+    limit = application.latency * (1 + _ROUNDING)
+    kept = {
+        name: [
+            (node, offer)
+            for node, offer in able
+            if ready[name][node] + (offer.seconds if offer else 0.0) + after[name][node] <= limit
+            and ready[name][node] + after[name][node] < math.inf
+        ]
+        for name, able in found.items()
+    }
+    done = {name: ready[name] + own[name] for name in own}
+    return Reach(kept, done, {name: after[name] + own[name] for name in own})
+
+
+def _quickest(count: int, able: Sequence[tuple[int, Offer | None]]) -> Seconds:
+    least = np.full(count, np.inf)
+    for node, offer in able:
+        least[node] = min(least[node], offer.seconds if offer else 0.0)
+    return least
+
+
+def _ready(
+    problem: Problem, application: Application, own: Mapping[str, Seconds], sent: Mapping[str, Seconds]
+) -> dict[str, Seconds]:
+    """For each stage and node, the earliest time at which all inputs can be there."""
+    ready: dict[str, Seconds] = {}
+    done: dict[str, Seconds] = {}
+    for stage in application.stages:
+        came = np.zeros(len(problem.cluster.nodes))
+        for position, name in enumerate(stage.inputs):
+            stays = position == 0 and follows(problem, stage)
+            came = np.maximum(came, done[name] if stays else (done[name][:, None] + sent[name]).min(axis=0))
+        ready[stage.name] = came
+        done[stage.name] = came + own[stage.name]
+    return ready
+
+
+def _after(
+    problem: Problem, application: Application, own: Mapping[str, Seconds], sent: Mapping[str, Seconds]
+) -> dict[str, Seconds]:
+    """For each stage and node, the least time from its result to the last one that depends on it."""
+    after = {stage.name: np.zeros(len(problem.cluster.nodes)) for stage in application.stages}
+    for stage in reversed(application.stages):
+        rest = after[stage.name] + own[stage.name]
+        for position, name in enumerate(stage.inputs):
+            stays = position == 0 and follows(problem, stage)
+            after[name] = np.maximum(after[name], rest if stays else (sent[name] + rest).min(axis=1))
+    return after

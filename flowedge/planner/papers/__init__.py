@@ -1,0 +1,1 @@
+"""Strategies published by others, and simple baselines, to compare with."""

@@ -1,0 +1,1 @@
+"""CONTINUUM: task categories, reserved resources, resolutions by Algorithm 1."""

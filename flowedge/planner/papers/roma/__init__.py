@@ -1,0 +1,1 @@
+"""ROMA: allocation of compute and network by couplings of the two."""

@@ -1,0 +1,196 @@
+"""The problem as arrays, for the default strategy: who may run each stage, what it costs, how long it takes.
+
+A `Variant` is an application under one setting. Its `Choices` list, for one stage, every node and service that
+may run it; positions in them are what the search of `flowedge.planner.solver.label_setting` chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowedge.planner.model.prediction import frame_joules, reserved_watts, share
+from flowedge.planner.model.problem import Application, Problem, Stage
+from flowedge.planner.model.profiles import Service, Setting
+from flowedge.planner.options.columns import Network, services, settings
+from flowedge.planner.options.deadlines import follows
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+
+RESOURCES = ("cores", "gpu", "memory")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Ways to run a stage, as columns of one table.
+
+    `capacity` is the most frames a second of a replica (infinite where the stage costs nothing), `reserve` what
+    a replica adds to the objective, `frame` what a frame adds beyond, `needs` (K x 3) a replica's resources.
+    """
+
+    nodes: Ints
+    services: tuple[Service | None, ...]
+    seconds: Floats
+    capacity: Floats
+    reserve: Floats
+    frame: Floats
+    needs: Floats
+
+    def __len__(self) -> int:
+        return len(self.services)
+
+    @cached_property
+    def kinds(self) -> tuple[tuple[Service | None, ...], Ints]:
+        """The services that differ, and for each row which of them it is."""
+        found: dict[Service | None, int] = {}
+        rows = [found.setdefault(each, len(found)) for each in self.services]
+        return tuple(found), np.array(rows, np.int64)
+
+    @cached_property
+    def row(self) -> dict[tuple[int, Service | None], int]:
+        """Where each node and service is."""
+        return {
+            (int(node), each): at for at, (node, each) in enumerate(zip(self.nodes, self.services, strict=True))
+        }
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An application under a setting; stages, inputs and choices are in the order of the graph.
+
+    `sizes` are the bytes of each stage's output, `stays` tells the stages that run where their first input
+    does, and `rest[t][n]` is the least time from the result of stage t on node n to the last one behind it.
+    """
+
+    application: Application
+    setting: Setting
+    accuracy: float
+    inputs: tuple[tuple[int, ...], ...]
+    sizes: tuple[float, ...]
+    stays: tuple[bool, ...]
+    choices: tuple[Choices, ...]
+    rest: tuple[Floats, ...]
+
+    @cached_property
+    def consumers(self) -> tuple[tuple[int, ...], ...]:
+        """The stages that take each stage's output."""
+        return tuple(
+            tuple(at for at, inputs in enumerate(self.inputs) if stage in inputs)
+            for stage in range(len(self.inputs))
+        )
+
+    def live(self, *, tolls: bool) -> list[tuple[int, ...]]:
+        """After each stage, the stages whose place still matters to later ones.
+
+        With `tolls` also those that were sent an output which goes elsewhere later: there it is free again.
+        """
+        found = []
+        for now in range(len(self.inputs)):
+            waiting = {stage for stage in range(now + 1) if any(each > now for each in self.consumers[stage])}
+            if tolls:
+                waiting |= {each for stage in waiting for each in self.consumers[stage] if each <= now}
+            found.append(tuple(sorted(waiting)))
+        return found
+
+    def admits(self, rate: float) -> tuple[NDArray[np.bool_] | None, ...]:
+        """For keyed stages, which choices take a whole camera of this rate by one replica; None for all."""
+        return tuple(
+            choices.capacity * (1 + 1e-9) >= rate if stage.keyed else None
+            for stage, choices in zip(self.application.stages, self.choices, strict=True)
+        )
+
+
+def variants(problem: Problem, net: Network) -> dict[str, tuple[Variant, ...]]:
+    """The settings worth a look of each application."""
+    found = {}
+    for application in problem.applications:
+        if any(each.application == application.name for each in problem.classes):
+            made = (_variant(problem, application, chosen, net) for chosen in settings(problem, application))
+            found[application.name] = tuple(each for each in made if all(map(len, each.choices)))
+    return found
+
+
+def _variant(problem: Problem, application: Application, chosen: Setting, net: Network) -> Variant:
+    names = [stage.name for stage in application.stages]
+    inputs = tuple(tuple(names.index(name) for name in stage.inputs) for stage in application.stages)
+    stays = tuple(follows(problem, stage) for stage in application.stages)
+    sizes = tuple(problem.profiles.bytes_of(name, chosen) for name in names)
+    choices = tuple(_choices(problem, stage, chosen) for stage in application.stages)
+    rest = _rest(net, inputs, sizes, stays, choices)
+    accuracy = problem.profiles.accuracy(chosen) or 0.0
+    return Variant(application, chosen, accuracy, inputs, sizes, stays, choices, rest)
+
+
+def _choices(problem: Problem, stage: Stage, chosen: Setting) -> Choices:
+    nodes = problem.cluster.nodes
+    able = [at for at, node in enumerate(nodes) if stage.source or stage.tier in (None, node.tier)]
+    if problem.profiles.free(stage.name):
+        none = np.zeros(len(able))
+        everything = np.full(len(able), np.inf)
+        return Choices(
+            np.array(able, np.int64),
+            (None,) * len(able),
+            none,
+            everything,
+            none,
+            none,
+            np.zeros((len(able), 3)),
+        )
+    known = services(problem, stage, chosen)
+    pairs = [
+        (at, service)
+        for at in able
+        for service in known
+        if service.kind == nodes[at].kind
+        and all(getattr(service, what) <= getattr(nodes[at], what) for what in RESOURCES)
+    ]
+    costs = [_costs(problem, at, service) for at, service in pairs]
+    return Choices(
+        np.array([at for at, _ in pairs], np.int64),
+        tuple(service for _, service in pairs),
+        np.array([service.seconds for _, service in pairs]),
+        np.array([problem.utilisation * service.rate for _, service in pairs]),
+        np.array([reserve for reserve, _ in costs]),
+        np.array([frame for _, frame in costs]),
+        np.array([[getattr(each, what) for what in RESOURCES] for _, each in pairs]).reshape(-1, 3),
+    )
+
+
+def _costs(problem: Problem, at: int, service: Service) -> tuple[float, float]:
+    """What a replica, and a frame beyond that, adds to the objective; latency and accuracy aside."""
+    node = problem.cluster.nodes[at]
+    match problem.minimize:
+        case "energy":
+            return reserved_watts(node, service), frame_joules(node, service)
+        case "resources":
+            return share(node, service), 0.0
+        case "cost":
+            return node.price * share(node, service), 0.0
+        case "utility":
+            return 0.0, 0.0
+
+
+def _rest(
+    net: Network,
+    inputs: Sequence[tuple[int, ...]],
+    sizes: Sequence[float],
+    stays: Sequence[bool],
+    choices: Sequence[Choices],
+) -> tuple[Floats, ...]:
+    count = len(net.fixed)
+    rest = [np.zeros(count) for _ in inputs]
+    for stage in reversed(range(len(inputs))):
+        quickest = np.full(count, np.inf)
+        np.minimum.at(quickest, choices[stage].nodes, choices[stage].seconds)
+        after = quickest + rest[stage]
+        for position, source in enumerate(inputs[stage]):
+            here = stays[stage] and position == 0
+            through = after if here else (net.seconds(sizes[source]) + after).min(axis=1)
+            rest[source] = np.maximum(rest[source], through)
+    return tuple(rest)

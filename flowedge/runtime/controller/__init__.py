@@ -1,0 +1,1 @@
+"""Control of running graphs: which graph runs when not all fit."""

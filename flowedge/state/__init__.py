@@ -1,0 +1,1 @@
+"""State that outlives a frame: where stateful operators keep what others must find again."""

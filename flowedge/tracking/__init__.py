@@ -1,6 +1,0 @@
-"""Tracking: which detection of a frame is which object, in pure arrays."""
-
-from flowedge.tracking.kalman import Noise
-from flowedge.tracking.tracker import Tracker, TrackerSettings, elapsed
-
-__all__ = ["Noise", "Tracker", "TrackerSettings", "elapsed"]

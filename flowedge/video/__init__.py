@@ -1,0 +1,1 @@
+"""Video in and out: cameras, files, folders, pictures; what FFmpeg does, in one place."""

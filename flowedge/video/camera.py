@@ -1,0 +1,123 @@
+"""Live cameras: attaching, staying attached, and the time of day at which their pictures were taken."""
+
+from __future__ import annotations
+
+import logging
+import random
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from flowedge import Origin, Packet, SourceError
+from flowedge.video.ffmpeg import Access, Feed, in_shown_order
+from flowedge.video.playback import Playback
+
+if TYPE_CHECKING:
+    import av
+    from av.video.stream import VideoStream
+
+log = logging.getLogger("flowedge.camera")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds between two attempts to attach, doubled each time
+STEADY_AFTER = 10.0  # seconds of video after which a camera counts as well, and pauses begin small again
+SYNCHRONISED = 5.0  # seconds that a camera's clock may differ from ours and still be believed
+CLOCK_ERROR = 0.1  # seconds; what cameras that are set by NTP keep to
+ARRIVAL_ERROR = 1.0  # seconds; what encoding, network and buffers add to the capture time
+
+
+class Camera:
+    """One live camera over all its sessions.
+
+    Reading survives whatever may pass: a camera that is off, unplugged, frozen, rebooted or replaced by one
+    of another picture size. What no retry can mend (a wrong password or path) is raised, unless the camera
+    has worked before. Each change of state is logged once, in one sentence.
+    """
+
+    def __init__(self, name: str, url: str, access: Access, *, live: bool = True) -> None:
+        self._name, self._url, self._access, self._live = name, url, access, live
+        self._index = 0  # of the next session's first frame
+        self._session = -1  # the number of the session; below 0 until there was a first one
+        self._fault = ""  # the kind of trouble the camera is in
+        self._since = 0.0  # when the session's first picture came, on the monotonic clock
+        self._seen = 0.0  # when the last one came
+
+    def read(self, stop: threading.Event) -> Iterator[Packet]:
+        """Yield packets until `stop` is set or a video of limited length ends; raises `SourceError`.
+
+        It ends as soon as the next picture comes, and where none comes, when FFmpeg gives up waiting.
+        """
+        pause, self._seen = FIRST_PAUSE, time.monotonic()
+        while not stop.is_set():
+            self._since = self._seen
+            try:
+                with Feed(self._name, self._url, self._access) as feed:
+                    yield from self._session_of(feed, stop)
+                    if stop.is_set() or feed.ends:
+                        return
+                    fault = SourceError("closed", f"{self._name}: {feed.shown} closed the connection")
+            except SourceError as error:
+                if self._session < 0 and not error.transient:
+                    raise
+                fault = error
+            if self._seen - self._since > STEADY_AFTER:
+                pause = FIRST_PAUSE
+            self._say(fault, pause)
+            stop.wait(pause * random.uniform(0.75, 1.0))  # so that cameras lost together come back in turn
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _session_of(self, feed: Feed, stop: threading.Event) -> Iterator[Packet]:
+        first = self._index
+        playback = Playback(self._name, stop, paced=self._live and feed.ends)
+        for place, packet in in_shown_order(feed.read()):
+            moment = feed.moment(packet, place)
+            if not playback.reaches(moment):
+                return
+            if self._index == first:
+                self._attached(feed)
+            self._index = max(self._index, first + place + 1)
+            self._seen = time.monotonic()
+            width, height = feed.size
+            captured, error = _capture_time(packet)
+            origin = Origin(
+                self._name,
+                self._session,
+                first + place,
+                media=moment,
+                time=captured,
+                time_error=error,
+                monotonic=self._seen,
+                width=width,
+                height=height,
+            )
+            yield feed.packet(packet, origin)
+
+    def _attached(self, feed: Feed) -> None:
+        self._since = time.monotonic()
+        took = self._since - self._seen
+        self._session += 1
+        self._fault = ""
+        if self._session == 0:
+            log.info("%s: attached, %s, after %.2f s", self._name, feed, took)
+        else:
+            log.info("%s: back after %.1f s (session %d), %s", self._name, took, self._session, feed)
+
+    def _say(self, fault: SourceError, pause: float) -> None:
+        level = logging.DEBUG if fault.kind == self._fault else logging.WARNING
+        self._fault = fault.kind
+        log.log(level, "%s; next try in %.3g s", fault, pause)
+
+
+def _capture_time(packet: av.Packet[VideoStream]) -> tuple[float, float]:
+    """The time of day at which a picture was taken, in seconds since 1970, and how far it may be off.
+
+    RTSP cameras report their clock every few seconds (RTCP sender reports), from which FFmpeg computes the
+    time of each picture. A camera whose clock was never set is told by the difference from ours.
+    """
+    now = time.time()
+    if packet.has_sidedata("prft"):
+        (microseconds,) = struct.unpack_from("=q", memoryview(packet.get_sidedata("prft")))
+        if abs(microseconds / 1e6 - now) < SYNCHRONISED:
+            return microseconds / 1e6, CLOCK_ERROR
+    return now, ARRIVAL_ERROR

@@ -1,0 +1,88 @@
+"""Identities as bytes, for a store that replicas share: msgpack, each column as its raw little-endian bytes."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import msgpack  # type: ignore[import-untyped]
+import numpy as np
+from numpy.typing import NDArray
+
+from flowedge.state.store import StoreError
+from flowedge.vision.tracking.identities import Bindings, Identities, Objects, nobody
+
+VERSION = 2
+
+_Table = TypeVar("_Table", Objects, Bindings)
+_EMPTY = nobody()
+
+
+def pack(known: Identities) -> bytes:
+    """The identities as bytes.
+
+    >>> unpack(pack(nobody())).following
+    1
+    """
+    content = {
+        "version": VERSION,
+        "newest": known.newest,
+        "size": known.size,
+        "clock": known.clock,
+        "following": known.following,
+        "layout": _bytes(known.layout),
+        "objects": _columns(known.objects),
+        "bindings": _columns(known.bindings),
+    }
+    return bytes(msgpack.packb(content))
+
+
+def unpack(data: bytes) -> Identities:
+    """What `pack` was given. Raises `StoreError` where the bytes are anything else."""
+    try:
+        content = msgpack.unpackb(data)
+        if content["version"] != VERSION:
+            raise ValueError(f"version {content['version']} is not {VERSION}, the one that is known here")
+        session, index, media, time = content["newest"]
+        width, height = content["size"]
+        known = Identities(
+            (int(session), int(index), float(media), float(time)),
+            (int(width), int(height)),
+            float(content["clock"]),
+            int(content["following"]),
+            _array(content["layout"], _EMPTY.layout),
+            _table(content["objects"], _EMPTY.objects),
+            _table(content["bindings"], _EMPTY.bindings),
+        )
+        _check(known)
+    except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
+        raise StoreError(f"the identities kept there cannot be read: {error}") from error
+    return known
+
+
+def _check(known: Identities) -> None:
+    objects = known.objects
+    if (np.diff(objects.ids) <= 0).any() or not np.isin(known.bindings.ids, objects.ids).all():
+        raise ValueError("the identities contradict each other")
+    if not all(np.isfinite(column).all() for column in (objects.boxes, objects.velocity, objects.boxed)):
+        raise ValueError("a number is not finite")
+
+
+def _columns(table: Objects | Bindings) -> dict[str, bytes]:
+    return {each.name: _bytes(getattr(table, each.name)) for each in fields(table)}
+
+
+def _table(columns: dict[str, bytes], like: _Table) -> _Table:
+    arrays = {each.name: _array(columns[each.name], getattr(like, each.name)) for each in fields(like)}
+    if len({len(array) for array in arrays.values()}) > 1:
+        raise ValueError("columns differ in length")
+    return type(like)(**arrays)
+
+
+def _bytes(array: NDArray[Any]) -> bytes:
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _array(data: bytes, like: NDArray[Any]) -> NDArray[Any]:
+    raw = np.frombuffer(data, like.dtype.newbyteorder("<")).reshape(-1, *like.shape[1:])
+    return raw.astype(like.dtype)

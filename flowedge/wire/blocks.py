@@ -1,0 +1,279 @@
+"""The wire form of a value: one block of bytes, the same over Zenoh, in shared memory, in recordings, in Kafka.
+
+A block is a preamble, a header and the raw buffers that the header names. Everything is little-endian.
+
+    at      bytes   content
+    0       4       magic: the letters FEWB
+    4       4       format version, unsigned: 1
+    8       8       size of the whole block in bytes, unsigned
+    16      8       length H of the header in bytes, unsigned, at most 1 MiB
+    24      H       header: one msgpack map
+    D       ...     buffers; D is the first multiple of 64 that is not below 24 + H
+
+A *buffer* stands in the header as `[dtype, shape, offset, length]`: `offset` counts bytes from D and is a
+multiple of 64, `length` is in bytes, items lie in C order. Buffers follow one another in the order of the
+tables below and never overlap; gaps are zero. Readers ignore keys that they do not know; the version grows
+when old readers would misread a block. The header's `type` decides its other keys:
+
+    type        keys
+    packet      origin, data (uint8 [N]), codec (str), keyframe (bool), time_base ([numerator, denominator]),
+                pts, dts (int or nil), extradata (bin), pixel_format (str or nil)
+    frame       origin, picture (below), region (rect)
+    detections  origin, boxes (float32 [N, 4]), scores (float32 [N]), classes (int32 [N]), names ([str, ...]),
+                missing ([rect, ...]), region (rect or nil)
+    tracks      as detections, and ids (int64 [N])
+    faces       as detections, and embeddings (float32 [N, D]), landmarks (float32 [N, P, 2]); D and P may be 0
+    event       origin, kind (str), data (map of str to str, int, float, bool or nil)
+    absent      origin, outcome ("filtered", "dropped" or "failed"), cause (str), place (str)
+    pair        parts ([header, header], of any of the types above)
+
+    rect        [x1, y1, x2, y2], int, in source pixels
+    origin      map: camera (str), session, index (int), media, time, time_error, monotonic (float), width,
+                height, tile, tiles (int)
+    picture     map whose `form` decides its other keys:
+      bgr       pixels (uint8 [height, width, 3])
+      jpeg      width, height (int), data (uint8 [N], a JPEG file)
+      planes    format (str, the pixel format as FFmpeg names it), width, height, colorspace, color_range (int,
+                FFmpeg's AVColorSpace and AVColorRange), planes: a uint8 [rows, stride] buffer for each of
+                FFmpeg's planes, stride a multiple of 64, then at least 64 bytes before the end of the block
+
+What breaks these rules is refused with `WireError`, whatever the bytes are.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from reprlib import repr as shown
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgpack  # type: ignore[import-untyped]
+import numpy as np
+
+from flowedge.values import (
+    Absent,
+    Detections,
+    Event,
+    Faces,
+    Frame,
+    Origin,
+    Outcome,
+    Packet,
+    Tracks,
+    Value,
+)
+from flowedge.wire.fields import (
+    MAX_ITEMS,
+    Codec,
+    Part,
+    Reader,
+    WireError,
+    Writer,
+    aligned,
+    array,
+    many,
+    optional,
+    plain,
+    record,
+    table,
+    tagged,
+    whole,
+)
+from flowedge.wire.pictures import PICTURE
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["Block", "Message", "WireError", "block", "decode", "encode"]
+
+Message: TypeAlias = Value | tuple[Value, Value]
+"""What one block carries: a value, or a pair of values as `join` makes it."""
+
+_PREAMBLE = struct.Struct("<4sIQQ")
+_MAGIC, _VERSION = b"FEWB", 1
+_MAX_HEADER = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """A value laid out but not yet written: `size` bytes, which `write_into` puts into any memory.
+
+    >>> laid = block(Event(Origin("north"), "door", {"open": True}))
+    >>> memory = bytearray(4096)
+    >>> laid.write_into(memory)
+    >>> decode(memory).data
+    {'open': True}
+    """
+
+    size: int
+    _head: bytes
+    _parts: list[Part]
+
+    def write_into(self, buffer: Buffer) -> None:
+        """Write the block to the start of `buffer`, copying each pixel once; gaps become zero.
+
+        Raises `WireError` when `buffer` is read-only or shorter than `size` bytes.
+        """
+        view = memoryview(buffer)
+        if view.readonly or view.nbytes < self.size:
+            found = "read-only" if view.readonly else f"{view.nbytes} bytes long"
+            raise WireError(f"a writable buffer of {self.size} bytes is needed, this one is {found}")
+        target, end, first = np.frombuffer(view, np.uint8), len(self._head), aligned(len(self._head))
+        target[:end] = np.frombuffer(self._head, np.uint8)
+        for part in self._parts:
+            start = first + part.offset
+            target[end:start] = 0
+            end = start + part.length
+            part.write_into(target[start:end])
+        target[end : self.size] = 0
+
+
+def encode(value: Message, *, jpeg: int | None = None) -> bytearray:
+    """The block of a value or of a pair of values, in one allocation.
+
+    `jpeg`, a quality from 0 to 100, compresses the pictures of frames, for taps and previews. Raises
+    `WireError` when the value has no wire form: a field of another type than its class declares, a picture
+    that is not in main memory.
+
+    >>> decode(encode(Event(Origin("north", index=3), "door"))).origin.key
+    ('north', 3)
+    """
+    laid = block(value, jpeg=jpeg)
+    data = bytearray(laid.size)
+    laid.write_into(data)
+    return data
+
+
+def block(value: Message, *, jpeg: int | None = None) -> Block:
+    """The layout of a value's block, to be written straight into shared memory. Arguments as for `encode`."""
+    out = Writer(jpeg)
+    message = _MESSAGE.pack(value, out)
+    try:
+        header: bytes = msgpack.packb(message)
+    except (ValueError, OverflowError) as error:
+        raise WireError(f"{type(value).__name__} does not fit msgpack: {error}") from error
+    if len(header) > _MAX_HEADER:
+        raise WireError(f"{type(value).__name__} needs a header of {len(header)} bytes, above {_MAX_HEADER}")
+    size = aligned(_PREAMBLE.size + len(header)) + out.end
+    return Block(size, _PREAMBLE.pack(_MAGIC, _VERSION, size, len(header)) + header, out.parts)
+
+
+def decode(buffer: Buffer) -> Message:
+    """The value in the block at the start of `buffer`; bytes behind the block are ignored.
+
+    Arrays and, where PyAV allows it, pictures are views of `buffer`: let its bytes be for as long as the value
+    lives. FFmpeg's planes are copied once when the height of a 4:2:0 picture is no multiple of 4, when they do
+    not lie at an address that 16 divides, and in formats other than yuv420p, yuvj420p, nv12, gray, bgr24 and
+    rgb24. A JPEG becomes an array of height x width x 3 uint8 BGR. Raises `WireError` for anything but a block.
+    """
+    view = memoryview(buffer)
+    if view.nbytes < _PREAMBLE.size:
+        raise WireError(f"{view.nbytes} bytes are too few for a block")
+    data = np.frombuffer(view, np.uint8)
+    magic, version, size, length = _PREAMBLE.unpack_from(view.cast("B"))
+    if magic != _MAGIC:
+        raise WireError(f"not a block: it begins with {magic!r} in place of {_MAGIC!r}")
+    if version != _VERSION:
+        raise WireError(f"format version {version} is not known here, only {_VERSION} is")
+    if size > len(data):
+        raise WireError(f"the block is cut off: {len(data)} of {size} bytes are here")
+    end = _PREAMBLE.size + length
+    if length > _MAX_HEADER or end > size:
+        raise WireError(f"a header of {length} bytes does not fit a block of {size}")
+    try:
+        header = msgpack.unpackb(
+            data[_PREAMBLE.size : end], use_list=False, max_ext_len=0, max_array_len=MAX_ITEMS
+        )
+    except (ValueError, msgpack.UnpackException) as error:
+        raise WireError(f"the header is not the msgpack of this format: {error}") from error
+    message: Message = _MESSAGE.unpack(header, Reader(data[aligned(end) : size]))
+    return message
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    parts: tuple[Value, Value]
+
+
+def _unpack_fraction(item: Any, source: Reader) -> Fraction:
+    numerator, denominator = _RATIO.unpack(item, source)
+    if denominator == 0:
+        raise WireError("the denominator is 0")
+    return Fraction(numerator, denominator)
+
+
+def _unpack_outcome(item: Any, _source: Reader) -> Outcome:
+    try:
+        return Outcome(item)
+    except ValueError as error:
+        raise WireError(f"{shown(item)} is not an outcome") from error
+
+
+def _pack_value(value: Value, out: Writer) -> Any:
+    if out.jpeg is not None and isinstance(value, Frame):
+        value = value.replace(image=value.image)
+    return _VALUE.pack(value, out)
+
+
+def _pack_message(message: Message, out: Writer) -> Any:
+    return _SENT.pack(_Pair(message), out) if isinstance(message, tuple) else _pack_value(message, out)
+
+
+def _unpack_message(item: Any, source: Reader) -> Any:
+    found = _SENT.unpack(item, source)
+    return found.parts if isinstance(found, _Pair) else found
+
+
+_TEXT, _NUMBER, _FLAG = plain(str), plain(float, int), plain(bool)
+_INTEGER = whole(-(1 << 63), (1 << 63) - 1)
+_RATIO, _RECT = many(_INTEGER, 2), many(_INTEGER, 4)
+
+_BY_NAME = {"str": _TEXT, "int": _INTEGER, "float": _NUMBER}
+_ORIGIN = {"origin": record(Origin, {field.name: _BY_NAME[str(field.type)] for field in fields(Origin)})}
+_DETECTIONS = {
+    **_ORIGIN,
+    "boxes": array("float32", 2),
+    "scores": array("float32", 1),
+    "classes": array("int32", 1),
+    "names": many(_TEXT),
+    "missing": many(_RECT),
+    "region": optional(_RECT),
+}
+_VALUES: dict[str, tuple[type, dict[str, Codec]]] = {
+    "packet": (
+        Packet,
+        {
+            **_ORIGIN,
+            "data": array("uint8", 1),
+            "codec": _TEXT,
+            "keyframe": _FLAG,
+            "time_base": Codec(lambda found, _: [found.numerator, found.denominator], _unpack_fraction),
+            "pts": optional(_INTEGER),
+            "dts": optional(_INTEGER),
+            "extradata": plain(bytes),
+            "pixel_format": optional(_TEXT),
+        },
+    ),
+    "frame": (Frame, {**_ORIGIN, "picture": PICTURE, "region": _RECT}),
+    "detections": (Detections, _DETECTIONS),
+    "tracks": (Tracks, {**_DETECTIONS, "ids": array("int64", 1)}),
+    "faces": (
+        Faces,
+        {**_DETECTIONS, "embeddings": array("float32", 2), "landmarks": array("float32", 3)},
+    ),
+    "event": (Event, {**_ORIGIN, "kind": _TEXT, "data": table(plain(str, int, float, bool, type(None)))}),
+    "absent": (
+        Absent,
+        {
+            **_ORIGIN,
+            "outcome": Codec(lambda found, _: found.value, _unpack_outcome),
+            "cause": _TEXT,
+            "place": _TEXT,
+        },
+    ),
+}
+_VALUE = tagged("type", _VALUES)
+_PARTS = many(Codec(_pack_value, _VALUE.unpack), 2)
+_SENT = tagged("type", {**_VALUES, "pair": (_Pair, {"parts": _PARTS})})
+_MESSAGE = Codec(_pack_message, _unpack_message)

@@ -1,0 +1,228 @@
+"""Codecs of fields, from which `flowedge.wire.blocks` builds the wire form of every value.
+
+A codec turns a field into something that msgpack has, and back. Arrays go beside the header: packing adds
+them to a `Writer`, which says where they will lie; unpacking takes views of them from a `Reader`. The bytes
+may come from anybody, so unpacking trusts nothing: whatever is wrong raises `WireError`, and no memory is
+taken because a number in the header says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from reprlib import repr as shown
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowedge.errors import UserError
+from flowedge.values import InvalidValueError
+
+ALIGN = 64
+"""Every buffer begins at a multiple of so many bytes."""
+
+MAX_ITEMS = 1 << 14
+"""The longest list in a header: msgpack takes memory for a stated length before it reads the items."""
+
+_MAX_DIMENSION = 1 << 30
+
+
+class WireError(UserError):
+    """A block that cannot be read or a value without a wire form; the message names the place and reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A buffer to write, `offset` bytes after the first: `source` in the leading columns of `shape`."""
+
+    offset: int
+    source: NDArray[Any]
+    shape: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Bytes taken in the block."""
+        return math.prod(self.shape) * self.source.itemsize
+
+    def write_into(self, data: NDArray[np.uint8]) -> None:
+        """Copy `source` into `length` bytes; columns that it does not fill become zero."""
+        rows, filled = data.view(self.source.dtype).reshape(self.shape), self.source.shape[-1]
+        rows[..., :filled] = self.source
+        rows[..., filled:] = 0
+
+
+class Writer:
+    """Collects the buffers of a block. `jpeg` is the quality that pictures are compressed to, if at all."""
+
+    def __init__(self, jpeg: int | None) -> None:
+        self.jpeg, self.end = jpeg, 0
+        self.parts: list[Part] = []
+
+    def add(self, source: NDArray[Any], shape: tuple[int, ...]) -> list[object]:
+        """Append a buffer and return its description for the header."""
+        part = Part(aligned(self.end), source, shape)
+        self.parts.append(part)
+        self.end = part.offset + part.length
+        return [source.dtype.name, list(shape), part.offset, part.length]
+
+
+class Reader:
+    """Hands out views of the buffers of a block, each of which must lie behind the one before."""
+
+    def __init__(self, data: NDArray[np.uint8]) -> None:
+        self.data, self.end = data, 0
+
+    def take(self, item: object, dtype: np.dtype[Any], dimensions: int) -> NDArray[Any]:
+        """The array that `item` of the header describes. Raises `WireError` when it is not as demanded."""
+        match item:
+            case (str(name), tuple(shape), int(offset), int(length)):
+                pass
+            case _:
+                raise WireError(f"[dtype, shape, offset, length] is needed, {shown(item)} was given")
+        if name != dtype.name:
+            raise WireError(f"dtype {dtype.name} is needed, {shown(name)} was given")
+        if len(shape) != dimensions or not all(type(n) is int and 0 <= n <= _MAX_DIMENSION for n in shape):
+            raise WireError(f"a shape of {dimensions} dimensions is needed, {shown(shape)} was given")
+        if length != math.prod(shape) * dtype.itemsize:
+            raise WireError(f"shape {shape} of {name} does not make a length of {length} bytes")
+        if offset % ALIGN:
+            raise WireError(f"offset {offset} is not a multiple of {ALIGN}")
+        if not self.end <= offset <= offset + length <= len(self.data):
+            raise WireError(
+                f"bytes {offset} to {offset + length} do not lie between the buffer before, which ends at "
+                f"{self.end}, and the end of the block at {len(self.data)}"
+            )
+        self.end = offset + length
+        return self.data[offset : self.end].view(dtype).reshape(shape)
+
+
+class Codec(NamedTuple):
+    """How one field goes into the header, and how it comes back."""
+
+    pack: Callable[[Any, Writer], Any]
+    unpack: Callable[[Any, Reader], Any]
+
+
+def plain(*types: type) -> Codec:
+    """A value that msgpack has itself, of one of these types."""
+    names = " or ".join("nil" if kind is type(None) else kind.__name__ for kind in types)
+
+    def checked(found: Any, _context: object) -> Any:
+        # To Python True is an integer; to other languages it is not.
+        if not isinstance(found, types) or (isinstance(found, bool) and bool not in types):
+            raise WireError(f"{names} is needed, {shown(found)} was given")
+        return found
+
+    return Codec(checked, checked)
+
+
+def whole(low: int, high: int) -> Codec:
+    """An integer from `low` to `high`."""
+
+    def checked(found: Any, _context: object) -> Any:
+        if not isinstance(found, int) or isinstance(found, bool) or not low <= found <= high:
+            raise WireError(f"an integer from {low} to {high} is needed, {shown(found)} was given")
+        return found
+
+    return Codec(checked, checked)
+
+
+def many(codec: Codec, count: int | None = None) -> Codec:
+    """A tuple of `count` items of one kind, of any number when it is None."""
+
+    def checked(found: Any) -> Any:
+        if not isinstance(found, tuple | list) or (count is not None and len(found) != count):
+            wanted = "a list" if count is None else f"a list of {count} items"
+            raise WireError(f"{wanted} is needed, {shown(found)} was given")
+        if len(found) > MAX_ITEMS:
+            raise WireError(f"{len(found)} items are more than {MAX_ITEMS}")
+        return found
+
+    return Codec(
+        lambda found, out: [codec.pack(item, out) for item in checked(found)],
+        lambda item, source: tuple([codec.unpack(part, source) for part in checked(item)]),
+    )
+
+
+def optional(codec: Codec) -> Codec:
+    """A value or nil."""
+    return Codec(
+        lambda found, out: None if found is None else codec.pack(found, out),
+        lambda item, source: None if item is None else codec.unpack(item, source),
+    )
+
+
+def table(codec: Codec) -> Codec:
+    """A map of text to values of one kind."""
+
+    def each(found: Any, step: Callable[[Any, Any], Any], context: object) -> dict[str, Any]:
+        if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+            raise WireError(f"a map of str is needed, {shown(found)} was given")
+        return {name: _at(shown(name), step, part, context) for name, part in found.items()}
+
+    return Codec(
+        lambda found, out: each(found, codec.pack, out),
+        lambda item, source: each(item, codec.unpack, source),
+    )
+
+
+def array(name: str, dimensions: int) -> Codec:
+    """An array in a buffer of its own, little-endian whatever the machine."""
+    dtype = np.dtype(name).newbyteorder("<")
+    return Codec(
+        lambda found, out: out.add(found.astype(dtype, copy=False), found.shape),
+        lambda item, source: source.take(item, dtype, dimensions),
+    )
+
+
+def record(kind: type, fields: Mapping[str, Codec]) -> Codec:
+    """A dataclass as a map of its fields. Its own rules are checked again when it is built from the map."""
+
+    def pack(found: Any, out: Writer) -> dict[str, Any]:
+        return {name: _at(name, codec.pack, getattr(found, name), out) for name, codec in fields.items()}
+
+    def unpack(item: Any, source: Reader) -> Any:
+        if not isinstance(item, dict) or (missing := [name for name in fields if name not in item]):
+            found = f"{', '.join(missing)} is missing" if isinstance(item, dict) else f"{shown(item)} was given"
+            raise WireError(f"a map of {', '.join(fields)} is needed, {found}")
+        parts = {name: _at(name, codec.unpack, item[name], source) for name, codec in fields.items()}
+        try:
+            return kind(**parts)
+        except InvalidValueError as error:
+            raise WireError(str(error)) from error
+
+    return Codec(pack, unpack)
+
+
+def tagged(key: str, kinds: Mapping[str, tuple[type, Mapping[str, Codec]]]) -> Codec:
+    """One of several records, told apart by the name that the map has under `key`."""
+    names = {kind: name for name, (kind, _) in kinds.items()}
+    records = {name: record(kind, fields) for name, (kind, fields) in kinds.items()}
+
+    def pack(found: Any, out: Writer) -> dict[str, Any]:
+        name = names.get(type(found))
+        if name is None:
+            raise WireError(f"{type(found).__name__} has no wire form")
+        return {key: name, **_at(name, records[name].pack, found, out)}
+
+    def unpack(item: Any, source: Reader) -> Any:
+        name = item.get(key) if isinstance(item, dict) else None
+        if not isinstance(name, str) or name not in records:
+            raise WireError(f"a map whose {key} is one of {', '.join(records)} is needed, not {shown(item)}")
+        return _at(name, records[name].unpack, item, source)
+
+    return Codec(pack, unpack)
+
+
+def aligned(position: int, unit: int = ALIGN) -> int:
+    """The first multiple of `unit` that is not below `position`."""
+    return -(-position // unit) * unit
+
+
+def _at(name: str, step: Callable[[Any, Any], Any], found: Any, context: object) -> Any:
+    try:
+        return step(found, context)
+    except WireError as error:
+        raise WireError(f"{name}: {error}") from error

@@ -1,0 +1,164 @@
+"""The exact strategy: optima counted by hand, bounds, and proofs that there is no plan."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowedge.planner.exact.exact import exact
+from flowedge.planner.model.checker import violations
+from flowedge.planner.model.cluster import Cluster
+from flowedge.planner.model.problem import Problem, Stage
+from flowedge.planner.options.columns import Column, Place, assemble, hosts, offers
+from flowedge.planner.options.columns import settings as choices
+from tests.planner.crossing import CLOUD_DETECT, EDGE_DETECT, SIZE, crossing, plan
+from tools.planner_instances import instance
+
+
+def enumerated(problem: Problem) -> float:
+    """The least value of all plans, by trying every way of every camera; infinite where none is valid."""
+    least = float("inf")
+    (camera,) = problem.classes
+    application = problem.applications[0]
+    ways = []
+    for chosen in choices(problem, application):
+        able: list[list[Place]] = []
+        for stage in application.stages:
+            if problem.profiles.free(stage.name):
+                able.append([Place(stage.name, camera.node)])
+                continue
+            able.append(
+                [
+                    Place(stage.name, problem.cluster.nodes[node].name, offer)
+                    for node, service in hosts(problem, camera, stage, chosen)
+                    if service
+                    for offer in offers(problem, service)
+                ]
+            )
+        ways += [Column(camera.name, chosen, places) for places in itertools.product(*able)]
+    for combination in itertools.combinations_with_replacement(ways, camera.count):
+        made = assemble(problem, "all", [(column, 1) for column in combination])
+        if made.value < least and not violations(problem, made):
+            least = made.value
+    return least
+
+
+@pytest.mark.parametrize("minimize", ["energy", "resources", "cost"])
+@pytest.mark.parametrize(
+    "goals", [{}, {"accuracy": 0.2}, {"latency": 0.15}, {"accuracy": 0.2, "latency": 0.12}]
+)
+def test_the_optimum_is_that_of_trying_everything(minimize: str, goals: dict[str, float]) -> None:
+    problem = crossing(minimize=minimize, goals=goals)
+    found = exact(problem)
+    assert violations(problem, found) == ()
+    assert found.value == pytest.approx(enumerated(problem), rel=1e-3, abs=1e-6)
+    assert found.bound is not None
+    assert found.bound <= found.value + 1e-6
+
+
+def test_cameras_of_one_class_are_divided_where_one_node_is_too_small() -> None:
+    problem = crossing()
+    narrow = tuple(replace(node, cores=5) if node.tier == "cloud" else node for node in problem.cluster.nodes)
+    crowd = replace(
+        problem,
+        cluster=Cluster(
+            problem.cluster.tiers, narrow, tuple(replace(each, bandwidth=1e9) for each in problem.cluster.links)
+        ),
+        classes=(replace(problem.classes[0], count=14),),
+    )
+    found = exact(crowd)
+    assert violations(crowd, found) == ()
+    assert len({each.node for each in found.deployments if each.operator == "Detect"}) > 1
+    assert found.gap is not None
+    assert found.gap < 1e-3
+
+
+def test_a_start_that_is_valid_is_never_lost() -> None:
+    problem = crossing()
+    found = exact(problem, plan())
+    assert found.value <= plan().value
+    assert found.strategy == "exact"
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10_000))
+def test_small_random_problems_are_solved_and_more_room_is_never_worse(seed: int) -> None:
+    problem, planted = instance(seed, operators=4, nodes=4)
+    found = exact(problem, planted, time_limit=5.0)
+    assert violations(problem, found) == ()
+    assert found.value <= planted.value
+    roomy = tuple(replace(node, cores=2 * node.cores, memory=2 * node.memory) for node in problem.cluster.nodes)
+    if problem.minimize == "utility":  # else a share of a larger node is another one
+        larger = replace(problem, cluster=Cluster(problem.cluster.tiers, roomy, problem.cluster.links))
+        assert exact(larger, found, time_limit=5.0).value <= found.value + 1e-9
+
+
+def pinned(tier: str) -> Problem:
+    problem = crossing()
+    stages = tuple(
+        replace(each, tier=tier if each.name == "Detect" else None) for each in problem.applications[0].stages
+    )
+    return replace(problem, applications=(replace(problem.applications[0], stages=stages),))
+
+
+def machines(**changes: Any) -> Cluster:
+    cluster = crossing().cluster
+    return Cluster(cluster.tiers, tuple(replace(node, **changes) for node in cluster.nodes), cluster.links)
+
+
+@pytest.mark.parametrize(
+    ("problem", "conflict"),
+    [
+        (
+            crossing(goals={"latency": 0.05}),
+            ("link pi - server: 10 Mbit/s", "people: latency at most 0.05 s"),
+        ),
+        (crossing(goals={"accuracy": 0.9}), ("people: accuracy at least 0.9",)),
+        (
+            replace(pinned("edge"), classes=(replace(crossing().classes[0], count=8),)),
+            (
+                "pi: 4 cores, 0 GPUs, 3.73 GiB",
+                "people: Detect is pinned to edge",
+                "people: accuracy at least 0.3",
+            ),
+        ),
+    ],
+)
+def test_the_conflict_is_named_and_minimal(problem: Problem, conflict: tuple[str, ...]) -> None:
+    found = exact(problem)
+    assert not found.found
+    assert found.reason is not None
+    assert found.reason.proven
+    assert found.reason.conflict == conflict
+
+
+def test_an_operator_that_no_machine_can_run_is_named() -> None:
+    found = exact(replace(crossing(), cluster=machines(kind="abacus")))
+    assert found.reason is not None
+    assert found.reason.proven
+    assert "people: Detect has no profile for any kind of node that is there" in found.reason.conflict
+
+
+def test_links_carry_no_more_than_they_can() -> None:
+    problem = crossing(classes=(replace(crossing().classes[0], count=3),))
+    links = replace(problem.cluster.links[0], bandwidth=4.5e6), problem.cluster.links[1]
+    thin = replace(problem, cluster=Cluster(problem.cluster.tiers, problem.cluster.nodes, links))
+    found = exact(thin)
+    assert violations(thin, found) == ()
+    assert {each.service for each in found.deployments if each.operator == "Detect"} >= {EDGE_DETECT}
+    assert CLOUD_DETECT.setting == SIZE
+
+
+def test_a_singleton_is_one() -> None:
+    problem = crossing(classes=(replace(crossing().classes[0], count=4),))
+    stages = tuple(replace(each, singleton=each.name == "Track") for each in problem.applications[0].stages)
+    single = replace(problem, applications=(replace(problem.applications[0], stages=stages),))
+    found = exact(single)
+    assert violations(single, found) == ()
+    assert sum(each.replicas for each in found.deployments if each.operator == "Track") == 1
+    assert Stage("Track", ("Detect",), keyed=True, singleton=True) in stages
