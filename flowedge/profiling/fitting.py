@@ -12,8 +12,7 @@ from typing import Generic, TypeVar
 
 from flowedge.errors import ConfigError
 from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, Setting, setting
-from flowedge.planner.papers.continuum.models import fit_accuracy
-from flowedge.profiling.models import Encoded, Errors, Timed, errors, fit_bytes, fit_service
+from flowedge.profiling.models import Encoded, Errors, Timed, errors, fit_accuracy, fit_bytes, fit_service
 
 FREE_SECONDS = 1e-5
 """An operator that never takes longer than this for a frame gets no service: it is not worth a reservation."""

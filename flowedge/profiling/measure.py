@@ -272,8 +272,6 @@ class _Work:
 
     def _end(self, taken: Sequence[Any], results: list[Any]) -> None:
         """The end of the stream: late results find their frames, a sink says how good they were."""
-        from flowedge.operators import Quality
-
         origins = [None if value is None else first_origin(_first(value)) for value in taken]
         camera = next(origin.camera for origin in origins if origin is not None)
         if isinstance(self.step, Operator):
@@ -284,12 +282,9 @@ class _Work:
                 results[:] = [origin and by_index.get(origin.index) for origin in origins]
         if isinstance(self.step, Sink):
             self.step.end(camera)
-        if isinstance(self.step, Quality) and self.step.quality.frames:
-            tracked = self.step.correctly_tracked
-            if tracked is None:
-                self.accuracy = Accuracy(self.step.quality.f1, source="measured: F1")
-            else:
-                self.accuracy = Accuracy(tracked, source="measured: correctly tracked")
+            judged = self.step.measured_accuracy()
+            if judged is not None:
+                self.accuracy = Accuracy(judged[0], source=f"measured: {judged[1]}")
 
 
 def _first(value: Any) -> Any:
