@@ -26,9 +26,10 @@ from typing import Any, TypeAlias
 
 from flowedge.errors import GraphError, UserError
 from flowedge.graph.contract import Source, Step
-from flowedge.graph.graph import Goal, Graph, Node, Output, Pair, Part, Wire, join, unzip
+from flowedge.graph.graph import Goal, Graph, join, unzip
 from flowedge.graph.knobs import Choice, choose
 from flowedge.graph.loading import UserFile, module_of, user_file
+from flowedge.graph.nodes import GraphNode, Half, Output, Pair, Wire
 
 VERSION = 1
 
@@ -98,7 +99,7 @@ def digest(graph: Graph) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _operator(node: Node) -> dict[str, JSON]:
+def _operator(node: GraphNode) -> dict[str, JSON]:
     step = node.step
     values = {item.name: getattr(step, item.name) for item in fields(step) if item.init}  # type: ignore[arg-type]
     del values["name"]
@@ -156,7 +157,7 @@ def _from_wire(wire: Wire) -> JSON:
             return step
         case Pair(left, right):
             return {"join": [_from_wire(left), _from_wire(right)]}
-        case Part(of, index):
+        case Half(of, index):
             return {"part": [_from_wire(of), index]}
 
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from flowedge.errors import UserError
 from flowedge.graph.contract import Sink, Source
-from flowedge.graph.graph import Graph, steps_of
+from flowedge.graph.graph import Graph
 from flowedge.monitor.report import Report
 from flowedge.plane.taps import Taps
 from flowedge.runtime.cameras import Cameras
@@ -87,7 +87,7 @@ class Run:
         self._finished = threading.Event()
         self._cameras = Cameras(
             [node.step for node in graph.nodes if isinstance(node.step, Source)],
-            {node.name: _sinks_behind(graph, node.name) for node in graph.nodes},
+            {node.name: graph.sinks_behind(node.name) for node in graph.sources()},
             self._wiring.outlets,
             ledger=self._ledger,
             taps=self._taps,
@@ -234,11 +234,3 @@ class Run:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 log.error("%s has not stopped after %.0f s and is left behind", thread.name, limit)
-
-
-def _sinks_behind(graph: Graph, source: str) -> list[str]:
-    reached = {source}
-    for node in graph.nodes:
-        if node.input is not None and steps_of(node.input) & reached:
-            reached.add(node.name)
-    return [node.name for node in graph.sinks() if node.name in reached]

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowedge.graph.contract import Gather, Operator, Sink, Source, Split
-from flowedge.graph.graph import Graph, Node, Output, Pair, Part, Wire
+from flowedge.graph.graph import Graph
+from flowedge.graph.nodes import GraphNode, Half, Output, Pair, Wire
 from flowedge.plane.gate import Gate
 from flowedge.plane.item import End, Item, Receiver
 from flowedge.plane.join import Join
@@ -72,7 +73,7 @@ class Wiring:
         for gate, fork in {gate: fork for fork, gate in self._gates.values()}.items():
             self.outlets[fork].lead_to(gate.put)
 
-    def _runner(self, node: Node) -> Runner:
+    def _runner(self, node: GraphNode) -> Runner:
         shed = not (node.tiled or node.name in self._inside)
         common: dict[str, Any] = {"failures": self._failures, "shed": shed}
         match node.step:
@@ -98,7 +99,7 @@ class Wiring:
             feeds[fork] = gate.lead_to
         return feeds
 
-    def _entrance(self, node: Node) -> Receiver:
+    def _entrance(self, node: GraphNode) -> Receiver:
         """The way into a step's inbox; entering may mean that the frame has left a region."""
         put = self.runners[node.name].inbox.put
         if isinstance(node.step, Gather) or node.name not in self._leavers:
@@ -125,7 +126,7 @@ class Wiring:
         match wire:
             case Output(step):
                 feeds[step](receiver)
-            case Part(of, index):
+            case Half(of, index):
                 self._connect(of, _half(receiver, index), feeds)
             case Pair(left, right):
                 meeting = Join(receiver)
