@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,15 +34,27 @@ class InvalidValueError(ValueError):
     """A value on a stream breaks the rules of its type; the message names the field and what was found."""
 
 
+class FrameId(NamedTuple):
+    """The identity of one frame within a run: equal wherever, and in whatever process, it is made.
+
+    >>> Origin("north", session=2, index=7).frame_id == FrameId("north", 2, 7)
+    True
+    """
+
+    camera: str
+    session: int
+    index: int  # type: ignore[assignment]  # over `tuple.index`, which nobody needs here
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a value comes from.
 
-    `index` counts the frames of a camera from 0 and never repeats within a run; `session` grows by one at
-    each reconnect. `media` is the frame's time on the stream's own clock, in seconds from the session's first
-    frame; `time` is the capture time in seconds since 1970 with its uncertainty `time_error`;
-    `monotonic` is the same instant on this machine's monotonic clock, from which latency is measured.
-    `tile` of `tiles` says which part of a split frame this is.
+    `index` counts the frames of a camera from 0 and never repeats in a session; `session` grows by one at each
+    reconnect, and when a camera is attached to a run once more. `media` is the frame's time on the stream's own
+    clock, in seconds from the session's first frame; `time` is the capture time in seconds since 1970 with its
+    uncertainty `time_error`; `monotonic` is the same instant on this machine's monotonic clock, from which
+    latency is measured. `tile` of `tiles` says which part of a split frame this is.
 
     >>> Origin("north", index=3, width=640, height=480).key
     ('north', 3)
@@ -62,8 +74,13 @@ class Origin:
 
     @property
     def key(self) -> tuple[str, int]:
-        """Camera and frame index: what joins and gathers match."""
+        """Camera and frame index: how results of different runs are compared, whatever was reconnected."""
         return self.camera, self.index
+
+    @property
+    def frame_id(self) -> FrameId:
+        """What joins, gathers and delayed operators match, and the ledger of a run counts."""
+        return FrameId(self.camera, self.session, self.index)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

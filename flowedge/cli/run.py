@@ -29,6 +29,10 @@ log = logging.getLogger("flowedge.cli")
 
 TICK_SECONDS = 0.1
 
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter while others wait: a tenth of Python's default, since a frame
+changes threads at every hop."""
+
 
 def run(
     graph: GraphFile,
@@ -64,6 +68,7 @@ def run(
         raise UserError(f"--report {report}: its folder does not exist or may not be written to")
     loaded, _ = load(graph, assignments(given))
     running = Run(loaded, frames=frames, max_failures=max_failures)
+    sys.setswitchinterval(SWITCH_SECONDS)  # the process is ours, which an embedded run could not say
     with _signals() as signals:
         try:
             with display() as show, running:

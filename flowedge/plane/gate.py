@@ -1,22 +1,23 @@
 """The way into a part of the graph whose results must meet again.
 
-Between a split and its gather, or a fork and its join, a frame is useful only whole: were each operator there
-to keep its own newest piece, pieces of different frames would survive and none would ever match. So live
-frames are shed before such a region, and what is inside is let through.
+Between a split and its gather, or a fork and its join, a frame is useful only whole: if every operator there
+kept its own newest piece, pieces of different frames would survive and none would ever match. So live frames
+are shed before such a region, and what is inside is let through.
 """
 
 from __future__ import annotations
 
 import threading
 
-from flowedge.plane.item import End, Item, Receiver, Ticket
+from flowedge.plane.item import End, Item, Receiver
 from flowedge.plane.mailbox import Mailbox
+from flowedge.values import FrameId
 
 
 class Gate:
     """Lets at most `room` live frames into a region at a time, the newest of each camera in turn.
 
-    A frame has left the region when `done` was called for it once for each of the `exits`. Receivers added by
+    A frame has left the region when `done` was called for it as often as there are `exits`. Receivers added by
     `lead_to` get what is let in.
     """
 
@@ -24,7 +25,7 @@ class Gate:
         self._waiting = Mailbox(place, shed=self._let_in)
         self._room = room
         self._exits = exits
-        self._inside: dict[Ticket, int] = {}
+        self._inside: dict[FrameId, int] = {}
         self._heads: list[Receiver] = []
         self._lock = threading.Lock()
         self._passing = False
@@ -36,15 +37,15 @@ class Gate:
         self._waiting.put(item)
         self._pass_on()
 
-    def done(self, ticket: Ticket) -> None:
+    def done(self, frame: FrameId) -> None:
         """The frame has left by one exit."""
         with self._lock:
-            if ticket not in self._inside:  # it never took room: absent, or a frame of a file
+            if frame not in self._inside:  # it never took room: absent, or a frame of a file
                 return
-            self._inside[ticket] -= 1
-            if self._inside[ticket]:
+            self._inside[frame] -= 1
+            if self._inside[frame]:
                 return
-            del self._inside[ticket]
+            del self._inside[frame]
         self._pass_on()
 
     def _pass_on(self) -> None:
@@ -65,7 +66,7 @@ class Gate:
         with self._lock:
             items = [item for item, _ in self._waiting.poll(1)] if len(self._inside) < self._room else []
             for item in items:
-                if isinstance(item, Item) and item.is_value and item.ticket.live:
-                    self._inside[item.ticket] = self._exits
+                if isinstance(item, Item) and item.is_value and item.live:
+                    self._inside[item.frame] = self._exits
             self._passing = bool(items)
             return items

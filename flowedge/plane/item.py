@@ -1,51 +1,48 @@
-"""What moves between operators: a frame's ticket with its value, or the end of a camera's stream."""
+"""What moves between operators: a value with its frame's identity, or the end of a camera's stream.
+
+Everything here is immutable and compared by value, so that an item may go on in another process: what changes
+about a frame (where it has ended, how) is in the ledger at its source.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from flowedge.values import Absent, Outcome, Rect
-
-
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """One frame on its way from its source to every sink; compared by identity.
-
-    `live`: the newest frame matters more than this one. `regions`: what the parts of the frame show, by split.
-    """
-
-    camera: str
-    index: int
-    live: bool
-    captured: float
-    waiting_for: set[str]
-    worst: Absent | None = None
-    delivered: bool = False
-    regions: dict[str, list[Rect]] = field(default_factory=dict)
+from flowedge.values import Absent, FrameId, Origin, Outcome, Rect
 
 
 class Item(NamedTuple):
-    """One value (or `Absent`) of a frame; `part` of `parts` where the frame is split."""
+    """One value of a frame, or the `Absent` in its place.
 
-    ticket: Ticket
+    `live`: the newest frame of the camera matters more than this one. Where the frame is split, this is `part`
+    of `parts`, and `regions` says what every part shows (None for a part that is no picture).
+    """
+
+    frame: FrameId
     value: Any
+    live: bool
     part: int = 0
     parts: int = 1
+    regions: tuple[Rect | None, ...] = ()
 
     @property
     def camera(self) -> str:
-        return self.ticket.camera
+        return self.frame.camera
 
     @property
     def is_value(self) -> bool:
         return not isinstance(self.value, Absent)
 
+    def with_value(self, value: Any) -> Item:
+        """The same part of the same frame with another value."""
+        # Half the time of `_replace`, which looks its fields up by name: this is done at every hop.
+        return Item(self.frame, value, self.live, self.part, self.parts, self.regions)
+
     def absent(self, outcome: Outcome, cause: str, place: str) -> Item:
-        """The same frame, whose value will not come."""
-        origin = first_origin(self.value)
-        return self._replace(value=Absent(origin, outcome, cause, place))
+        """The same part of the same frame, whose value will not come."""
+        return self.with_value(Absent(first_origin(self.value), outcome, cause, place))
 
 
 class End(NamedTuple):
@@ -61,8 +58,20 @@ class End(NamedTuple):
 Receiver: TypeAlias = Callable[[Item | End], None]
 
 
-def first_origin(value: Any) -> Any:
+def first_origin(value: Any) -> Origin:
     """The origin of a value, or of the first half of a pair."""
     while isinstance(value, tuple) and not hasattr(value, "origin"):
         value = value[0]
-    return value.origin
+    origin: Origin = value.origin
+    return origin
+
+
+def in_session(value: Any, session: int) -> Any:
+    """The same value, or pair of values, in another session of its camera.
+
+    >>> first_origin(in_session(Absent(Origin("north", index=3), Outcome.FILTERED, "", ""), 2)).frame_id
+    FrameId(camera='north', session=2, index=3)
+    """
+    if isinstance(value, tuple) and not hasattr(value, "origin"):
+        return tuple(in_session(half, session) for half in value)
+    return dataclasses.replace(value, origin=dataclasses.replace(value.origin, session=session))

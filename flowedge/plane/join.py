@@ -1,10 +1,11 @@
-"""Where two streams of a camera meet: frames are paired by their ticket."""
+"""Where two streams of a camera meet: frames are paired by their identity."""
 
 from __future__ import annotations
 
 import threading
 
-from flowedge.plane.item import End, Item, Receiver, Ticket
+from flowedge.plane.item import End, Item, Receiver
+from flowedge.values import FrameId
 
 
 class Join:
@@ -15,7 +16,7 @@ class Join:
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._first: dict[tuple[Ticket, int], tuple[int, Item]] = {}
+        self._first: dict[tuple[FrameId, int], tuple[int, Item]] = {}
         self._ended: set[str] = set()
         self._lock = threading.Lock()
 
@@ -34,7 +35,7 @@ class Join:
                 else:
                     self._ended.add(item.camera)
                 return
-            key = (item.ticket, item.part)
+            key = (item.frame, item.part)
             if key not in self._first:
                 self._first[key] = (side, item)
                 return
@@ -46,4 +47,4 @@ class Join:
 def _paired(left: Item, right: Item) -> Item:
     if not left.is_value:
         return left
-    return left._replace(value=(left.value, right.value)) if right.is_value else right
+    return left.with_value((left.value, right.value)) if right.is_value else right

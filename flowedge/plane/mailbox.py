@@ -56,11 +56,11 @@ class Mailbox:
             return
         gone = [] if item.is_value else [item]
         with self._lock:
-            if isinstance(item.value, Packet) and item.ticket.live:
+            if isinstance(item.value, Packet) and item.live:
                 gone += self._make_room_for_packet(item, item.value)
             elif item.is_value:
                 cell = self._keep(item)
-                if item.ticket.live:
+                if item.live:
                     gone += self._replace_newest(item.camera, cell)
         for absent in gone:
             self._shed(absent)

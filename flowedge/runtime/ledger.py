@@ -1,4 +1,4 @@
-"""The account of every frame: where it is and how it ended.
+"""The account of every frame: which sinks wait for it and how it ended at the others.
 
 Always, per camera and sink: produced = delivered + filtered + dropped + failed + in flight.
 """
@@ -8,17 +8,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from flowedge.errors import RunError
 from flowedge.monitor.histogram import Histogram
-from flowedge.plane.item import Ticket
-from flowedge.values import Absent, Origin, Outcome
-
-FILE_WINDOW = 8
-"""Frames of a file that may be in the graph at a time: enough to keep every step of a pipeline busy."""
-
-LIVE_WINDOW = 1000
-"""Frames of a live camera that may be in the graph: only a stuck step has more, as others keep the newest."""
+from flowedge.runtime.limits import Clock, Limits
+from flowedge.values import Absent, FrameId, Origin, Outcome
 
 
 @dataclass
@@ -65,16 +61,32 @@ class CameraAccount:
     last: float = 0.0
 
 
-class Ledger:
-    """Admits frames, bounds how many are in the graph, and counts how each ends at every sink."""
+@dataclass(slots=True)
+class _Frame:
+    """What is known of a frame in the graph: the sinks that wait for it, and how it ended at others so far."""
 
-    def __init__(self) -> None:
+    captured: float
+    waiting_for: set[str]
+    worst: Absent | None = None
+    delivered: bool = False
+
+
+class Ledger:
+    """Admits frames, bounds how many are in the graph, and counts how each ends at every sink.
+
+    It belongs to the process of the sources; sinks tell it by `FrameId` what became of a frame. `latency` has
+    the seconds from capture to each sink. All methods are thread-safe.
+    """
+
+    def __init__(self, limits: Limits | None = None, clock: Clock = time.monotonic) -> None:
+        self._limits = limits or Limits()
+        self._clock = clock
         self._accounts: dict[str, CameraAccount] = {}
-        self._outstanding: set[Ticket] = set()
+        self._frames: dict[FrameId, _Frame] = {}
         self._changed = threading.Condition()
         self.latency: dict[str, Histogram] = {}
 
-    def open(self, camera: str, sinks: list[str], *, live: bool) -> None:
+    def open(self, camera: str, sinks: Sequence[str], *, live: bool) -> None:
         """Begin, or go on with, a camera whose frames end in these sinks."""
         with self._changed:
             account = self._accounts.setdefault(camera, CameraAccount(Counts(), {}, live))
@@ -83,54 +95,51 @@ class Ledger:
                 account.sinks.setdefault(sink, Counts())
                 self.latency.setdefault(sink, Histogram())
 
-    def admit(self, origin: Origin, *, live: bool, stop: threading.Event) -> Ticket | None:
-        """The ticket of a frame just produced, or None where it goes no further.
+    def admit(self, origin: Origin, stop: threading.Event) -> FrameId | None:
+        """Count a frame just produced; its identity, or None where it goes no further.
 
         A file's frame waits until the window has room, and counts for nothing when `stop` is set before (call
-        `wake` after setting it); a live one is dropped when the graph is stuck.
+        `wake` after setting it); a live one is dropped when the graph is stuck. Raises `RunError` for a frame
+        that is in the graph already.
         """
-        account = self._accounts[origin.camera]
+        account, frame_id = self._accounts[origin.camera], origin.frame_id
         with self._changed:
-            if not live:
-                self._changed.wait_for(lambda: account.in_window < FILE_WINDOW or stop.is_set())
+            if not account.live:
+                window = self._limits.file_window
+                self._changed.wait_for(lambda: account.in_window < window or stop.is_set())
             if stop.is_set():
                 return None
-            captured = origin.monotonic or time.monotonic()
-            ticket = Ticket(origin.camera, origin.index, live, captured, set(account.ends_in))
-            account.first = account.first or time.monotonic()
+            if frame_id in self._frames:
+                raise RunError(
+                    f"{origin.camera}: frame {origin.index} came twice; Origin.index must count the frames"
+                )
+            now = self._clock()
+            self._frames[frame_id] = _Frame(origin.monotonic or now, set(account.ends_in))
+            account.first = account.first or now
             for counts in (account.total, *(account.sinks[sink] for sink in account.ends_in)):
                 counts.produced += 1
                 counts.in_flight += 1
             account.in_window += 1
-            self._outstanding.add(ticket)
-            if account.in_window > LIVE_WINDOW:
-                self._abandon(ticket, Absent(origin, Outcome.DROPPED, "graph stuck", "source"))
+            if account.live and account.in_window > self._limits.live_window:
+                self._abandon(frame_id, Absent(origin, Outcome.DROPPED, "graph stuck", "source"))
                 return None
-            return ticket
+            return frame_id
 
-    def end(self, ticket: Ticket, sink: str, absent: Absent | None) -> None:
-        """The frame ended at a sink: in a value (None) or as an `Absent`."""
+    def end(self, frame_id: FrameId, sink: str, absent: Absent | None) -> None:
+        """The frame ended at a sink: it took the value (None), or an `Absent` came in its place."""
         with self._changed:
-            self._end(ticket, sink, absent)
+            self._end(frame_id, sink, absent)
 
-    def delivered(self, ticket: Ticket, sink: str) -> None:
-        """A sink has taken the frame's value."""
-        now = time.monotonic()
-        self.latency[sink].add(now - ticket.captured)
-        with self._changed:
-            self._accounts[ticket.camera].last = now
-            self._end(ticket, sink, None)
-
-    def hold(self, ticket: Ticket) -> None:
+    def hold(self, frame_id: FrameId) -> None:
         """A delayed operator keeps the frame back: give its place in the window to the next."""
         with self._changed:
-            self._accounts[ticket.camera].in_window -= 1
+            self._accounts[frame_id.camera].in_window -= 1
             self._changed.notify_all()
 
-    def unhold(self, ticket: Ticket) -> None:
+    def unhold(self, frame_id: FrameId) -> None:
         """The frame moves again; the window may be over-full by it for a while."""
         with self._changed:
-            self._accounts[ticket.camera].in_window += 1
+            self._accounts[frame_id.camera].in_window += 1
 
     def wake(self) -> None:
         """Let sources that wait for room look at their `stop` again."""
@@ -140,41 +149,44 @@ class Ledger:
     def abandon(self, cause: str) -> None:
         """Count every frame still in the graph as dropped."""
         with self._changed:
-            for ticket in list(self._outstanding):
-                origin = Origin(ticket.camera, index=ticket.index)
-                self._abandon(ticket, Absent(origin, Outcome.DROPPED, cause, "graph"))
+            for frame_id in list(self._frames):
+                origin = Origin(frame_id.camera, frame_id.session, frame_id.index)
+                self._abandon(frame_id, Absent(origin, Outcome.DROPPED, cause, "graph"))
 
     def accounts(self) -> dict[str, CameraAccount]:
         """A snapshot per camera."""
         with self._changed:
             return {camera: _copied(account) for camera, account in self._accounts.items()}
 
-    def _abandon(self, ticket: Ticket, absent: Absent) -> None:
-        for sink in list(ticket.waiting_for):
-            self._end(ticket, sink, absent)
+    def _abandon(self, frame_id: FrameId, absent: Absent) -> None:
+        for sink in list(self._frames[frame_id].waiting_for):
+            self._end(frame_id, sink, absent)
 
-    def _end(self, ticket: Ticket, sink: str, absent: Absent | None) -> None:
-        if sink not in ticket.waiting_for:
-            if ticket in self._outstanding:
-                raise AssertionError(f"frame {ticket.index} of {ticket.camera} ended twice at {sink}")
+    def _end(self, frame_id: FrameId, sink: str, absent: Absent | None) -> None:
+        frame = self._frames.get(frame_id)
+        if frame is None:
             return  # abandoned while a step still held it
-        ticket.waiting_for.discard(sink)
-        account = self._accounts[ticket.camera]
+        if sink not in frame.waiting_for:
+            raise AssertionError(f"frame {frame_id.index} of {frame_id.camera} ended twice at {sink}")
+        frame.waiting_for.discard(sink)
+        account = self._accounts[frame_id.camera]
         account.sinks[sink].in_flight -= 1
         account.sinks[sink].add(absent)
         if absent is None:
-            ticket.delivered = True
-        elif ticket.worst is None or _rank(absent) > _rank(ticket.worst):
-            ticket.worst = absent
-        if not ticket.waiting_for:
-            self._settle(ticket, account)
+            frame.delivered = True
+            account.last = self._clock()
+            self.latency[sink].add(account.last - frame.captured)
+        elif frame.worst is None or _rank(absent) > _rank(frame.worst):
+            frame.worst = absent
+        if not frame.waiting_for:
+            del self._frames[frame_id]
+            self._settle(frame, account)
 
-    def _settle(self, ticket: Ticket, account: CameraAccount) -> None:
+    def _settle(self, frame: _Frame, account: CameraAccount) -> None:
         """Every sink has seen the frame: it is lost if any lost it, else delivered if any got it."""
-        self._outstanding.discard(ticket)
-        only_filtered = ticket.worst is None or ticket.worst.outcome is Outcome.FILTERED
+        only_filtered = frame.worst is None or frame.worst.outcome is Outcome.FILTERED
         account.total.in_flight -= 1
-        account.total.add(None if ticket.delivered and only_filtered else ticket.worst)
+        account.total.add(None if frame.delivered and only_filtered else frame.worst)
         account.in_window -= 1
         self._changed.notify_all()
 

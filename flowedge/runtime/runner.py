@@ -7,34 +7,42 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from flowedge.errors import RunError, UserError
 from flowedge.monitor.histogram import Histogram
 from flowedge.plane.item import End, Item, Receiver
 from flowedge.plane.mailbox import Mailbox
-from flowedge.runtime.ledger import Ledger
+from flowedge.runtime.failures import Failures, Tally, described
 from flowedge.values import Outcome
 
 log = logging.getLogger("flowedge.run")
 
-JUDGED_AFTER = 20
-"""Frames that an operator must have seen before its share of failures may end the run."""
-
 
 @dataclass
 class Metrics:
-    """What one step has done: values taken, the time each waited and took, failures, partial results."""
+    """What one step has done: values of every camera, the time each waited and took, results in part.
 
-    count: int = 0
-    failed: int = 0
+    One thread writes; others may read.
+    """
+
+    tallies: defaultdict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     partial: int = 0
     service: Histogram = field(default_factory=Histogram)
     wait: Histogram = field(default_factory=Histogram)
-    causes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def count(self) -> int:
+        """Values taken, of all cameras."""
+        return sum(tally.count for tally in list(self.tallies.values()))
+
+    @property
+    def failed(self) -> int:
+        """Values on which the step failed, of all cameras."""
+        return sum(tally.failed for tally in list(self.tallies.values()))
 
 
 class Outlet:
@@ -54,30 +62,31 @@ class Outlet:
             self.tap(item.value)
 
 
+class Inbox(Protocol):
+    """What a runner reads from; `Mailbox` says what the methods do."""
+
+    def put(self, item: Item | End) -> None: ...
+
+    def take(self, most: int) -> list[tuple[Item | End, float]]: ...
+
+    def close(self) -> None: ...
+
+
 class Runner(ABC):
     """Runs a copy of a step in a thread of its own until its inbox is closed and empty.
 
-    `on_fatal` is called with what must end the run: a `UserError`, too large a share of failures, a step that
-    cannot be set up.
+    With `shed`, live values give way to newer ones before it. `failures` is told what must end the run: a
+    `UserError`, too large a share of failures, a step that cannot be set up.
     """
 
-    def __init__(
-        self,
-        step: Any,
-        ledger: Ledger,
-        *,
-        shed: bool,
-        max_failures: float,
-        on_fatal: Callable[[Exception], None],
-    ) -> None:
+    def __init__(self, step: Any, *, failures: Failures, shed: bool) -> None:
         self.step = copy.deepcopy(step)
-        self.inbox = Mailbox(step.name, shed=self._pass_on if shed else None)
+        self.inbox = self._new_inbox(shed=shed)
         self.outlet = Outlet()
         self.metrics = Metrics()
         self.ready = threading.Event()
-        self._on_fatal = on_fatal
-        self._ledger = ledger
-        self._max_failures = max_failures
+        self._failures = failures
+        self._has_failed = False
         self._error: UserError | None = None
         self.thread = threading.Thread(target=self._run, name=f"flowedge-{step.name}", daemon=True)
 
@@ -88,26 +97,17 @@ class Runner(ABC):
     def start(self) -> None:
         self.thread.start()
 
-    def check_failures(self, least: int = 1) -> None:
-        """Raise `UserError` when more than the allowed share of at least `least` values failed."""
-        metrics = self.metrics
-        if metrics.count >= least and metrics.failed > self._max_failures * metrics.count:
-            cause, _ = metrics.causes.most_common(1)[0]
-            raise UserError(
-                f"{self.name} failed on {metrics.failed} of {metrics.count} frames "
-                f"(the limit is {self._max_failures:.0%}): {cause}"
-            )
+    def judge(self, *, final: bool) -> None:
+        """Raise `UserError` where the step failed too often, as `Failures.judge` says."""
+        self._failures.judge(self.name, list(self.metrics.tallies.values()), final=final)
 
     def _run(self) -> None:
         self._attempt(self.step.setup)
         self.ready.set()
-        while True:
-            taken = self.inbox.take(self._most(), self._patience())
-            if not taken and self.inbox.finished:
-                break
+        while taken := self.inbox.take(self._most()):
             self._attempt(self._handle_all, taken)
-            if self.metrics.failed and self._error is None:
-                self._attempt(self.check_failures, JUDGED_AFTER)
+            if self._has_failed and self._error is None:
+                self._attempt(lambda: self.judge(final=False))
         self._close()
 
     def _attempt(self, work: Callable[..., object], *arguments: Any) -> None:
@@ -121,9 +121,9 @@ class Runner(ABC):
         """End the run; values that still come are passed on as failed, so that nobody waits for them."""
         if not isinstance(error, UserError):
             log.error("%s stopped", self.name, exc_info=error)
-            error = RunError(f"{self.name}: {type(error).__name__}: {error}")
+            error = RunError(f"{self.name}: {described(error)}")
         self._error = self._error or error
-        self._on_fatal(error)
+        self._failures.end_run(error)
         return self._error
 
     def _close(self) -> None:
@@ -160,11 +160,12 @@ class Runner(ABC):
         except BaseException as error:  # SystemExit, a panic of a library written in Rust
             return [self._give_up(error)] * len(items)
         spent = (time.perf_counter() - begun) / len(items)
-        for result in results:
+        for item, result in zip(items, results, strict=True):
             self.metrics.service.add(spent)
-            self.metrics.count += 1
+            tally = self.metrics.tallies[item.camera]
+            tally.count += 1
             if isinstance(result, Exception):
-                self._note(result)
+                self._note(tally, result)
         return results
 
     def _alone(self, item: Item) -> Any:
@@ -174,24 +175,23 @@ class Runner(ABC):
         except Exception as error:
             return error
 
-    def _note(self, error: Exception) -> None:
-        cause = f"{type(error).__name__}: {error}"
-        if not self.metrics.failed:
+    def _note(self, tally: Tally, error: Exception) -> None:
+        if not self._has_failed:
+            cause = described(error)
             log.error("%s failed: %s (further failures are counted)", self.name, cause, exc_info=error)
-        self.metrics.failed += 1
-        if len(self.metrics.causes) < 100 or cause in self.metrics.causes:
-            self.metrics.causes[cause] += 1
+        self._has_failed = True
+        tally.add_failure(error)
 
     def _failed(self, item: Item, error: Exception) -> Item:
         cause = "operator stopped" if error is self._error else type(error).__name__
         return item.absent(Outcome.FAILED, cause, self.name)
 
-    def _most(self) -> int:
-        return 1
+    def _new_inbox(self, *, shed: bool) -> Inbox:
+        return Mailbox(str(self.step.name), shed=self._pass_on if shed else None)
 
-    def _patience(self) -> float | None:
-        """How long to wait for the next item before `_handle_all` is called with none."""
-        return None
+    def _most(self) -> int:
+        """The most values that `_call` takes at once."""
+        return 1
 
     @abstractmethod
     def _call(self, values: list[Any]) -> Sequence[Any]:

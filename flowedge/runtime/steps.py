@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeAlias
 
+from flowedge.errors import RunError
 from flowedge.graph.contract import Gather, Operator, Sink, Split
-from flowedge.plane.item import End, Item, Ticket, first_origin
-from flowedge.runtime.runner import Runner
-from flowedge.values import Detections, Frame, Outcome, Rect
+from flowedge.plane.item import End, Item, first_origin
+from flowedge.plane.reassembly import Assembled, Reassembly
+from flowedge.runtime.ledger import Ledger
+from flowedge.runtime.runner import Inbox, Runner
+from flowedge.values import Detections, Frame, FrameId, Outcome
 
 
 class OperatorRunner(Runner):
@@ -35,7 +36,7 @@ class OperatorRunner(Runner):
         elif result is None:
             self.outlet.emit(item.absent(Outcome.FILTERED, "filtered", self.name))
         else:
-            self.outlet.emit(item._replace(value=result))
+            self.outlet.emit(item.with_value(result))
 
     def _pass_on(self, item: Item | End) -> None:
         if isinstance(item, End):
@@ -47,39 +48,49 @@ class OperatorRunner(Runner):
             pass  # every input has had its answer: there is no frame that this could belong to
 
 
-HELD_MOST = 64
-"""Frames of a camera that a delayed operator may hold back: four times what any H.264 or H.265 stream needs."""
+_Held: TypeAlias = "OrderedDict[FrameId, Item]"
+"""What a delayed operator was given and has not answered, the oldest first."""
 
 
 class DelayedRunner(Runner):
-    """Runs an `Operator` whose results come later, matched to their frames by origin; keeps the order."""
+    """Runs an `Operator` whose results come later, matched by origin to what it was given; keeps the order.
+
+    At most `held_back` frames of a camera wait for their result; `ledger` gives their places to others.
+    """
 
     step: Operator[Any, Any]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._held: dict[tuple[str, int], Item] = {}
+    def __init__(self, step: Operator[Any, Any], *, ledger: Ledger, held_back: int, **common: Any) -> None:
+        super().__init__(step, **common)
+        self._ledger = ledger
+        self._held_back = held_back
+        self._held: defaultdict[str, _Held] = defaultdict(OrderedDict)
 
     def _call(self, values: list[Any]) -> Sequence[Any]:
         return [self.step.process(value) for value in values]
 
     def _deliver(self, item: Item, result: Any) -> None:
+        held, key = self._held[item.camera], first_origin(item.value).frame_id
+        if key in held:
+            result = self._give_up(
+                RunError(f"{self.name} was given frame {item.frame.index} of {item.camera} twice")
+            )
         if isinstance(result, Exception):
             self.outlet.emit(self._failed(item, result))
             return
-        self._held[item.camera, item.ticket.index] = item
-        self._ledger.hold(item.ticket)
+        held[key] = item
+        self._ledger.hold(item.frame)
         if result is not None:
             self._attempt(self._emit, result)
-        held = self._held_of(item.camera)
-        if len(held) > HELD_MOST:  # a damaged packet has no picture, and nobody will ever say so
-            self._release_empty(held[0])
+        if len(held) > self._held_back:  # a damaged packet has no picture, and nobody will ever say so
+            self._release_empty(held, next(iter(held)))
 
     def _pass_on(self, item: Item | End) -> None:
         if isinstance(item, End):
             self._attempt(self._flush, item.camera)
-            for key in self._held_of(item.camera):
-                self._release_empty(key)
+            held = self._held.pop(item.camera, OrderedDict())
+            for key in list(held):
+                self._release_empty(held, key)
         super()._pass_on(item)
 
     def _flush(self, camera: str) -> None:
@@ -88,26 +99,25 @@ class DelayedRunner(Runner):
 
     def _emit(self, result: Any) -> None:
         origin = first_origin(result)
-        self._release((origin.camera, origin.index), lambda held: held._replace(value=result))
-
-    def _held_of(self, camera: str) -> list[tuple[str, int]]:
-        return [key for key in self._held if key[0] == camera]
-
-    def _release_empty(self, key: tuple[str, int]) -> None:
-        self._release(key, lambda held: held.absent(Outcome.FAILED, "no result", self.name))
-
-    def _release(self, key: tuple[str, int], ending: Callable[[Item], Item]) -> None:
-        held = self._held.pop(key, None)
-        if held is None:
+        held, key = self._held[origin.camera], origin.frame_id
+        if key not in held:
             raise ValueError(
-                f"{self.name} gave a result for frame {key}, which it was not given or gave already"
+                f"{self.name} gave a result for frame {origin.index} of {origin.camera} (session "
+                f"{origin.session}), which it was not given or gave already"
             )
-        self._ledger.unhold(held.ticket)
-        self.outlet.emit(ending(held))
+        self._release(held, key, lambda item: item.with_value(result))
+
+    def _release_empty(self, held: _Held, key: FrameId) -> None:
+        self._release(held, key, lambda item: item.absent(Outcome.FAILED, "no result", self.name))
+
+    def _release(self, held: _Held, key: FrameId, ending: Callable[[Item], Item]) -> None:
+        item = held.pop(key)
+        self._ledger.unhold(item.frame)
+        self.outlet.emit(ending(item))
 
 
 class SplitRunner(Runner):
-    """Runs a `Split`; notes on the frame's ticket what each part shows."""
+    """Runs a `Split`; every part takes with it what all parts show."""
 
     step: Split[Any, Any]
 
@@ -121,114 +131,46 @@ class SplitRunner(Runner):
         if isinstance(result, Exception):
             self.outlet.emit(self._failed(item, result))
             return
-        item.ticket.regions[self.name] = [part.region for part in result if isinstance(part, Frame)]
+        regions = tuple(part.region if isinstance(part, Frame) else None for part in result)
         for index, part in enumerate(result):
-            self.outlet.emit(item._replace(value=part, part=index, parts=len(result)))
-
-
-@dataclass
-class _Gathering:
-    """The parts of one frame that have come; `parts` is how many there are."""
-
-    item: Item
-    since: float
-    came: dict[int, Item] = field(default_factory=dict)
-
-    @property
-    def whole(self) -> bool:
-        return len(self.came) == self.item.parts
+            self.outlet.emit(Item(item.frame, part, item.live, index, len(result), regions))
 
 
 class GatherRunner(Runner):
-    """Runs a `Gather` on the frames of each camera in order; `split` names where the parts came from."""
+    """Runs a `Gather` on what a `Reassembly` makes of the parts; `on_complete` is called by that."""
 
     step: Gather[Any, Any]
 
-    def __init__(self, *args: Any, split: str, done: Callable[[Ticket], None], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._split = split
-        self._done = done
-        self._open: dict[str, OrderedDict[Ticket, _Gathering]] = {}
-        self._late: dict[Ticket, int] = {}
+    def __init__(
+        self, step: Gather[Any, Any], *, on_complete: Callable[[FrameId], None], **common: Any
+    ) -> None:
+        self._on_complete = on_complete
+        super().__init__(step, **common)
 
-    def _handle_all(self, taken: Sequence[tuple[Item | End, float]]) -> None:
-        for item, waited in taken:
-            if isinstance(item, End):
-                self._finish(item.camera, everything=True)
-                self.outlet.emit(item)
-                continue
-            self.metrics.wait.add(waited)
-            if item.ticket in self._late:
-                self._came_late(item.ticket)
-                continue
-            frames = self._open.setdefault(item.camera, OrderedDict())
-            frames.setdefault(item.ticket, _Gathering(item, time.monotonic())).came[item.part] = item
-        for camera in list(self._open):
-            self._finish(camera)
+    def _new_inbox(self, *, shed: bool) -> Inbox:  # noqa: ARG002
+        return Reassembly(self.step.name, deadline=self.step.deadline, on_complete=self._on_complete)
 
-    def _patience(self) -> float | None:
-        deadlines = [self._due(gathering) for frames in self._open.values() for gathering in frames.values()]
-        soonest = min(deadlines, default=float("inf"))
-        return None if soonest == float("inf") else max(0.0, soonest - time.monotonic())
-
-    def _due(self, gathering: _Gathering) -> float:
-        return gathering.since + self.step.deadline if gathering.item.ticket.live else float("inf")
-
-    def _finish(self, camera: str, *, everything: bool = False) -> None:
-        """Let go of the camera's oldest frames as long as they are whole or overdue."""
-        frames = self._open.get(camera, OrderedDict())
-        while frames:
-            ticket, gathering = next(iter(frames.items()))
-            if not (gathering.whole or everything or self._due(gathering) <= time.monotonic()):
-                return
-            del frames[ticket]
-            if gathering.whole:
-                self._done(ticket)
-            else:
-                self._late[ticket] = gathering.item.parts - len(gathering.came)
-            self._gather(gathering)
-
-    def _came_late(self, ticket: Ticket) -> None:
-        self._late[ticket] -= 1
-        if not self._late[ticket]:
-            del self._late[ticket]
-            self._done(ticket)
-
-    def _gather(self, gathering: _Gathering) -> None:
-        came = [gathering.came[index] for index in sorted(gathering.came)]
-        values = [item for item in came if item.is_value]
-        frame = gathering.item._replace(part=0, parts=1)
-        if not values:
-            self.outlet.emit(frame._replace(value=came[0].value))
-            return
-        present = {item.part for item in values}
-        regions = gathering.item.ticket.regions.get(self._split, [])
-        missing = _unseen(
-            [region for index, region in enumerate(regions) if index not in present],
-            [region for index, region in enumerate(regions) if index in present],
-        )
-        self.metrics.partial += len(values) < gathering.item.parts
-        joint = frame._replace(value=tuple(item.value for item in values))
-        (result,) = self._results([joint])
-        self._deliver(joint, _without(result, missing))
-
-    def _call(self, values: list[Any]) -> Sequence[Any]:
-        return [self.step.gather(parts) for parts in values]
+    def _call(self, values: list[Assembled]) -> Sequence[Any]:
+        self.metrics.partial += sum(not assembled.complete for assembled in values)
+        return [_marked(self.step.gather(assembled.parts), assembled) for assembled in values]
 
     def _deliver(self, item: Item, result: Any) -> None:
         if isinstance(result, Exception):
             self.outlet.emit(self._failed(item, result))
         else:
-            self.outlet.emit(item._replace(value=result))
+            self.outlet.emit(item.with_value(result))
 
 
 class SinkRunner(Runner):
-    """Runs a `Sink` and accounts for each frame; `on_end` is told when a camera's stream is over."""
+    """Runs a `Sink` and tells the `ledger` how each frame ended; `on_end` that a camera's stream is over."""
 
     step: Sink[Any]
 
-    def __init__(self, *args: Any, on_end: Callable[[str, str], None], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, step: Sink[Any], *, ledger: Ledger, on_end: Callable[[str, str], None], **common: Any
+    ) -> None:
+        super().__init__(step, **common)
+        self._ledger = ledger
         self._on_end = on_end
 
     def _call(self, values: list[Any]) -> Sequence[Any]:
@@ -238,47 +180,18 @@ class SinkRunner(Runner):
         if isinstance(result, Exception):
             self._pass_on(self._failed(item, result))
         else:
-            self._ledger.delivered(item.ticket, self.name)
+            self._ledger.end(item.frame, self.name, None)
 
     def _pass_on(self, item: Item | End) -> None:
         if isinstance(item, Item):
-            self._ledger.end(item.ticket, self.name, item.value)
+            self._ledger.end(item.frame, self.name, item.value)
             return
         self._attempt(self.step.end, item.camera)
         self._on_end(self.name, item.camera)
 
 
-def _unseen(lost: list[Rect], came: list[Rect]) -> tuple[Rect, ...]:
-    """The regions of lost parts that nobody looked at as closely.
-
-    A whole frame that was lost beside its tiles hides nothing; a lost tile hides what it shows though the whole
-    frame came, at a coarser scale.
-    """
-    return tuple(
-        region
-        for region in lost
-        if not _covered(
-            region,
-            [other for other in came if _area(other) <= _area(region)]
-            + [other for other in lost if _area(other) < _area(region)],
-        )
-    )
-
-
-def _covered(region: Rect, others: list[Rect]) -> bool:
-    """Whether rectangles together cover a region: each cell between their edges lies in one of them."""
-    left, top, right, bottom = region
-    xs = {left, *(x for other in others for x in other[::2] if left < x < right)}
-    ys = {top, *(y for other in others for y in other[1::2] if top < y < bottom)}
-    return all(any(a <= x < c and b <= y < d for a, b, c, d in others) for x, y in itertools.product(xs, ys))
-
-
-def _area(region: Rect) -> int:
-    return (region[2] - region[0]) * (region[3] - region[1])
-
-
-def _without(result: Any, missing: tuple[Rect, ...]) -> Any:
+def _marked(result: Any, assembled: Assembled) -> Any:
     """A gathered result that says which regions nobody looked at."""
-    if missing and isinstance(result, Detections):
-        return replace(result, missing=(*result.missing, *missing))
+    if assembled.missing and isinstance(result, Detections):
+        return replace(result, missing=(*result.missing, *assembled.missing))
     return result

@@ -9,28 +9,36 @@ from flowedge.graph.contract import Gather, Operator, Sink, Source, Split
 from flowedge.graph.graph import Graph
 from flowedge.graph.nodes import GraphNode, Half, Output, Pair, Wire
 from flowedge.plane.gate import Gate
-from flowedge.plane.item import End, Item, Receiver, Ticket
+from flowedge.plane.item import End, Item, Receiver
 from flowedge.plane.join import Join
+from flowedge.runtime.failures import Failures
 from flowedge.runtime.ledger import Ledger
+from flowedge.runtime.limits import Limits
 from flowedge.runtime.regions import regions
 from flowedge.runtime.runner import Outlet, Runner
 from flowedge.runtime.steps import DelayedRunner, GatherRunner, OperatorRunner, SinkRunner, SplitRunner
+from flowedge.values import FrameId
 
 
 class Wiring:
-    """The runners of every step but the sources, and the outlets of all, joined as the graph says."""
+    """The runners of every step but the sources, and the outlets of all, joined as the graph says.
+
+    `on_end` is called with a sink and a camera when that camera's stream has ended there.
+    """
 
     def __init__(
         self,
         graph: Graph,
-        ledger: Ledger,
         *,
-        max_failures: float,
-        on_fatal: Callable[[Exception], None],
+        ledger: Ledger,
+        failures: Failures,
+        limits: Limits,
         on_end: Callable[[str, str], None],
     ) -> None:
         self._graph = graph
-        self._common = {"ledger": ledger, "max_failures": max_failures, "on_fatal": on_fatal}
+        self._ledger = ledger
+        self._failures = failures
+        self._limits = limits
         self._on_end = on_end
         self._gates: dict[str, tuple[str, Gate]] = {}  # head -> (fork, gate)
         self._leavers: dict[str, list[Gate]] = {}  # exit -> gates
@@ -67,24 +75,22 @@ class Wiring:
 
     def _runner(self, node: GraphNode) -> Runner:
         shed = not (node.tiled or node.name in self._inside)
-        common: dict[str, Any] = {**self._common, "shed": shed}
+        common: dict[str, Any] = {"failures": self._failures, "shed": shed}
         match node.step:
             case Operator(delayed=True):
-                return DelayedRunner(node.step, **common)
+                return DelayedRunner(node.step, ledger=self._ledger, held_back=self._limits.held_back, **common)
             case Operator():
                 return OperatorRunner(node.step, **common)
             case Split():
                 return SplitRunner(node.step, **common)
             case Gather():
-                assert node.input is not None
-                split = self._graph.split_of(node.input)
-                return GatherRunner(node.step, split=split, done=self._left(node.name), **common)
+                return GatherRunner(node.step, on_complete=self._left(node.name), **common)
             case Sink():
-                return SinkRunner(node.step, on_end=self._on_end, **common)
+                return SinkRunner(node.step, ledger=self._ledger, on_end=self._on_end, **common)
         raise TypeError(f"{node.name} is not a step")
 
     def _feeds(self, name: str) -> Mapping[str, Callable[[Receiver], None]]:
-        """How a step is fed from each other: from its outlet, or through the gate before a region."""
+        """How a step is fed by every other: from its outlet, or through the gate before a region."""
         feeds: dict[str, Callable[[Receiver], None]] = {
             other: outlet.lead_to for other, outlet in self.outlets.items()
         }
@@ -103,16 +109,16 @@ class Wiring:
         def enter(item: Item | End) -> None:
             put(item)
             if isinstance(item, Item):
-                left(item.ticket)
+                left(item.frame)
 
         return enter
 
-    def _left(self, name: str) -> Callable[[Ticket], None]:
+    def _left(self, name: str) -> Callable[[FrameId], None]:
         gates = self._leavers.get(name, [])
 
-        def left(ticket: Ticket) -> None:
+        def left(frame: FrameId) -> None:
             for gate in gates:
-                gate.done(ticket)
+                gate.done(frame)
 
         return left
 
@@ -131,7 +137,7 @@ class Wiring:
 def _half(receiver: Receiver, index: int) -> Receiver:
     def receive(item: Item | End) -> None:
         if isinstance(item, Item) and item.is_value:
-            item = item._replace(value=item.value[index])
+            item = item.with_value(item.value[index])
         receiver(item)
 
     return receive

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowedge.plane.gate import Gate
-from flowedge.plane.item import End, Item, Ticket
+from flowedge.plane.item import End, Item
 from flowedge.plane.mailbox import Mailbox
-from flowedge.values import Absent, Event, Origin, Outcome
+from flowedge.values import Absent, Event, FrameId, Origin, Outcome
 
 SECONDS = 10.0
 
 
 def item(index: int, camera: str = "north", *, live: bool = True) -> Item:
-    return Item(Ticket(camera, index, live, 0.0, {"sink"}), Event(Origin(camera, index=index), "fact"))
+    return Item(FrameId(camera, 0, index), Event(Origin(camera, index=index), "fact"), live)
 
 
 def gate(room: int = 1, exits: int = 1) -> tuple[Gate, list[Any]]:
@@ -29,7 +29,7 @@ def gate(room: int = 1, exits: int = 1) -> tuple[Gate, list[Any]]:
 
 
 def values(items: list[Any]) -> list[int]:
-    return [each.ticket.index for each in items if each.is_value]
+    return [each.frame.index for each in items if each.is_value]
 
 
 def test_live_frames_come_in_while_there_is_room():
@@ -43,8 +43,8 @@ def test_the_newest_waiting_frame_is_next_and_the_others_pass_as_absent():
     entry, inside = gate(room=1)
     for n in range(5):
         entry.put(item(n))
-    entry.done(inside[0].ticket)
-    assert [each.ticket.index for each in inside] == [0, 1, 2, 3, 4]
+    entry.done(inside[0].frame)
+    assert [each.frame.index for each in inside] == [0, 1, 2, 3, 4]
     assert values(inside) == [0, 4]
     assert inside[1].value == Absent(Origin("north", index=1), Outcome.DROPPED, "newer frame", "head")
 
@@ -55,7 +55,7 @@ def test_every_head_gets_every_frame():
     entry.lead_to(right.append)
     for n in range(3):
         entry.put(item(n))
-    entry.done(left[0].ticket)
+    entry.done(left[0].frame)
     assert left == right
     assert values(left) == [0, 2]
 
@@ -64,9 +64,9 @@ def test_a_frame_keeps_its_room_until_it_has_left_by_every_exit():
     entry, inside = gate(room=1, exits=2)
     entry.put(item(0))
     entry.put(item(1))
-    entry.done(inside[0].ticket)
+    entry.done(inside[0].frame)
     assert values(inside) == [0]
-    entry.done(inside[0].ticket)
+    entry.done(inside[0].frame)
     assert values(inside) == [0, 1]
 
 
@@ -90,7 +90,7 @@ def test_leaving_without_having_taken_room_changes_nothing():
     entry, inside = gate(room=1)
     entry.put(item(0))
     entry.put(item(1))
-    entry.done(item(7).ticket)
+    entry.done(item(7).frame)
     assert values(inside) == [0]
 
 
@@ -101,7 +101,7 @@ def test_the_end_of_a_stream_comes_after_its_last_frame():
     entry.put(End("north"))
     assert End("north") not in inside
     while (last := inside[-1]) != End("north"):
-        entry.done(last.ticket)
+        entry.done(last.frame)
     assert values(inside) == [0, 1]
 
 
@@ -112,7 +112,7 @@ def test_cameras_take_turns():
         entry.put(item(n, "busy"))
     entry.put(item(0, "calm"))
     for _ in range(2):
-        entry.done([each for each in inside if each.is_value][-1].ticket)
+        entry.done([each for each in inside if each.is_value][-1].frame)
     assert {each.camera for each in inside if each.is_value} == {"busy", "calm"}
 
 
@@ -122,8 +122,8 @@ def test_a_frame_may_leave_while_it_is_let_in():
     seen = []
 
     def through(each: Any) -> None:
-        seen.append(each.ticket.index)
-        entry.done(each.ticket)
+        seen.append(each.frame.index)
+        entry.done(each.frame)
 
     entry.lead_to(through)
     for n in range(100):
@@ -135,11 +135,11 @@ def test_a_frame_may_leave_while_it_is_let_in():
 def test_never_more_inside_than_room_and_never_stuck(script, room):
     """Frames of cameras come and (None) the oldest inside leaves, in any order."""
     entry, inside = gate(room=room)
-    left: set[Ticket] = set()
+    left: set[FrameId] = set()
 
-    def taking_room() -> list[Ticket]:
-        live = [each.ticket for each in inside if each.is_value and each.ticket.live]
-        return [ticket for ticket in live if ticket not in left]
+    def taking_room() -> list[FrameId]:
+        live = [each.frame for each in inside if each.is_value and each.live]
+        return [frame for frame in live if frame not in left]
 
     def leave() -> None:
         oldest = taking_room()[0]
@@ -158,7 +158,7 @@ def test_never_more_inside_than_room_and_never_stuck(script, room):
         leave()
     for camera, indices in put.items():
         let_in = [each for each in inside if each.camera == camera]
-        assert sorted(each.ticket.index for each in let_in) == indices
+        assert sorted(each.frame.index for each in let_in) == indices
         assert values(let_in) == sorted(values(let_in))
 
 
@@ -183,7 +183,7 @@ def test_many_threads_put_and_leave():
                     ended += 1
                 else:
                     seen[side].append(each)
-                    entry.done(each.ticket)
+                    entry.done(each.frame)
 
     threads = [threading.Thread(target=feed, args=[camera], daemon=True) for camera in cameras]
     threads += [threading.Thread(target=worker, args=[side], daemon=True) for side in (0, 1)]
@@ -194,5 +194,5 @@ def test_many_threads_put_and_leave():
     assert not any(thread.is_alive() for thread in threads)
     for camera in cameras:
         left, right = ([each for each in items if each.camera == camera] for items in seen)
-        assert sorted(each.ticket.index for each in left) == list(range(count))
+        assert sorted(each.frame.index for each in left) == list(range(count))
         assert values(left) == values(right) == sorted(values(left))

@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowedge.plane.item import End, Item, Ticket
+from flowedge.plane.item import End, Item
 from flowedge.plane.join import Join
-from flowedge.values import Event, Origin, Outcome
+from flowedge.values import Event, FrameId, Origin, Outcome
 
 SECONDS = 10.0
 
 
-def ticket(index: int, camera: str = "north") -> Ticket:
-    return Ticket(camera, index, False, 0.0, {"sink"})
+def frame_id(index: int, session: int = 0) -> FrameId:
+    return FrameId("north", session, index)
 
 
-def item(of: Ticket, kind: str, part: int = 0) -> Item:
-    return Item(of, Event(Origin(of.camera, index=of.index), kind), part, 4)
+def item(of: FrameId, kind: str, part: int = 0) -> Item:
+    return Item(of, Event(Origin(of.camera, of.session, of.index), kind), False, part, 4)
 
 
 def join() -> tuple[Join, list[Any]]:
@@ -37,7 +37,7 @@ def kinds(pair: Item) -> tuple[str, str]:
 @pytest.mark.parametrize("first", ["left", "right"])
 def test_halves_are_paired_left_then_right_whichever_comes_first(first):
     meeting, came = join()
-    frame = ticket(0)
+    frame = frame_id(0)
     sides = [(meeting.left, "left"), (meeting.right, "right")]
     for receive, kind in sides if first == "left" else reversed(sides):
         receive(item(frame, kind))
@@ -48,7 +48,7 @@ def test_halves_are_paired_left_then_right_whichever_comes_first(first):
 @pytest.mark.parametrize("right_lost", [True, False])
 def test_a_pair_without_a_half_is_absent_for_the_reason_of_that_half(left_lost, right_lost):
     meeting, came = join()
-    frame = ticket(0)
+    frame = frame_id(0)
     left, right = item(frame, "left"), item(frame, "right")
     meeting.left(left.absent(Outcome.FILTERED, "filtered", "A") if left_lost else left)
     meeting.right(right.absent(Outcome.FAILED, "ValueError", "B") if right_lost else right)
@@ -60,7 +60,7 @@ def test_a_pair_without_a_half_is_absent_for_the_reason_of_that_half(left_lost, 
 
 def test_parts_are_paired_by_frame_and_part():
     meeting, came = join()
-    frames = [ticket(0), ticket(1)]
+    frames = [frame_id(0), frame_id(1)]
     for frame in frames:
         for part in range(3):
             meeting.left(item(frame, f"l{frame.index}{part}", part))
@@ -72,11 +72,11 @@ def test_parts_are_paired_by_frame_and_part():
     assert len(came) == len(wanted)
 
 
-def test_frames_of_one_index_and_two_tickets_do_not_meet():
+def test_frames_of_one_index_and_two_sessions_do_not_meet():
     """As when a camera was removed and attached again."""
     meeting, came = join()
-    meeting.left(item(ticket(0), "old"))
-    meeting.right(item(ticket(0), "new"))
+    meeting.left(item(frame_id(0), "old"))
+    meeting.right(item(frame_id(0, session=1), "new"))
     assert came == []
 
 
@@ -101,7 +101,7 @@ def test_a_camera_can_end_and_come_again():
 @given(st.data())
 def test_pairs_leave_in_order_however_the_sides_interleave(data):
     count = data.draw(st.integers(0, 10))
-    frames = [ticket(n) for n in range(count)]
+    frames = [frame_id(n) for n in range(count)]
     meeting, came = join()
     at = [0, 0]
     while at != [count, count]:
@@ -111,13 +111,13 @@ def test_pairs_leave_in_order_however_the_sides_interleave(data):
             half = half.absent(Outcome.FILTERED, "filtered", "A")
         (meeting.left, meeting.right)[side](half)
         at[side] += 1
-    assert [pair.ticket.index for pair in came] == list(range(count))
+    assert [pair.frame.index for pair in came] == list(range(count))
 
 
 def test_nothing_is_kept_once_both_halves_came():
     meeting, _ = join()
     for n in range(50):
-        frame = ticket(n)
+        frame = frame_id(n)
         meeting.left(item(frame, "left").absent(Outcome.DROPPED, "newer frame", "A"))
         meeting.right(item(frame, "right"))
     assert not meeting._first
@@ -125,7 +125,7 @@ def test_nothing_is_kept_once_both_halves_came():
 
 def test_two_threads_meet_in_order():
     count = 4000
-    frames = [ticket(n) for n in range(count)]
+    frames = [frame_id(n) for n in range(count)]
     meeting, came = join()
 
     def send(receive: Any) -> None:
@@ -139,5 +139,5 @@ def test_two_threads_meet_in_order():
         thread.start()
     for thread in threads:
         thread.join(SECONDS)
-    assert [pair.ticket.index for pair in came[:-1]] == list(range(count))
+    assert [pair.frame.index for pair in came[:-1]] == list(range(count))
     assert came[-1] == End("north")

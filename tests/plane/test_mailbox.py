@@ -14,17 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from flowedge.plane.item import End, Item, Ticket
+from flowedge.plane.item import End, Item
 from flowedge.plane.mailbox import PACKETS_KEPT, Mailbox
-from flowedge.values import Absent, Event, Origin, Outcome, Packet
+from flowedge.values import Absent, Event, FrameId, Origin, Outcome, Packet
 
 SECONDS = 10.0  # no test gets near it unless it hangs
 DATA = np.zeros(1, np.uint8)
 
 
 def item(camera: str, index: int, *, live: bool = False, value: Any = None) -> Item:
-    ticket = Ticket(camera, index, live, 0.0, {"sink"})
-    return Item(ticket, value or Event(Origin(camera, index=index), "fact"))
+    return Item(FrameId(camera, 0, index), value or Event(Origin(camera, index=index), "fact"), live)
 
 
 def packet(camera: str, index: int, *, key: bool, live: bool = True) -> Item:
@@ -55,7 +54,7 @@ def drained(mailbox: Mailbox) -> list[Any]:
 
 def left(items: list[Item | End], *, shed: bool = True) -> list[int]:
     """The indices of what the reader gets of these items."""
-    return [each.ticket.index for each in drained(filled(items, shed=shed)[0])]
+    return [each.frame.index for each in drained(filled(items, shed=shed)[0])]
 
 
 class MailboxMachine(RuleBasedStateMachine):
@@ -110,10 +109,10 @@ class MailboxMachine(RuleBasedStateMachine):
             assert sum(each.is_value for each in rest if each.camera == camera) <= 1
         self.came_out += rest
         for camera, items in self.went_in.items():
-            gone = {each.ticket: each for each in self.gone if each.camera == camera}
-            kept = [each for each in items if isinstance(each, End) or each.ticket not in gone]
+            gone = {each.frame: each for each in self.gone if each.camera == camera}
+            kept = [each for each in items if isinstance(each, End) or each.frame not in gone]
             assert [each for each in self.came_out if each.camera == camera] == kept
-            ended = [each if isinstance(each, End) else gone.get(each.ticket, each) for each in items]
+            ended = [each if isinstance(each, End) else gone.get(each.frame, each) for each in items]
             for before, after in zip(items, ended, strict=True):
                 self.check(before, after)
             self.check_decodable(ended)
@@ -123,7 +122,7 @@ class MailboxMachine(RuleBasedStateMachine):
     def check(before: Item | End, after: Item | End) -> None:
         if before is not after:
             assert before.is_value
-            assert before.ticket.live
+            assert before.live
             assert (after.value.outcome, after.value.place) == (Outcome.DROPPED, "reader")
             assert after.value.origin == before.value.origin
 
@@ -145,11 +144,11 @@ TestMailbox.settings = settings(max_examples=60, stateful_step_count=30, deadlin
 
 def test_a_live_value_gives_way_to_the_next():
     mailbox, gone = filled([item("north", n, live=True) for n in range(4)])
-    assert [each.ticket.index for each in gone] == [0, 1, 2]
+    assert [each.frame.index for each in gone] == [0, 1, 2]
     assert {each.value for each in gone} == {
         Absent(Origin("north", index=n), Outcome.DROPPED, "newer frame", "reader") for n in range(3)
     }
-    assert [each.ticket.index for each in drained(mailbox)] == [3]
+    assert [each.frame.index for each in drained(mailbox)] == [3]
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60))
@@ -160,8 +159,8 @@ def test_one_live_value_of_each_camera_waits(puts):
         mailbox.put(item(camera, index, live=live))
         if live:
             newest[camera] = index
-    live_left = [each for each in drained(mailbox) if each.ticket.live]
-    assert {each.camera: each.ticket.index for each in live_left} == newest
+    live_left = [each for each in drained(mailbox) if each.live]
+    assert {each.camera: each.frame.index for each in live_left} == newest
     assert len(live_left) == len(newest)
 
 
@@ -208,7 +207,7 @@ def test_a_key_frame_restarts_the_picture_though_the_reader_is_still_away():
 def test_dropping_packets_of_one_camera_spares_the_others():
     items = [packet("north", n, key=n == 0) for n in range(100)]
     mailbox, _ = filled([packet("south", 0, key=True), *items, packet("south", 1, key=False)])
-    assert [each.ticket.index for each in drained(mailbox) if each.camera == "south"] == [0, 1]
+    assert [each.frame.index for each in drained(mailbox) if each.camera == "south"] == [0, 1]
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=60))
@@ -239,12 +238,12 @@ def test_an_absent_does_not_wait():
     already = absent("a", 1)
     mailbox, gone = filled([item("a", 0), already, item("a", 2)])
     assert gone == [already]
-    assert [each.ticket.index for each in drained(mailbox)] == [0, 2]
+    assert [each.frame.index for each in drained(mailbox)] == [0, 2]
 
 
 def test_without_shedding_absents_come_with_the_value_behind_them():
     mailbox, _ = filled([absent("a", 0), absent("a", 1), item("a", 2), absent("a", 3)], shed=False)
-    assert [each.ticket.index for each, _ in mailbox.poll(1)] == [0, 1, 2]
+    assert [each.frame.index for each, _ in mailbox.poll(1)] == [0, 1, 2]
 
 
 def test_take_tells_how_long_each_item_waited():
@@ -304,7 +303,7 @@ def test_no_wake_up_is_lost(timeout):
     def serve() -> None:
         for n in range(rounds):
             there.put(item("ball", n))
-            caught.append(catch(back).ticket.index)
+            caught.append(catch(back).frame.index)
 
     server = threading.Thread(target=serve, daemon=True)
     server.start()
@@ -337,8 +336,8 @@ def test_many_writers_and_a_reader_lose_and_reorder_nothing():
     mailbox.close()
     reader.join(SECONDS)
     for camera in cameras:
-        kept = [each.ticket.index for each in came[camera]]
-        dropped = [each.ticket.index for each in gone if each.camera == camera]
+        kept = [each.frame.index for each in came[camera]]
+        dropped = [each.frame.index for each in gone if each.camera == camera]
         assert kept == sorted(kept)
         assert sorted(kept + dropped) == list(range(count))
         assert kept[-1] == count - 1

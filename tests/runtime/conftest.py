@@ -11,9 +11,8 @@ from tests.runtime.fake_steps import SECONDS
 
 
 @pytest.fixture(autouse=True)
-def _every_thread_ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A stuck run is given up soon, and what a test leaves running goes once the test lets it."""
-    monkeypatch.setattr("flowedge.runtime.run.DRAIN_SECONDS", 3.0)
+def _every_thread_ends() -> Iterator[None]:
+    """What a test leaves running goes once the test lets it."""
     yield
     for thread in running():
         thread.join(SECONDS)

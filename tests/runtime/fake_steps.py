@@ -12,10 +12,16 @@ from typing import Any
 
 from flowedge import Event, Frame, Gather, Graph, Operator, Origin, Sink, Source, Split, Stream
 from flowedge.monitor.report import CameraReport, CountsReport, Report
+from flowedge.runtime.limits import Limits
 from flowedge.runtime.run import Run
 
 SECONDS = 60.0
 """How long a test waits for what must come: none gets near it unless it hangs."""
+
+FILE_WINDOW = Limits().file_window
+
+IMPATIENT = Limits(drain_seconds=0.1)
+"""For a run with a step that is stuck."""
 
 
 def event(camera: str, index: int) -> Event:

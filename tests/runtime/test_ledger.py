@@ -11,25 +11,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowedge.plane.item import Ticket
-from flowedge.runtime.ledger import FILE_WINDOW, LIVE_WINDOW, Counts, Ledger
-from flowedge.values import Absent, Origin, Outcome
+from flowedge.runtime.ledger import Counts, Ledger
+from flowedge.runtime.limits import Limits
+from flowedge.values import Absent, FrameId, Origin, Outcome
 
 SECONDS = 10.0
 NEVER = threading.Event()
+FILE_WINDOW, LIVE_WINDOW = 4, 10
+LIMITS = Limits(file_window=FILE_WINDOW, live_window=LIVE_WINDOW)
 ENDINGS = [None, Outcome.FILTERED, Outcome.DROPPED, Outcome.FAILED]
 
 
 def ledger(*sinks: str, live: bool = False) -> Ledger:
-    made = Ledger()
+    made = Ledger(LIMITS)
     made.open("north", list(sinks) or ["sink"], live=live)
     return made
 
 
-def admitted(book: Ledger, index: int = 0, *, live: bool = False) -> Ticket:
-    ticket = book.admit(Origin("north", index=index), live=live, stop=NEVER)
-    assert ticket is not None
-    return ticket
+def admitted(book: Ledger, index: int = 0, session: int = 0) -> FrameId:
+    frame = book.admit(Origin("north", session, index), NEVER)
+    assert frame is not None
+    return frame
 
 
 def absent(outcome: Outcome | None) -> Absent | None:
@@ -52,13 +54,13 @@ def waiting_source() -> Iterator[Any]:
     threads = []
 
     def start(book: Ledger, stop: threading.Event) -> Any:
-        came: list[Ticket | None] = []
+        came: list[FrameId | None] = []
         origin = Origin("north", index=FILE_WINDOW)
-        thread = threading.Thread(target=lambda: came.append(book.admit(origin, live=False, stop=stop)))
+        thread = threading.Thread(target=lambda: came.append(book.admit(origin, stop)))
         threads.append(thread)
         thread.start()
 
-        def joined() -> Ticket | None:
+        def joined() -> FrameId | None:
             thread.join(SECONDS)
             return came[0]
 
@@ -71,15 +73,15 @@ def waiting_source() -> Iterator[Any]:
 
 def test_a_frame_is_in_flight_until_it_ended():
     book = ledger()
-    ticket = admitted(book)
+    frame = admitted(book)
     assert (total(book).produced, total(book).in_flight) == (1, 1)
-    book.delivered(ticket, "sink")
+    book.end(frame, "sink", None)
     assert (total(book).delivered, total(book).in_flight) == (1, 0)
 
 
 def test_latency_is_counted_from_capture():
     book = ledger()
-    book.delivered(admitted(book), "sink")
+    book.end(admitted(book), "sink", None)
     assert len(book.latency["sink"]) == 1
 
 
@@ -97,9 +99,9 @@ def test_latency_is_counted_from_capture():
 )
 def test_over_two_sinks_a_frame_is_lost_if_one_lost_it(left, right, counted_as):
     book = ledger("left", "right")
-    ticket = admitted(book)
-    book.end(ticket, "left", absent(left))
-    book.end(ticket, "right", absent(right))
+    frame = admitted(book)
+    book.end(frame, "left", absent(left))
+    book.end(frame, "right", absent(right))
     counts = total(book)
     ended = {name: getattr(counts, name) for name in ("delivered", "filtered", "failed")}
     ended["dropped"] = counts.dropped.total()
@@ -119,9 +121,9 @@ def test_counts_balance_whatever_has_ended_so_far(frames):
     """Each frame has ended at none, one or both of two sinks."""
     book = ledger("one", "two")
     for index, endings in enumerate(frames):
-        ticket = admitted(book, index)
+        frame = admitted(book, index)
         for sink, outcome in zip(["one", "two"], endings, strict=False):
-            book.end(ticket, sink, absent(outcome))
+            book.end(frame, sink, absent(outcome))
         assert_all_balanced(book)
     book.abandon("run stopped")
     assert_all_balanced(book)
@@ -130,39 +132,39 @@ def test_counts_balance_whatever_has_ended_so_far(frames):
 
 def test_ending_twice_at_a_sink_is_a_mistake():
     book = ledger("one", "two")
-    ticket = admitted(book)
-    book.delivered(ticket, "one")
+    frame = admitted(book)
+    book.end(frame, "one", None)
     with pytest.raises(AssertionError, match="ended twice at one"):
-        book.delivered(ticket, "one")
+        book.end(frame, "one", None)
 
 
 def test_an_abandoned_frame_may_still_arrive_and_counts_once():
     book = ledger()
-    ticket = admitted(book)
+    frame = admitted(book)
     book.abandon("run stopped")
-    book.delivered(ticket, "sink")
+    book.end(frame, "sink", None)
     assert total(book).dropped == {"run stopped at graph": 1}
     assert total(book).delivered == 0
 
 
 def test_a_file_waits_for_room_in_the_window(waiting_source):
     book = ledger()
-    tickets = [admitted(book, n) for n in range(FILE_WINDOW)]
+    frames = [admitted(book, n) for n in range(FILE_WINDOW)]
     joined = waiting_source(book, NEVER)
     assert total(book).produced == FILE_WINDOW
-    book.delivered(tickets[0], "sink")
+    book.end(frames[0], "sink", None)
     assert joined() is not None
     assert total(book).produced == FILE_WINDOW + 1
 
 
 def test_a_frame_needs_the_window_until_its_last_sink(waiting_source):
     book = ledger("fast", "slow")
-    tickets = [admitted(book, n) for n in range(FILE_WINDOW)]
-    for ticket in tickets:
-        book.delivered(ticket, "fast")
+    frames = [admitted(book, n) for n in range(FILE_WINDOW)]
+    for frame in frames:
+        book.end(frame, "fast", None)
     joined = waiting_source(book, NEVER)
     assert total(book).produced == FILE_WINDOW
-    book.delivered(tickets[0], "slow")
+    book.end(frames[0], "slow", None)
     assert joined() is not None
 
 
@@ -179,19 +181,19 @@ def test_stopping_lets_a_waiting_file_go_uncounted(waiting_source):
 
 def test_a_frame_held_back_gives_its_room_to_the_next(waiting_source):
     book = ledger()
-    tickets = [admitted(book, n) for n in range(FILE_WINDOW)]
+    frames = [admitted(book, n) for n in range(FILE_WINDOW)]
     joined = waiting_source(book, NEVER)
-    book.hold(tickets[0])
+    book.hold(frames[0])
     assert joined() is not None
-    book.unhold(tickets[0])
+    book.unhold(frames[0])
     assert book.accounts()["north"].in_window == FILE_WINDOW + 1
 
 
 def test_a_live_camera_never_waits_and_a_stuck_graph_drops_it():
     book = ledger(live=True)
     for n in range(LIVE_WINDOW):
-        admitted(book, n, live=True)
-    assert book.admit(Origin("north", index=LIVE_WINDOW), live=True, stop=NEVER) is None
+        admitted(book, n)
+    assert book.admit(Origin("north", index=LIVE_WINDOW), NEVER) is None
     assert total(book).dropped == {"graph stuck at source": 1}
     assert_all_balanced(book)
 
@@ -201,30 +203,30 @@ def test_cameras_have_their_own_windows():
     book.open("south", ["sink"], live=False)
     for n in range(FILE_WINDOW):
         admitted(book, n)
-    assert book.admit(Origin("south"), live=False, stop=NEVER) is not None
+    assert book.admit(Origin("south"), NEVER) is not None
 
 
 def test_a_snapshot_does_not_change():
     book = ledger()
     before = book.accounts()["north"]
-    book.delivered(admitted(book), "sink")
+    book.end(admitted(book), "sink", None)
     assert before.total.produced == 0
     assert before.sinks["sink"].delivered == 0
 
 
 def test_a_camera_that_comes_again_goes_on_counting():
     book = ledger()
-    book.delivered(admitted(book), "sink")
+    book.end(admitted(book), "sink", None)
     book.open("north", ["sink"], live=False)
-    book.delivered(admitted(book), "sink")
+    book.end(admitted(book), "sink", None)
     assert total(book).delivered == 2
 
 
 def test_a_camera_that_comes_again_may_be_live_and_end_elsewhere():
     book = ledger("old")
-    book.delivered(admitted(book), "old")
+    book.end(admitted(book), "old", None)
     book.open("north", ["new"], live=True)
-    book.delivered(admitted(book, live=True), "new")
+    book.end(admitted(book), "new", None)
     account = book.accounts()["north"]
     assert account.live
     assert {name: counts.delivered for name, counts in account.sinks.items()} == {"old": 1, "new": 1}
@@ -234,21 +236,21 @@ def test_a_camera_that_comes_again_may_be_live_and_end_elsewhere():
 
 def test_many_threads_end_frames():
     book, count = ledger("one", "two"), 1000
-    tickets: dict[str, Queue[Ticket]] = {"one": Queue(), "two": Queue()}
+    frames: dict[str, Queue[FrameId]] = {"one": Queue(), "two": Queue()}
 
     def source() -> None:
         for n in range(count):
-            ticket = admitted(book, n)
-            for waiting in tickets.values():
-                waiting.put(ticket)
+            frame = admitted(book, n)
+            for waiting in frames.values():
+                waiting.put(frame)
 
     def sink(name: str) -> None:
         for done in range(count):
-            ticket = tickets[name].get(timeout=SECONDS)
-            book.end(ticket, name, absent(ENDINGS[done % 4]))
+            frame = frames[name].get(timeout=SECONDS)
+            book.end(frame, name, absent(ENDINGS[done % 4]))
 
     threads = [threading.Thread(target=source, daemon=True)]
-    threads += [threading.Thread(target=sink, args=[name], daemon=True) for name in tickets]
+    threads += [threading.Thread(target=sink, args=[name], daemon=True) for name in frames]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -7,10 +7,10 @@ import weakref
 from typing import Any
 
 from flowedge import Graph, join, unzip
-from flowedge.runtime.ledger import FILE_WINDOW
 from flowedge.runtime.run import Run
 from tests.runtime.conftest import running
 from tests.runtime.fake_steps import (
+    FILE_WINDOW,
     Apply,
     Collect,
     Feed,

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from flowedge import ConfigError, Graph, GraphError, join
-from flowedge.runtime import ledger
+from flowedge.runtime.limits import Limits
 from flowedge.runtime.run import Run
 from tests.runtime.conftest import running
 from tests.runtime.fake_steps import (
+    FILE_WINDOW,
+    IMPATIENT,
     SECONDS,
     Apply,
     Collect,
@@ -67,11 +69,11 @@ def test_a_camera_can_be_removed_while_its_file_waits_for_room():
     file(graph, 100, ["north", "south"]) >> Collect(lambda value: gate.pass_through(value))
     with Run(graph) as run:
         gate.await_entry()
-        wait_until(lambda: run.report().cameras["north"].produced == ledger.FILE_WINDOW)
+        wait_until(lambda: run.report().cameras["north"].produced == FILE_WINDOW)
         run.remove_camera("north")
         gate.open()
         report = finish(run)
-    assert report.cameras["north"].produced == ledger.FILE_WINDOW
+    assert report.cameras["north"].produced == FILE_WINDOW
     assert report.cameras["south"].delivered == 100
 
 
@@ -148,12 +150,12 @@ def test_stopping_delivers_what_is_in_the_graph():
     file(graph, 1000) >> gate.step() >> Collect(came.append)
     with Run(graph) as run:
         gate.await_entry()
-        wait_until(lambda: run.report().cameras["north"].in_flight == ledger.FILE_WINDOW)
+        wait_until(lambda: run.report().cameras["north"].in_flight == FILE_WINDOW)
         run.stop()
         gate.open()
         report = finish(run)
-    assert report.cameras["north"].produced == report.cameras["north"].delivered == ledger.FILE_WINDOW
-    assert by_camera(came) == {"north": list(range(ledger.FILE_WINDOW))}
+    assert report.cameras["north"].produced == report.cameras["north"].delivered == FILE_WINDOW
+    assert by_camera(came) == {"north": list(range(FILE_WINDOW))}
 
 
 def test_leaving_the_with_block_stops():
@@ -189,26 +191,24 @@ def test_stopping_twice_and_from_a_sink():
     assert_balanced(run_report)
 
 
-def test_aborting_drops_what_is_in_the_graph(monkeypatch):
-    monkeypatch.setattr("flowedge.runtime.run.DRAIN_SECONDS", 0.1)
+def test_aborting_drops_what_is_in_the_graph():
     graph, gate = Graph("test"), Turnstile()
     file(graph, 1000) >> gate.step() >> Collect()
-    with Run(graph) as run:
+    with Run(graph, limits=IMPATIENT) as run:
         gate.await_entry()
-        wait_until(lambda: run.report().cameras["north"].in_flight == ledger.FILE_WINDOW)
+        wait_until(lambda: run.report().cameras["north"].in_flight == FILE_WINDOW)
         run.abort()
         report = run.wait(SECONDS)
         assert_balanced(report)
-        assert report.cameras["north"].dropped == {"run stopped at graph": ledger.FILE_WINDOW}
+        assert report.cameras["north"].dropped == {"run stopped at graph": FILE_WINDOW}
         gate.open()
     assert_balanced(run.report())
 
 
-def test_a_stuck_operator_is_left_behind_and_its_frames_counted(monkeypatch, caplog):
-    monkeypatch.setattr("flowedge.runtime.run.DRAIN_SECONDS", 0.1)
+def test_a_stuck_operator_is_left_behind_and_its_frames_counted(caplog):
     graph, gate, ended = Graph("test"), Turnstile(), []
     file(graph, 1000) >> gate.step("stuck") >> Collect(at_end=ended.append)
-    with Run(graph) as run:
+    with Run(graph, limits=IMPATIENT) as run:
         gate.await_entry()
     assert run.finished or run.report().cameras["north"].in_flight == 0
     assert_balanced(run.report())
@@ -216,8 +216,7 @@ def test_a_stuck_operator_is_left_behind_and_its_frames_counted(monkeypatch, cap
     gate.open()
 
 
-def test_a_source_that_does_not_heed_stop_is_left_behind(monkeypatch, caplog):
-    monkeypatch.setattr("flowedge.runtime.run.DRAIN_SECONDS", 0.1)
+def test_a_source_that_does_not_heed_stop_is_left_behind(caplog):
     graph, release = Graph("test"), threading.Event()
 
     def play(camera: str, stop: threading.Event) -> Any:
@@ -225,18 +224,17 @@ def test_a_source_that_does_not_heed_stop_is_left_behind(monkeypatch, caplog):
         release.wait(SECONDS)
 
     graph.source(Play({"north": "test://"}, play)) >> Collect()
-    with Run(graph) as run:
+    with Run(graph, limits=IMPATIENT) as run:
         wait_until(lambda: run.report().cameras["north"].delivered == 3)
     assert "flowedge-north has not stopped" in caplog.text
     assert_balanced(run.report())
     release.set()
 
 
-def test_waiting_after_a_stop_has_an_end_though_a_step_is_stuck(monkeypatch):
-    monkeypatch.setattr("flowedge.runtime.run.DRAIN_SECONDS", 0.1)
+def test_waiting_after_a_stop_has_an_end_though_a_step_is_stuck():
     graph, gate = Graph("test"), Turnstile()
     file(graph, 1000) >> gate.step("stuck") >> Collect()
-    with Run(graph) as run:
+    with Run(graph, limits=IMPATIENT) as run:
         gate.await_entry()
         run.stop()
         assert_balanced(run.wait())
@@ -259,8 +257,7 @@ def test_a_second_interrupt_skips_the_drain_and_still_closes_everything(monkeypa
     graph, gate, closed = Graph("test"), Turnstile(), []
     stuck = Apply(lambda value: gate.pass_through(value), name="stuck")
     file(graph, 1000) >> stuck >> Collect(at_close=lambda: closed.append("sink"))
-    monkeypatch.setattr("flowedge.runtime.run.DRAIN_SECONDS", SECONDS)
-    run = Run(graph)
+    run = Run(graph, limits=Limits(drain_seconds=SECONDS))
     monkeypatch.setattr(run._finished, "wait", lambda _: interrupted(gate))
     with pytest.raises(KeyboardInterrupt), run:
         gate.await_entry()
@@ -273,14 +270,13 @@ def interrupted(gate: Turnstile) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_stuck_live_sink_does_not_stall_the_other(feed, monkeypatch):
+def test_a_stuck_live_sink_does_not_stall_the_other(feed):
     """Also when more frames came than may be in the graph."""
-    monkeypatch.setattr(ledger, "LIVE_WINDOW", 10)
     graph, gate, came = Graph("test"), Turnstile(), []
     stream = graph.source(feed.source("north", live=True))
     stream >> Collect(lambda value: gate.pass_through(value), name="stuck")
     stream >> Collect(came.append, name="moving")
-    with Run(graph) as run:
+    with Run(graph, limits=Limits(live_window=10)) as run:
         feed.push("north", 0)
         gate.await_entry()
         wait_until(lambda: came)

@@ -11,10 +11,11 @@ import pytest
 
 from flowedge import Detections, Event, Frame, Graph, Origin, join
 from flowedge.errors import RunError
-from flowedge.runtime.ledger import FILE_WINDOW
+from flowedge.plane.reassembly import Reassembly
+from flowedge.runtime.limits import Limits
 from flowedge.runtime.run import Run
-from flowedge.runtime.steps import HELD_MOST, DelayedRunner
 from tests.runtime.fake_steps import (
+    FILE_WINDOW,
     SECONDS,
     Apply,
     ApplyAll,
@@ -176,7 +177,9 @@ def test_a_live_gather_past_its_deadline_gives_what_it_has():
         wait_until(lambda: len(came) == 2)
         feed.end("north")
         report = finish(run)
-        assert not run._wiring.runners["Together"]._late
+        parts = run._wiring.runners["Together"].inbox
+        assert isinstance(parts, Reassembly)
+        assert parts.unsettled == 0
     assert came[1].missing == ()
     assert report.operators["Together"].partial == 1
     assert report.cameras["north"].delivered == 2
@@ -368,14 +371,22 @@ def test_live_frames_through_a_late_operator():
 
 
 def test_frames_whose_result_never_comes_do_not_pile_up() -> None:
-    count, lost = 300, range(0, 300, 2)
-    held: list[int] = []
+    count, lost, most = 300, range(0, 300, 2), 16
+    in_flight: list[int] = []
     graph = Graph("lossy")
-    file(graph, count) >> Late(1, lost=tuple(lost)) >> Collect(lambda _: held.append(len(runner._held)))
-    with Run(graph, max_failures=1.0) as run:
-        runner = run._wiring.runners["Late"]
-        assert isinstance(runner, DelayedRunner)
+    late = Late(1, lost=tuple(lost))
+    file(graph, count) >> late >> Collect(lambda _: in_flight.append(run.report().cameras["north"].in_flight))
+    run = Run(graph, max_failures=1.0, limits=Limits(held_back=most))
+    with run:
         report = finish(run)
     assert_balanced(report)
     assert report.cameras["north"].failed == len(lost)
-    assert max(held) <= HELD_MOST + 2
+    assert max(in_flight) <= most + FILE_WINDOW + 1
+
+
+def test_frames_that_a_late_operator_cannot_tell_apart_end_the_run():
+    graph = Graph("test")
+    file(graph, 3) >> Apply(lambda _: event("north", 0), name="same") >> Late(2) >> Collect()
+    with Run(graph) as run, pytest.raises(RunError, match=r"Late was given frame \d of north twice"):
+        run.wait(SECONDS)
+    assert_balanced(run.report())

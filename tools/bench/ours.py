@@ -10,12 +10,14 @@ import sys
 import time
 
 from flowedge.cli.arguments import assignments
+from flowedge.cli.run import SWITCH_SECONDS
 from flowedge.graph.loading import load
 from flowedge.runtime.run import Run
 
 
 def main(graph: str, frames: int, words: list[str]) -> None:
     loaded, _ = load(graph, assignments(words))
+    sys.setswitchinterval(SWITCH_SECONDS)
     with Run(loaded, frames=frames) as run:
         begun, cpu_begun = time.monotonic(), time.process_time()
         report = run.wait()

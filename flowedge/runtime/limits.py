@@ -1,0 +1,30 @@
+"""How long a run waits, and how much it holds: settings with the defaults that a run has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Clock: TypeAlias = Callable[[], float]
+"""Seconds on a clock that never goes back; `time.monotonic` unless a test brings its own."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`drain_seconds`: how long a stopping run waits for the frames that are in the graph.
+
+    `setup_seconds`: how long a run that is stopped before it began waits for operators that still load: no
+    frame is at stake. `judged_after`: values that an operator must have seen before its share of failures may
+    end the run. `file_window`: frames of a file that may be in the graph at a time, enough to keep every step
+    of a pipeline busy. `live_window`: frames of a live camera that may be in the graph; only a stuck step has
+    more, as others keep the newest. `held_back`: frames of a camera that a delayed operator may hold back; four
+    times what any H.264 or H.265 stream needs.
+    """
+
+    drain_seconds: float = 10.0
+    setup_seconds: float = 1.0
+    judged_after: int = 20
+    file_window: int = 8
+    live_window: int = 1000
+    held_back: int = 64

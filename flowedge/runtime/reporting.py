@@ -1,0 +1,107 @@
+"""What a run has done so far, put together from its parts as a `Report`."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Mapping
+
+from flowedge.graph.contract import Sink
+from flowedge.monitor.histogram import Histogram
+from flowedge.monitor.report import CameraReport, CountsReport, OperatorReport, Report
+from flowedge.runtime.cameras import Cameras
+from flowedge.runtime.failures import Failures
+from flowedge.runtime.ledger import CameraAccount, Counts, Ledger
+from flowedge.runtime.limits import Clock
+from flowedge.runtime.runner import Runner
+
+
+class Reporter:
+    """Reports on the parts of one run; seconds count from when it was made or `restart` was called."""
+
+    def __init__(
+        self,
+        graph: str,
+        *,
+        ledger: Ledger,
+        runners: Mapping[str, Runner],
+        cameras: Cameras,
+        failures: Failures,
+        clock: Clock,
+    ) -> None:
+        self._graph = graph
+        self._ledger = ledger
+        self._runners = runners
+        self._cameras = cameras
+        self._failures = failures
+        self._clock = clock
+        self._begun = clock()
+        self._cpu_begun = time.process_time()
+
+    def restart(self) -> None:
+        """Count seconds from now on: the operators are ready, and the cameras open."""
+        self._begun = self._clock()
+
+    def report(self, *, finished: bool) -> Report:
+        """The run so far; with what its sinks found out, once it has `finished`."""
+        accounts = self._ledger.accounts()
+        cameras = {name: self._camera(name, account) for name, account in accounts.items()}
+        sinks = [runner.step for runner in self._runners.values() if isinstance(runner.step, Sink)]
+        error = self._failures.error
+        return Report(
+            graph=self._graph,
+            seconds=round(self._clock() - self._begun, 3),
+            fps=_rate(list(accounts.values()), sum(camera.delivered for camera in cameras.values())),
+            latency_ms=Histogram.merged(self._ledger.latency.values()).summary_ms(),
+            cpu_seconds=round(time.process_time() - self._cpu_begun, 3),
+            peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            cameras=cameras,
+            operators={name: _operator(runner) for name, runner in self._runners.items()},
+            files=tuple(path for sink in sinks for path in sink.written()),
+            findings=tuple(line for sink in sinks for line in sink.summary()) if finished else (),
+            error=str(error) if error else None,
+        )
+
+    def _camera(self, name: str, account: CameraAccount) -> CameraReport:
+        # A camera that is frozen is slow, not fast: while it runs, the time without frames counts too.
+        until = self._clock() if self._cameras.runs(name) else account.last
+        busy = until - account.first if account.first else 0.0
+        error = self._failures.of_camera(name)
+        return CameraReport(
+            **vars(_counts(account.total)),
+            live=account.live,
+            fps=round(account.total.delivered / busy, 3) if busy > 0 else 0.0,
+            sinks={sink: _counts(counts) for sink, counts in account.sinks.items()},
+            error=str(error) if error else None,
+        )
+
+
+def _rate(accounts: list[CameraAccount], delivered: int) -> float:
+    """Frames per second of all cameras, between the first that one produced and the last delivered."""
+    firsts = [account.first for account in accounts if account.first]
+    lasts = [account.last for account in accounts if account.last]
+    busy = max(lasts) - min(firsts) if lasts else 0.0
+    return round(delivered / busy, 3) if busy else 0.0
+
+
+def _counts(counts: Counts) -> CountsReport:
+    return CountsReport(
+        produced=counts.produced,
+        delivered=counts.delivered,
+        filtered=counts.filtered,
+        failed=counts.failed,
+        in_flight=counts.in_flight,
+        dropped=dict(counts.dropped),
+        failures=dict(counts.failures),
+    )
+
+
+def _operator(runner: Runner) -> OperatorReport:
+    metrics = runner.metrics
+    return OperatorReport(
+        count=metrics.count,
+        failed=metrics.failed,
+        partial=metrics.partial,
+        service_ms=metrics.service.summary_ms(),
+        wait_ms=metrics.wait.summary_ms(),
+    )
