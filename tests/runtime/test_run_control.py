@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 from typing import Any
@@ -23,6 +24,7 @@ from tests.runtime.fake_steps import (
     Turnstile,
     assert_balanced,
     by_camera,
+    event,
     events,
     file,
     finish,
@@ -94,6 +96,19 @@ def test_a_camera_can_be_removed_and_added_again(feed):
     assert [value[0].origin.session for value in came] == [0, 0, 1, 1, 2, 2]
     assert [value[1].origin.session for value in came] == [0, 0, 1, 1, 2, 2]
     assert report.cameras["north"].delivered == 6
+
+
+def test_what_a_camera_reads_from_is_closed_when_it_is_stopped():
+    graph, readers = Graph("test"), []
+
+    def play(camera: str, _: threading.Event) -> Any:
+        readers.append(event(camera, index) for index in itertools.count())
+        return readers[0]
+
+    graph.source(Play({"north": "test://"}, play)) >> Collect()
+    with Run(graph) as run:
+        wait_until(lambda: run.report().cameras["north"].delivered)
+    assert readers[0].gi_frame is None
 
 
 def test_a_camera_attached_again_goes_on_after_the_sessions_of_its_reconnects(feed):
