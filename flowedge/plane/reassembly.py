@@ -82,10 +82,10 @@ class Reassembly:
         while not self._ready:
             for item, _ in self._inbox.take(1, self._until_deadline()):
                 self._receive(item)
-            if not self._ready and self._inbox.finished:
-                return []
             for camera in list(self._open):
                 self._release(camera)
+            if not self._ready and self._inbox.finished:
+                return []
         return [self._ready.popleft() for _ in range(min(most, len(self._ready)))]
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from typing import Any
@@ -181,13 +181,19 @@ class Cameras:
         A camera that is attached once more counts its frames from 0 again.
         """
         first_session = self._next_session.get(camera, 0)
-        for value in source.read(camera, stop):
-            origin = first_origin(value)
-            if origin.camera != camera:
-                raise RunError(f"{source.name} gave a frame of {origin.camera} when asked for {camera}")
-            session = first_session + origin.session
-            self._next_session[camera] = max(self._next_session.get(camera, 0), session + 1)
-            yield in_session(value, session) if first_session else value
+        with closing(_closable(source.read(camera, stop))) as values:
+            for value in values:
+                origin = first_origin(value)
+                if origin.camera != camera:
+                    raise RunError(f"{source.name} gave a frame of {origin.camera} when asked for {camera}")
+                session = first_session + origin.session
+                self._next_session[camera] = max(self._next_session.get(camera, 0), session + 1)
+                yield in_session(value, session) if first_session else value
+
+
+def _closable(values: Iterable[Any]) -> Generator[Any, None, None]:
+    """The same values; closing this closes what gives them, if it can be closed."""
+    yield from values
 
 
 def _configuration(step: Source[Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowedge.errors import RunError
 from flowedge.runtime.ledger import Counts, Ledger
 from flowedge.runtime.limits import Limits
 from flowedge.values import Absent, FrameId, Origin, Outcome
@@ -259,3 +260,30 @@ def test_many_threads_end_frames():
     assert total(book).in_flight == 0
     assert book.accounts()["north"].in_window == 0
     assert_all_balanced(book)
+
+
+def test_a_frame_is_admitted_once_while_it_is_in_the_graph():
+    book = ledger()
+    admitted(book, 3)
+    with pytest.raises(RunError, match="north: frame 3 came twice"):
+        admitted(book, 3)
+    admitted(book, 3, session=1)
+    assert_all_balanced(book)
+
+
+def test_latency_is_measured_by_the_clock_given():
+    now = [10.0]
+    book = Ledger(LIMITS, clock=lambda: now[0])
+    book.open("north", ["sink"], live=False)
+    frame = admitted(book)
+    now[0] = 12.0
+    book.end(frame, "sink", None)
+    assert book.latency["sink"].quantile(0.5) == pytest.approx(2.0, rel=0.02)
+
+
+def test_what_a_sink_says_in_another_process_ends_the_frame():
+    """It has the identity, and no object of the source's."""
+    book = ledger()
+    admitted(book, 3)
+    book.end(FrameId("north", 0, 3), "sink", None)
+    assert total(book).delivered == 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 from typing import Any
 
 import pytest
 
-from flowedge import ConfigError, Graph, GraphError, join
+from flowedge import ConfigError, Event, Graph, GraphError, Origin, join
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.run import Run
 from tests.runtime.conftest import running
@@ -23,6 +24,7 @@ from tests.runtime.fake_steps import (
     Turnstile,
     assert_balanced,
     by_camera,
+    event,
     events,
     file,
     finish,
@@ -91,7 +93,38 @@ def test_a_camera_can_be_removed_and_added_again(feed):
         feed.end("north", "south")
         report = finish(run)
     assert by_camera(came) == {"north": [0, 1] * 3}
+    assert [value[0].origin.session for value in came] == [0, 0, 1, 1, 2, 2]
+    assert [value[1].origin.session for value in came] == [0, 0, 1, 1, 2, 2]
     assert report.cameras["north"].delivered == 6
+
+
+def test_what_a_camera_reads_from_is_closed_when_it_is_stopped():
+    graph, readers = Graph("test"), []
+
+    def play(camera: str, _: threading.Event) -> Any:
+        readers.append(event(camera, index) for index in itertools.count())
+        return readers[0]
+
+    graph.source(Play({"north": "test://"}, play)) >> Collect()
+    with Run(graph) as run:
+        wait_until(lambda: run.report().cameras["north"].delivered)
+    assert readers[0].gi_frame is None
+
+
+def test_a_camera_attached_again_goes_on_after_the_sessions_of_its_reconnects(feed):
+    graph, sessions, ended = Graph("test"), [], []
+    take = lambda value: sessions.append(value.origin.session)  # noqa: E731
+    graph.source(feed.source("north", "south", live=False)) >> Collect(take, ended.append)
+    with Run(graph) as run:
+        for attached in range(2):
+            feed.push("north", *(Event(Origin("north", session, session), "fact") for session in (0, 1)))
+            feed.settle()
+            run.remove_camera("north")
+            wait_until(lambda attached=attached: len(ended) > attached)
+            run.add_camera("north", "test://again")
+        feed.end("north", "south")
+        finish(run)
+    assert sessions == [0, 1, 2, 3]
 
 
 def test_a_camera_may_come_again_at_another_source(feed):

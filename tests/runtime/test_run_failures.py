@@ -315,3 +315,16 @@ def test_a_source_that_mistakes_its_camera_is_named():
     graph.source(Play({"north": ""}, lambda camera, stop: iter([event("south", 0)]))) >> Collect()
     with pytest.raises(RunError, match="Play gave a frame of south when asked for north"), Run(graph) as run:
         run.wait()
+
+
+def test_a_source_that_gives_a_frame_again_while_it_is_in_the_graph_is_named():
+    graph, gate = Graph("repeated"), Turnstile()
+    play = Play({"north": ""}, lambda camera, stop: iter([event("north", 0), event("north", 0)]))
+    graph.source(play) >> Collect(lambda value: gate.pass_through(value))
+    with Run(graph) as run:
+        gate.await_entry()
+        wait_until(lambda: run.error)
+        gate.open()
+        with pytest.raises(RunError, match=r"north: frame 0 came twice; Origin\.index must"):
+            run.wait(SECONDS)
+    assert run.report().cameras["north"].delivered == 1
