@@ -35,6 +35,8 @@ def text(graph: Graph) -> str:
     tiny: minimize energy
     """
     goals = {name: value for name, value in asdict(graph.goal).items() if value is not None}
+    if graph.goal.minimize != "utility":
+        goals.pop("theta")
     pins = [f"{name} in {tier}" for name, tier in goals.pop("pins").items()]
     goal = ", ".join([*(f"{name} {value}" for name, value in goals.items()), *pins])
     rows = [HEADINGS, *table(graph)]

@@ -11,11 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from flowedge.errors import ConfigError
-from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, Setting, setting
+from flowedge.planner.model.profiles import FREE_SECONDS, Accuracy, Output, Profiles, Service, Setting, setting
 from flowedge.profiling.models import Encoded, Errors, Timed, errors, fit_accuracy, fit_bytes, fit_service
-
-FREE_SECONDS = 1e-5
-"""An operator that never takes longer than this for a frame gets no service: it is not worth a reservation."""
 
 PART_SECONDS = 0.02
 """An operator that would take longer than this for a frame with a part of a core is not offered that part."""
@@ -93,12 +90,9 @@ def profiles_of(measurements: Sequence[Measurement], kind: str, shares: Sequence
     qualities and sizes than are sent are kept under settings that no application has, with the names
     `jpeg_quality` and `picture_pixels`.
     """
-    free = free_operators(measurements)
     services = []
     for each in measurements:
         for step in each.times:
-            if step.operator in free:
-                continue
             source = f"measured: {step.frames} frames"
             service = Service(
                 step.operator, kind, each.cores, step.seconds, deviation=step.deviation,
@@ -113,7 +107,7 @@ def profiles_of(measurements: Sequence[Measurement], kind: str, shares: Sequence
 
 
 def free_operators(measurements: Sequence[Measurement]) -> frozenset[str]:
-    """The operators that never take long enough to reserve anything for them."""
+    """The operators that never take long enough to reserve anything for them, as `Profiles.free` has it."""
     most: dict[str, float] = defaultdict(float)
     for each in measurements:
         for step in each.times:

@@ -27,6 +27,7 @@ from flowedge.plane.item import first_origin
 from flowedge.planner.model.applications import scalar
 from flowedge.planner.model.profiles import Accuracy, Setting
 from flowedge.profiling.fitting import SENT_AT, Measurement, StepBytes, StepTime
+from flowedge.profiling.trials import Trial
 from flowedge.values import Frame
 from flowedge.wire.blocks import WireError, block
 
@@ -38,24 +39,13 @@ _SCALES = (1.0, 0.5, 0.25)
 _SAMPLES = 3  # frames whose pictures are encoded
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A graph file, the values of its parameters, and the `setting` to measure: its knobs, and parameters
-    that stand for knobs.
-    """
-
-    path: str
-    given: tuple[tuple[str, str], ...]
-    setting: Setting
-
-
 def cores_here() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
-def measured(jobs: Sequence[Job], cores: int, frames: int) -> Iterator[Measurement]:
-    """Measure each job with so many cores, in a process of its own that may use no others.
+def measured(trials: Sequence[Trial], cores: int, frames: int) -> Iterator[Measurement]:
+    """Measure each trial with so many cores, in a process of its own that may use no others.
 
     Bytes and accuracy are measured too; they do not depend on cores. Raises `UserError`.
     """
@@ -64,14 +54,14 @@ def measured(jobs: Sequence[Job], cores: int, frames: int) -> Iterator[Measureme
     from multiprocessing import get_context
 
     with ProcessPoolExecutor(1, get_context("spawn")) as child:
-        for job in jobs:
+        for trial in trials:
             try:
                 with _only(cores):  # a new process inherits it, and libraries count their threads by it
-                    result = child.submit(_measured, job, cores, frames)
+                    result = child.submit(_measured, trial, cores, frames)
                 yield result.result()
             except BrokenProcessPool:
                 raise RunError(
-                    f"{job.path}: the process that measured it died, maybe for want of memory"
+                    f"{trial.path}: the process that measured it died, maybe for want of memory"
                 ) from None
 
 
@@ -92,11 +82,11 @@ Recorded: TypeAlias = list[tuple[Source[Any], list[Any]]]
 _recorded: Recorded = []  # in the child: settings are compared on the same frames
 
 
-def _measured(job: Job, cores: int, frames: int) -> Measurement:
+def _measured(trial: Trial, cores: int, frames: int) -> Measurement:
     try:
-        graph, _ = load(job.path, dict(job.given))
+        graph, _ = load(trial.path, dict(trial.given))
         graph.check()
-        return measure(graph, job.setting, cores, frames, _recorded)
+        return measure(graph, trial.setting, cores, frames, _recorded)
     except UserError as error:
         raise RunError(str(error)) from None  # its class may not survive the way to the parent
 
