@@ -172,15 +172,16 @@ def _print(found: Sequence[Measurement]) -> None:
     from flowedge.profiling.fitting import fits, free_operators
 
     free = free_operators(found)
-    rows = [("operator", "setting", "cores", "ms a frame", "deviation", "frames", "")]
+    rows = [("operator", "setting", "cores", "ms a frame", "deviation", "frames", "MiB", "")]
     rows += [
         (
             step.operator, setting_text(each.setting), str(each.cores), f"{1e3 * step.seconds:.3g}",
-            f"{1e3 * step.deviation:.3g}", str(step.frames), "counts as free" if step.operator in free else "",
+            f"{1e3 * step.deviation:.3g}", str(step.frames), f"{step.memory / 2**20:.1f}",
+            "counts as free" if step.operator in free else "",
         )
         for each in found for step in each.times
     ]  # fmt: skip
-    print(aligned(rows, right=(2, 3, 4, 5)))
+    print(aligned(rows, right=(2, 3, 4, 5, 6)))
     accuracies = {each.setting: each.accuracy for each in found if each.accuracy is not None}
     for setting, accuracy in accuracies.items():
         print(f"accuracy {setting_text(setting)}: {accuracy.value:.3f} ({accuracy.source})".replace(" -:", ":"))

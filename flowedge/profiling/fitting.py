@@ -29,7 +29,8 @@ class StepTime:
     """Mean and standard deviation of the seconds that a step takes for a frame, all tiles together.
 
     `pixels` are those that it works on for a frame: of the pictures that it takes, or of its network's input
-    where it has a field `size`, and of those that it gives; 0 for a step without pictures.
+    where it has a field `size`, and of those that it gives; 0 for a step without pictures. `memory` is the
+    resident bytes that the step adds to its process; `flowedge.profiling.memory` says how they are measured.
     """
 
     operator: str
@@ -37,6 +38,7 @@ class StepTime:
     deviation: float
     frames: int
     pixels: float = 0.0
+    memory: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def profiles_of(measurements: Sequence[Measurement], kind: str, shares: Sequence
         for step in each.times:
             source = f"measured: {step.frames} frames"
             service = Service(
-                step.operator, kind, each.cores, step.seconds, deviation=step.deviation,
+                step.operator, kind, each.cores, step.seconds, deviation=step.deviation, memory=step.memory,
                 setting=each.setting, source=source,
             )  # fmt: skip
             parts = [_part(service, share) for share in sorted(shares) if each.cores == 1]

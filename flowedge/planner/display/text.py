@@ -46,7 +46,7 @@ def text(problem: Problem, plan: Plan) -> str:
         headline(problem, plan),
         _figures(prediction),
         _shortened(_routes(problem, plan, prediction), right=(2, 4, 5, 6, 7, 8)),
-        _shortened(_deployments(problem, plan, prediction), right=(2, 3, 4, 5, 6)),
+        _shortened(_deployments(problem, plan, prediction), right=(2, 3, 4, 5, 6, 7)),
         _shortened(_nodes(problem, plan), right=(2, 3, 4, 5)),
         _shortened(_links(problem, prediction), right=(2, 3, 4)),
         *plan.notes,
@@ -282,7 +282,7 @@ def way(route: Route) -> str:
 
 
 def _deployments(problem: Problem, plan: Plan, prediction: Prediction) -> Iterator[tuple[str, ...]]:
-    yield "operator", "on", "replicas", "cores", "GPUs", "service ms", "load %", "variant", "known from"
+    yield "operator", "on", "replicas", "cores", "GPUs", "MiB", "service ms", "load %", "variant", "known from"
     order = {node.name: position for position, node in enumerate(problem.cluster.nodes)}
     pairs = zip(plan.deployments, prediction.utilisations, strict=True)
     for each, used in sorted(pairs, key=lambda pair: order[pair[0].node]):
@@ -293,6 +293,7 @@ def _deployments(problem: Problem, plan: Plan, prediction: Prediction) -> Iterat
             str(each.replicas),
             f"{service.cores:g}",
             f"{service.gpu:g}",
+            f"{service.memory / 2**20:.3g}",
             _ms(service.seconds),
             f"{100 * used:.0f}",
             setting_text(service.setting),
