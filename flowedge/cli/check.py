@@ -33,5 +33,5 @@ def check(
         print(json.dumps(serial.to_json(loaded), indent=2))
     else:
         print(loaded)
-        for name, text in parameters.items():
-            print(f"{name}={text}" if text else name)
+        for name, parameter in parameters.items():
+            print(f"{name}={parameter.help}" if parameter.help else name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -35,12 +35,22 @@ def choose(name: str, /, *values: T) -> T:
     return cast(T, Choice(name, values))
 
 
+@dataclass(frozen=True)
+class Parameter:
+    """What a graph file declared with `param`: the planner may choose among `choices`, if there are any."""
+
+    name: str
+    default: Any = None
+    choices: tuple[Any, ...] = ()
+    help: str = ""
+
+
 @dataclass
 class Settings:
     """The NAME=VALUE words of a command line, and the parameters that a graph file asked for."""
 
     given: Mapping[str, str] = field(default_factory=dict)
-    declared: dict[str, str] = field(default_factory=dict)
+    declared: dict[str, Parameter] = field(default_factory=dict)
 
     def check_all_used(self) -> None:
         """Raise `ConfigError` for a name that no `param` asked for, suggesting the near one."""
@@ -64,14 +74,22 @@ def settings(given: Mapping[str, str]) -> Iterator[Settings]:
 
 
 @overload
-def param(name: str, default: T, *, help: str = "") -> T: ...
+def param(name: str, default: T, *, choices: Sequence[T] = (), help: str = "") -> T: ...
 @overload
-def param(name: str, *, type: type[T], help: str = "") -> T | None: ...
-def param(name: str, default: Any = None, *, type: Any = None, help: str = "") -> Any:  # noqa: A002
+def param(name: str, *, type: type[T], choices: Sequence[T] = (), help: str = "") -> T | None: ...
+def param(
+    name: str,
+    default: Any = None,
+    *,
+    type: Any = None,  # noqa: A002
+    choices: Sequence[Any] = (),
+    help: str = "",  # noqa: A002
+) -> Any:
     """A value that the command line may set as NAME=VALUE, else `default` (None where only a type is given).
 
     The text is converted to the type of the default: str, int, float, bool (yes/no) or a tuple of str split
-    at commas. Raises `ConfigError` where it cannot be.
+    at commas. With `choices` the value must be one of these, and the planner may choose it while the command
+    line does not. Raises `ConfigError` for a text that cannot be converted or is none of the choices.
 
     >>> param("size", 640, help="input size of the detector")
     640
@@ -79,10 +97,13 @@ def param(name: str, default: Any = None, *, type: Any = None, help: str = "") -
     current = _settings.get()
     if current is None:
         return default
-    current.declared[name] = help
+    current.declared[name] = Parameter(name, default, tuple(choices), help)
     if name not in current.given:
         return default
-    return _converted(name, current.given[name], type or (str if default is None else default.__class__))
+    value = _converted(name, current.given[name], type or (str if default is None else default.__class__))
+    if choices and value not in choices:
+        raise ConfigError(f"{name}={current.given[name]}: is none of {', '.join(map(str, choices))}")
+    return value
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

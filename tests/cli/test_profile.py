@@ -16,7 +16,8 @@ SIZED = """
 from flowedge import Graph, choose, param
 from flowedge.operators import MotionDetect, Null, Resize, video
 
-blur = param("blur", 0.0, help="passed on to nobody")
+blur = param("blur", 0.0, choices=(0.0, 1.5), help="passed on to nobody")
+shape = param("shape", "round", help="passed on to nobody, too")
 graph = Graph("sized")
 video(graph, "street://?width=320&height=240&people=3&vehicles=1&seconds=4&fps=5") >> Resize(
     choose("width", 80, 160, 320)
@@ -35,17 +36,21 @@ def test_every_setting_is_measured_and_written(flowedge: Any, sized: str) -> Non
     assert done.returncode == 0, done.stderr
     known = profiles(tomllib.loads((flowedge.folder / "p.toml").read_text()))
     resizing = [each for each in known.services if each.operator == "Resize"]
-    assert {each.setting for each in resizing} == {setting(width=width) for width in (80, 160, 320)}
+    assert {each.setting for each in resizing} == {
+        setting(blur=blur, width=width) for blur in (0, 1.5) for width in (80, 160, 320)
+    }
     assert {each.kind for each in known.services} == {"pi"}
     assert {each.cores for each in known.services} <= {0.1, 1}
-    assert known.bytes_of("Resize", setting(width=80)) < known.bytes_of("Resize", setting(width=320))
+    assert known.bytes_of("Resize", setting(blur=0, width=80)) < known.bytes_of(
+        "Resize", setting(blur=0, width=320)
+    )
     assert "MotionDetect: service time" in done.stdout
     assert "RMSE" in done.stdout
     assert "left out, %" in done.stdout
     assert 'wrote p.toml: profiles for nodes of kind "pi"' in done.stdout
 
 
-def test_knobs_may_be_narrowed_and_parameters_varied(flowedge: Any, sized: str) -> None:
+def test_knobs_and_parameters_may_be_narrowed(flowedge: Any, sized: str) -> None:
     words = (
         "--frames",
         "8",
@@ -54,14 +59,14 @@ def test_knobs_may_be_narrowed_and_parameters_varied(flowedge: Any, sized: str) 
         "--knob",
         "width=160",
         "--knob",
-        "blur=0,1.5,0",
+        "blur=1.5,1.5",
         "--output",
         "p.json",
     )
     done = flowedge("profile", sized, *words)
     assert done.returncode == 0, done.stderr
     known = profiles(json.loads((flowedge.folder / "p.json").read_text()))
-    assert {each.setting for each in known.services} == {setting(blur=blur, width=160) for blur in (0, 1.5)}
+    assert {each.setting for each in known.services} == {setting(blur=1.5, width=160)}
 
 
 @pytest.mark.parametrize(
@@ -76,8 +81,10 @@ def test_knobs_may_be_narrowed_and_parameters_varied(flowedge: Any, sized: str) 
         (["--knob", "width=81"], "--knob width=81: the graph lets you choose 80, 160, 320"),
         (["--output", "nowhere/p.toml"], "--output nowhere/p.toml: there is no folder nowhere"),
         (["--knob", "blur=0", "--knob", "blur=1"], "--knob blur=1: blur is given twice"),
-        (["blur=2", "--knob", "blur=0,1"], "--knob blur=0,1: blur=2 is given too"),
-        (["--knob", "blur=soon"], "blur=soon: a number is needed"),
+        (["blur=1.5", "--knob", "blur=0,1.5"], "--knob blur=0,1.5: blur=1.5 is given too"),
+        (["--knob", "blur=soon"], "--knob blur=soon: the graph lets you choose 0.0, 1.5"),
+        (["--knob", "shape=square"], "--knob shape=square: the parameter declares no choices; write param("),
+        (["blur=soon"], "blur=soon: a number is needed"),
     ],
 )
 def test_a_mistake_is_one_clear_sentence(flowedge: Any, sized: str, words: list[str], said: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flowedge import ConfigError, choose, param
-from flowedge.graph.knobs import Choice, settings, suggestion
+from flowedge.graph.knobs import Choice, Parameter, settings, suggestion
 
 
 def test_a_choice_is_its_name_and_values() -> None:
@@ -68,7 +68,7 @@ def test_a_text_of_another_type_is_refused(default: Any, text: str, wanted: str)
 def test_what_no_parameter_asked_for_is_refused_with_the_near_name() -> None:
     with settings({"sise": "3"}) as used:
         param("size", 640, help="input size")
-    assert used.declared == {"size": "input size"}
+    assert used.declared == {"size": Parameter("size", 640, help="input size")}
     with pytest.raises(
         ConfigError, match=re.escape('sise: the graph has no such parameter; did you mean "size"?')
     ):

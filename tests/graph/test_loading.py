@@ -40,7 +40,7 @@ def test_a_graph_and_its_parameters(tmp_path: Path) -> None:
     graph.check()
     assert [node.name for node in graph.nodes] == ["video", "Decode", "Blur", "Null"]
     assert graph.node("Blur").step.sigma == 3.0  # type: ignore[attr-defined]
-    assert parameters == {"source": "what to look at", "sigma": ""}
+    assert {name: each.help for name, each in parameters.items()} == {"source": "what to look at", "sigma": ""}
 
 
 def test_a_path_may_be_text_and_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
