@@ -1,17 +1,24 @@
-"""Where sinks write: a path for each camera, and one sentence when it cannot be written."""
+"""Where sinks write: a path for each camera, one writer for each file, one sentence when it cannot be written.
+
+Sources hold a shared `flock` on the files that they read and sinks an exclusive one on those that they write.
+The lock belongs to the file itself, so it holds by whatever path or link the file is reached, in one run and
+between runs; the kernel drops it when a process dies, and no file has to be put beside the data. Where a file
+system has no locks, files are read and written without.
+"""
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
+import stat
 import string
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from flowedge import ConfigError, UserError
-
-READING: set[Path] = set()  # the files that sources of this process read or have read, resolved
+from flowedge.errors import ConfigError, UserError
 
 
 class OutputError(UserError):
@@ -21,14 +28,11 @@ class OutputError(UserError):
 class OutputPaths:
     """The paths of one sink: `{camera}` in the pattern stands for the name of the camera.
 
-    `owner` is the class of the sink, which messages name.
-
-    >>> OutputPaths("VideoFile", "{camera}.mp4").of("north")
+    >>> OutputPaths("{camera}.mp4").of("north")
     PosixPath('north.mp4')
     """
 
-    def __init__(self, owner: str, pattern: str, *, shared: bool = False) -> None:
-        self._owner = owner
+    def __init__(self, pattern: str, *, shared: bool = False) -> None:
         self._pattern = pattern
         self._shared = shared
         self._paths: dict[str, Path] = {}
@@ -36,7 +40,7 @@ class OutputPaths:
     def of(self, camera: str) -> Path:
         """The path for this camera, its folder made.
 
-        Raises `ConfigError` where another camera has it and it is not to be shared, or where it is being read.
+        Raises `ConfigError` where another camera has it and it is not to be shared.
         """
         if camera not in self._paths:
             path = Path(self._pattern.replace("{camera}", camera))
@@ -45,43 +49,179 @@ class OutputPaths:
                     f'path "{path}" would hold the cameras {next(iter(self._paths))} and {camera}: '
                     f'put {{camera}} in it, e.g. "{path.with_stem(path.stem + "-{camera}")}"'
                 )
-            self.check_unread(path)
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._paths[camera] = path
         return self._paths[camera]
 
-    def check_unread(self, path: Path) -> None:
-        """Raise `ConfigError` where writing to `path` would destroy a video that is being read."""
-        if path.resolve() in READING:
-            raise ConfigError(f'{self._owner}.path: "{path}" is the video being read: choose another name')
 
-
-class LineFiles:
-    """Text files that hold whole lines at any moment; each is opened at its first line."""
+class InputFiles:
+    """The files that a source reads: no sink writes to them before `close`."""
 
     def __init__(self) -> None:
         self._files: dict[Path, BinaryIO] = {}
 
-    def write(self, path: Path, text: str) -> None:
-        """Write lines to the file at `path`; raises `OutputError`."""
-        with writing(path):
-            if path not in self._files:
-                self._files[path] = path.open("wb")
-            self._files[path].write(text.encode())
-            self._files[path].flush()
-
-    def paths(self) -> tuple[Path, ...]:
-        """The files opened so far."""
-        return tuple(self._files)
+    def add(self, path: Path) -> None:
+        """Protect a file; what is no regular file, cannot be read or is still being written needs nothing."""
+        with suppress(OSError):
+            if path not in self._files and path.is_file():  # opening a pipe would wait for its writer
+                self._files[path] = path.open("rb")
+                fcntl.flock(self._files[path], fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def close(self) -> None:
-        """Close all files, including one that cannot take its last bytes, which `write` has reported."""
-        for file in self._files.values():
+        """Let the files go."""
+        while self._files:
+            self._files.popitem()[1].close()
+
+
+class OutputFile:
+    """A file that is written from its beginning and that nobody else reads or writes meanwhile.
+
+    A device or a pipe is written to as it is. `owner` is the setting that gave the path, such as
+    "VideoFile.path", for messages. Raises `ConfigError` where the file is in use, and `OSError`.
+    """
+
+    def __init__(self, owner: str, path: Path) -> None:
+        self.path = path
+        self._handle = _opened(path)
+        try:
+            self._status = os.fstat(self._handle)
+            self._regular = stat.S_ISREG(self._status.st_mode)
+            if self._regular:
+                _claim(self._handle, owner, path)
+                os.ftruncate(self._handle, 0)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file. Raises `FileNotFoundError` where it has been moved or deleted."""
+        status = self.path.stat()
+        if not os.path.samestat(status, self._status):
+            raise FileNotFoundError(errno.ENOENT, "it was replaced while it was written")
+        return status.st_size
+
+    def write(self, data: bytes) -> None:
+        """Append data. Raises `OSError`, also where the file has been moved or deleted."""
+        _ = self.size
+        _write_all(self._handle, data)
+
+    def truncate(self, size: int) -> None:
+        """Cut the file, where it is one that can be cut."""
+        if self._regular:
+            os.ftruncate(self._handle, size)
+
+    def close(self) -> None:
+        """Let the file go; `write` has told what went wrong before."""
+        if self._handle >= 0:
+            with suppress(OSError):
+                os.close(self._handle)
+            self._handle = -1
+
+
+class ReplacedFile:
+    """A file whose content is replaced in one step, so whoever looks sees a whole one, and never a lock file.
+
+    What a symbolic link names is replaced, not the link; a device or a pipe is written to as it is. `owner` is
+    the setting that gave the path, for messages. Until `close`, nobody else may write the file.
+    """
+
+    def __init__(self, owner: str, path: Path) -> None:
+        self._owner, self._path = owner, path
+        self._handle = -1  # of the file as we wrote it last, which holds the lock
+
+    def write(self, data: bytes) -> None:
+        """Write the content. Raises `ConfigError` where the file is in use, and `OSError`."""
+        if _is_special(self._path):
+            handle = _opened(self._path, create=False)
             try:
-                file.close()
-            except OSError:
-                continue
+                _write_all(handle, data)
+            finally:
+                os.close(handle)
+        else:
+            self._replace(Path(os.path.realpath(self._path)), data)
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def _replace(self, target: Path, data: bytes) -> None:
+        part = target.with_name(f".{target.name}.part")  # in the same folder, where a rename is one step
+        handle = self._begun(part)
+        try:
+            _write_all(handle, data)
+            self._check_free(target)
+            part.replace(target)
+        except BaseException:
+            with suppress(OSError):  # it must not hide the error
+                part.unlink()
+            os.close(handle)
+            raise
+        self.close()
+        self._handle = handle
+
+    def _begun(self, part: Path) -> int:
+        """The unfinished file, locked; what a killed process left in its place is removed."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            handle = os.open(part, flags, 0o666)
+        except FileExistsError:
+            self._check_free(part)
+            part.unlink()
+            handle = os.open(part, flags, 0o666)
+        try:
+            _claim(handle, self._owner, self._path)
+        except BaseException:
+            os.close(handle)
+            raise
+        return handle
+
+    def _check_free(self, path: Path) -> None:
+        """Raise `ConfigError` where somebody else reads or writes the file at `path`."""
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:  # it is not there, or not for us to read: then the rename decides
+            return
+        try:
+            if self._handle < 0 or not os.path.samestat(os.fstat(handle), os.fstat(self._handle)):
+                _claim(handle, self._owner, self._path)
+        finally:
+            os.close(handle)
+
+
+class LineFiles:
+    """Text files that hold whole lines at any moment; each is opened at its first line.
+
+    `owner` is the setting that gave the paths, for messages.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._files: dict[Path, OutputFile] = {}
+
+    def write(self, path: Path, text: str) -> None:
+        """Write lines to the file at `path`; raises `OutputError`, and `ConfigError` where it is in use."""
+        with writing(path):
+            if path not in self._files:
+                self._files[path] = OutputFile(self._owner, path)
+            self._files[path].write(text.encode())
+
+    def paths(self) -> tuple[Path, ...]:
+        """The files opened so far that are still there."""
+        return existing(self._files)
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._files.values():
+            file.close()
+
+
+def existing(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Those of the paths that are there: a file may have been deleted since it was written."""
+    return tuple(path for path in paths if path.exists())
 
 
 def check_pattern(pattern: str) -> bool:
@@ -105,4 +245,49 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         cause = "there is no space left for it; what was written before is whole" if full else error.strerror
+        if error.errno == errno.ENXIO:
+            cause = "no process reads this pipe; start its reader first"
         raise OutputError(f"{path}: cannot be written: {cause}") from error
+
+
+def _opened(path: Path, *, create: bool = True) -> int:
+    """A descriptor to write to what is at `path`, as it is; a pipe that nobody reads is an error, no wait."""
+    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_CREAT if create else os.O_APPEND)
+    handle = os.open(path, flags, 0o666)
+    os.set_blocking(handle, True)
+    return handle
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+def _claim(handle: int, owner: str, path: Path) -> None:
+    """Lock an open file for writing. Raises `ConfigError` where somebody reads or writes it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            use = "is being written by another sink or another run"
+        else:
+            use = "is the video being read"
+        raise ConfigError(f'{owner}: "{path}" {use}: choose another name') from None
+    except OSError:  # a file system without locks
+        return
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a path names a device, a pipe, a socket, a folder, or an open file of a process (/dev/stdout)."""
+    parent, name = os.path.realpath(path.parent), path.name
+    if parent.startswith("/proc/") or (
+        path.is_symlink() and str(Path(parent, os.readlink(path))).startswith("/proc/")
+    ):
+        return path.exists()
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return not name

@@ -32,12 +32,13 @@ class JSONLines(Sink[Detections | Event]):
 
     path: str
     _paths: OutputPaths = field(init=False, repr=False, compare=False)
-    _files: LineFiles = field(init=False, repr=False, compare=False, default_factory=LineFiles)
+    _files: LineFiles = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require("path", check_pattern(self.path), 'a path like "{camera}.jsonl", or "-"')
-        self._paths = OutputPaths("JSONLines", self.path, shared=True)
+        self._paths = OutputPaths(self.path, shared=True)
+        self._files = LineFiles("JSONLines.path")
 
     def write(self, value: Detections | Event, /) -> None:
         """Write the line of a frame or an event."""
@@ -52,7 +53,7 @@ class JSONLines(Sink[Detections | Event]):
         self._files.close()
 
     def written(self) -> Sequence[Path]:
-        """The files written so far."""
+        """The files written so far that are still there."""
         return self._files.paths()
 
 

@@ -25,12 +25,13 @@ class MOTFile(Sink[Detections]):
 
     path: str
     _paths: OutputPaths = field(init=False, repr=False, compare=False)
-    _files: LineFiles = field(init=False, repr=False, compare=False, default_factory=LineFiles)
+    _files: LineFiles = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require("path", check_pattern(self.path), 'a path like "{camera}.txt"')
-        self._paths = OutputPaths("MOTFile", self.path)
+        self._paths = OutputPaths(self.path)
+        self._files = LineFiles("MOTFile.path")
 
     def write(self, found: Detections, /) -> None:
         """Write the frame's rows; the file is there from the first frame on, even an empty one."""
@@ -41,7 +42,7 @@ class MOTFile(Sink[Detections]):
         self._files.close()
 
     def written(self) -> Sequence[Path]:
-        """The files written so far."""
+        """The files written so far that are still there."""
         return self._files.paths()
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flowedge import Detections, Sink, Tracks
-from flowedge.outputs import OutputPaths, check_pattern, writing
+from flowedge.outputs import OutputPaths, ReplacedFile, check_pattern, existing, writing
 from flowedge.vision.evaluation import DetectionQuality, DetectionTally, IdentityTally, Ignore
 
 
@@ -61,7 +62,7 @@ class Quality(Sink[tuple[Detections, Tracks]]):
         )
         one_file = not self.path or (check_pattern(self.path) and "{camera}" not in self.path)
         self.require("path", one_file, 'a path like "quality.json", of one file for all cameras')
-        self._paths = OutputPaths("Quality", self.path)
+        self._paths = OutputPaths(self.path)
         self._begin()
 
     def setup(self) -> None:
@@ -81,13 +82,13 @@ class Quality(Sink[tuple[Detections, Tracks]]):
         """Write the file."""
         if self.path and self._detections.frames:
             file = self._paths.of("")
-            with writing(file):
-                file.write_text(json.dumps(self._record(), indent=2) + "\n")
+            with writing(file), closing(ReplacedFile("Quality.path", file)) as replaced:
+                replaced.write((json.dumps(self._record(), indent=2) + "\n").encode())
             self._file = file
 
     def written(self) -> Sequence[Path]:
         """The file, once it is written."""
-        return () if self._file is None else (self._file,)
+        return () if self._file is None else existing([self._file])
 
     def summary(self) -> Sequence[str]:
         """One line of figures, and what was left out of them."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flowedge import Frame, Sink
-from flowedge.outputs import OutputPaths, check_pattern, writing
+from flowedge.outputs import OutputPaths, ReplacedFile, check_pattern, existing, writing
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -29,14 +29,14 @@ class Snapshot(Sink[Frame]):
     _paths: OutputPaths = field(init=False, repr=False, compare=False)
     _due: dict[str, float] = field(init=False, repr=False, compare=False, default_factory=dict)
     _waiting: dict[str, Frame] = field(init=False, repr=False, compare=False, default_factory=dict)
-    _written: dict[Path, None] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _files: dict[Path, ReplacedFile] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         fits = check_pattern(self.path) and Path(self.path).suffix.lower() in _SUFFIXES
         self.require("path", fits, 'a path like "{camera}.jpg" or "{camera}.png"')
         self.require("every", self.every >= 0, "a number of seconds from 0")
-        self._paths = OutputPaths("Snapshot", self.path)
+        self._paths = OutputPaths(self.path)
 
     def write(self, frame: Frame, /) -> None:
         """Write the frame when it is time, else keep it in case it is the last."""
@@ -52,16 +52,19 @@ class Snapshot(Sink[Frame]):
             self._save(self._waiting.pop(camera))
 
     def written(self) -> Sequence[Path]:
-        """The files written so far."""
-        return tuple(self._written)
+        """The files written so far that are still there."""
+        return existing(self._files)
+
+    def close(self) -> None:
+        """Let the files go."""
+        for file in self._files.values():
+            file.close()
 
     def _save(self, frame: Frame) -> None:
         import cv2
 
         path = self._paths.of(frame.origin.camera)
         _, data = cv2.imencode(path.suffix, frame.image)
-        unfinished = path.with_name(f".{path.name}.part")  # in the same folder, where a rename is one step
+        file = self._files.setdefault(path, ReplacedFile("Snapshot.path", path))
         with writing(path):
-            unfinished.write_bytes(data.tobytes())
-            unfinished.replace(path)
-        self._written[path] = None
+            file.write(data.tobytes())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,7 @@ from flowedge import ConfigError, Frame, Graph, Packet, Source, Stream
 from flowedge.graph.knobs import suggestion
 from flowedge.operators.decode import Decode
 from flowedge.operators.street import StreetView, read_street
-from flowedge.outputs import READING
+from flowedge.outputs import InputFiles
 from flowedge.secrets import expand, redact
 from flowedge.video.camera import Camera
 from flowedge.video.ffmpeg import DEVICE, FILE, HTTP, RTSP, Access, Feed, in_shown_order
@@ -47,12 +47,21 @@ class Video(Source[Packet | Frame]):
 
     transport: Literal["tcp", "udp"] = "tcp"
     as_live: bool | None = None
+    _files: InputFiles = field(init=False, repr=False, compare=False, default_factory=InputFiles)
 
     def __post_init__(self) -> None:
         Source.__post_init__(self)
         for url in self.cameras.values():
             if not url.startswith("${"):
                 _check(url)
+
+    def setup(self) -> None:
+        """Protect all cameras' files: another's frames may reach a sink before this one's file is opened."""
+        for camera in self.cameras:
+            self._address(camera)
+
+    def close(self) -> None:
+        self._files.close()
 
     def live(self, camera: str) -> bool:
         if self.as_live is not None:
@@ -64,11 +73,7 @@ class Video(Source[Packet | Frame]):
 
     def read(self, camera: str, stop: threading.Event) -> Iterator[Packet | Frame]:
         url, live = self.cameras[camera], self.live(camera)
-        address = expand(url)
-        _check(address)
-        # All cameras' files: another camera's frames may reach a sink before this one's file is opened.
-        files = (url for url in (address, *self.cameras.values()) if _kind(url) == "file")
-        READING.update(Path(file.removeprefix("file://")).resolve() for file in files)
+        address = self._address(camera)
         match _kind(address):
             case "street":
                 return (frame for frame, _ in read_street(camera, StreetView.parse(address), stop, live=live))
@@ -78,6 +83,17 @@ class Video(Source[Packet | Frame]):
                 return _read_file(camera, url, stop, paced=live)
             case kind:
                 return Camera(camera, url, self._access(kind), live=live).read(stop)
+
+    def _address(self, camera: str) -> str:
+        """The camera's address with its secrets filled in; its file is protected from now on."""
+        try:
+            address = expand(self.cameras[camera])
+            _check(address)
+        except ConfigError as error:
+            raise ConfigError(f"{camera}: {error}") from None
+        if _kind(address) == "file":
+            self._files.add(Path(address.removeprefix("file://")))
+        return address
 
     def _access(self, kind: str) -> Access:
         match kind:

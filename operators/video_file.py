@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from flowedge import Frame, Sink
-from flowedge.outputs import OutputError, OutputPaths, check_pattern, writing
+from flowedge.outputs import OutputFile, OutputPaths, check_pattern, existing, writing
 from flowedge.video import yuv
 from flowedge.video.clock import StreamClock
 
@@ -49,7 +48,7 @@ class VideoFile(Sink[Frame]):
     fps: float | None = None
     _paths: OutputPaths = field(init=False, repr=False, compare=False)
     _open: dict[str, _Recording] = field(init=False, repr=False, compare=False, default_factory=dict)
-    _written: list[Path] = field(init=False, repr=False, compare=False, default_factory=list)
+    _files: dict[Path, OutputFile] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,7 +56,7 @@ class VideoFile(Sink[Frame]):
         self.require("path", fits, 'a path like "{camera}.mp4"')
         self.require("crf", 0 <= self.crf <= 51, "a whole number from 0 to 51")
         self.require("fps", self.fps is None or self.fps > 0, "a number of frames per second above 0")
-        self._paths = OutputPaths("VideoFile", self.path)
+        self._paths = OutputPaths(self.path)
 
     def write(self, frame: Frame, /) -> None:
         """Encode the frame into its camera's file."""
@@ -75,44 +74,46 @@ class VideoFile(Sink[Frame]):
     def close(self) -> None:
         """Finish every file, also when one of them fails."""
         with ExitStack() as stack:
+            for file in self._files.values():  # held until here, lest another sink begins it anew
+                stack.callback(file.close)
             for camera in self._open:
                 stack.callback(self.end, camera)
 
     def written(self) -> Sequence[Path]:
-        """The files begun so far."""
-        return tuple(self._written)
+        """The files begun so far that are still there."""
+        return existing(self._files)
 
     def _act(self, camera: str, act: Callable[[_Recording], None]) -> None:
         recording = self._open[camera]
         try:
             with writing(recording.path):
                 act(recording)
-        except OutputError:
+        except BaseException:
             self._open.pop(camera).abandon()
             raise
 
     def _begun(self, camera: str, frame: Frame) -> _Recording:
         path, count = self._paths.of(camera), 1
-        while path in self._written:  # the camera has come back: what it showed before must not be lost
+        while path in self._files:  # the camera has come back: what it showed before must not be lost
             count += 1
             path = path.with_name(f"{self._paths.of(camera).stem}-{count}.mp4")
-        if count > 1:
-            self._paths.check_unread(path)
-            _log.warning("%s: %s came back, going on in %s", self.name, camera, path)
         with writing(path):
-            recording = _Recording(path, frame, self.fps, {"crf": str(self.crf), "preset": self.preset})
-        self._written.append(path)
+            file = self._files[path] = OutputFile("VideoFile.path", path)
+            recording = _Recording(file, frame, self.fps, {"crf": str(self.crf), "preset": self.preset})
+        if count > 1:
+            _log.warning("%s: %s came back, going on in %s", self.name, camera, path)
         return recording
 
 
 class _Recording:
     """One file being written."""
 
-    def __init__(self, path: Path, first: Frame, fps: float | None, options: dict[str, str]) -> None:
+    def __init__(self, file: OutputFile, first: Frame, fps: float | None, options: dict[str, str]) -> None:
         import av
 
         picture = _encodable(first)
-        self.path = path
+        self.path = file.path
+        self._file = file
         self._fps = fps
         self._clock = StreamClock()
         self._size = self._file_size = (picture.width, picture.height)
@@ -120,7 +121,7 @@ class _Recording:
         self._ticks = -1
         self._key_due = 0
         self._whole = 0
-        self._container = av.open(f"file:{path}", "w", format="mp4", options=_FRAGMENTED)
+        self._container = av.open(f"file:{self.path}", "w", format="mp4", options=_FRAGMENTED)
         rate = Fraction(fps or _NOMINAL_RATE).limit_denominator(1001)
         self._stream = self._container.add_stream("libx264", rate, options=options)
         self._stream.width, self._stream.height = self._file_size
@@ -153,15 +154,16 @@ class _Recording:
 
     def abandon(self) -> None:
         """Leave the file as it was when it last was whole."""
-        with suppress(OSError):
+        with suppress(OSError):  # it would hide the error
             self._container.close()
-        os.truncate(self.path, self._whole)
+        with suppress(OSError):
+            self._file.truncate(self._whole)
 
     def _mux(self, picture: av.VideoFrame | None, duration: int) -> None:
         for packet in self._stream.encode(picture):
             packet.duration = duration
             self._container.mux(packet)
-            self._whole = self.path.stat().st_size
+            self._whole = self._file.size
 
     def _note_size(self, picture: av.VideoFrame) -> None:
         """Tell once that the encoder scales from here on."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from flowedge.errors import UserError
+from flowedge.outputs import ReplacedFile
 
 
 def read(path: Path) -> str:
@@ -21,11 +23,13 @@ def read(path: Path) -> str:
 
 
 def write(path: Path, content: str | bytes, option: str) -> None:
-    """Write a file whole or not at all. Raises `UserError` naming the option that asked for it."""
-    partial = path.with_name(path.name + ".part")
+    """Write a file whole or not at all; a device or a pipe is written to as it is.
+
+    Raises `UserError` naming the option that asked for it.
+    """
     try:
-        partial.write_bytes(content if isinstance(content, bytes) else content.encode())
-        partial.replace(path)
+        with closing(ReplacedFile(option, path)) as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
     except OSError as error:
         raise UserError(f"{option} {path}: cannot be written: {error.strerror}") from error
 

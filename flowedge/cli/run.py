@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowedge.cli import files
 from flowedge.cli.arguments import Debug, Given, GraphFile, assignments, seconds
 from flowedge.errors import UserError
 
@@ -82,10 +83,10 @@ def run(
         except KeyboardInterrupt:
             log.info("stopped before it began")
         finally:
-            _conclude(running.report(), report)
+            reported = _conclude(running.report(), report)
     if signals.caught:
         raise typer.Exit(128 + signals.caught[0])
-    if any(camera.error for camera in running.report().cameras.values()):
+    if not reported or any(camera.error for camera in running.report().cameras.values()):
         raise typer.Exit(1)
 
 
@@ -131,16 +132,16 @@ def _signals() -> Iterator[Signals]:
             signal.signal(number, handler)
 
 
-def _conclude(report: Report, path: Path | None) -> None:
-    """The summary on the terminal, and the report in its file."""
+def _conclude(report: Report, path: Path | None) -> bool:
+    """The summary on the terminal, and the report in its file; whether the file could be written."""
     from flowedge.cli.display import summary
 
     for line in summary(report):
         print(line, file=sys.stderr)
     if path is not None:
-        partial = path.with_name(path.name + ".part")
         try:
-            partial.write_text(json.dumps(report.as_json(), indent=2) + "\n")
-            partial.replace(path)
-        except OSError as error:
-            log.error("--report %s: cannot be written: %s", path, error.strerror)
+            files.write(path, json.dumps(report.as_json(), indent=2) + "\n", "--report")
+        except UserError as error:
+            log.error("%s", error)
+            return False
+    return True

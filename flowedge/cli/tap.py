@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowedge.cli import files
 from flowedge.cli.arguments import Debug
 from flowedge.errors import UserError
 from flowedge.graph.contract import valid_name
@@ -108,9 +109,4 @@ def _keep(value: Any, path: Path) -> None:
     for half in value if isinstance(value, tuple) else (value,):
         if isinstance(half, Frame):
             _, data = cv2.imencode(path.suffix, half.image)
-            partial = path.with_name(path.name + ".part")
-            try:
-                partial.write_bytes(data.tobytes())
-                partial.replace(path)
-            except OSError as error:
-                raise UserError(f"--picture {path}: cannot be written: {error.strerror}") from None
+            files.write(path, data.tobytes(), "--picture")

@@ -186,27 +186,79 @@ def test_a_path_with_a_colon_is_a_path(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(played(tmp_path / "10:15:00.mp4")) == 3
 
 
-@pytest.mark.parametrize("read", ["north", "south"])
+@pytest.mark.parametrize("alias", ["path", "hard link", "symbolic link"])
 def test_the_video_being_read_is_not_overwritten(
-    read: str, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    alias: str, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(clip, "south.mp4")
-    cameras = {"north": "street://", "south": "south.mp4"}
-    Video(cameras).read(read, threading.Event())
+    output = Path("./south.mp4" if alias == "path" else "out.mp4")
+    if alias == "hard link":
+        output.hardlink_to("south.mp4")
+    elif alias == "symbolic link":
+        output.symlink_to("south.mp4")
+    source = Video({"north": "street://", "south": "south.mp4"})
+    source.setup()
     with pytest.raises(ConfigError) as error:
-        record(Path("./south.mp4"), frames(1, 64, 48))
-    assert str(error.value) == 'VideoFile.path: "south.mp4" is the video being read: choose another name'
+        record(output, frames(1, 64, 48))
+    assert str(error.value) == f'VideoFile.path: "{output}" is the video being read: choose another name'
     assert len(played(tmp_path / "south.mp4")) == 50
+    source.close()
+    record(output, frames(1, 64, 48))
 
 
-def test_a_camera_that_comes_back_does_not_overwrite_the_video_being_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("flowedge.outputs.READING", {tmp_path / "out-2.mp4"})
+def test_a_camera_that_is_read_without_setup_is_protected_too(clip: Path, tmp_path: Path) -> None:
+    shutil.copy(clip, tmp_path / "south.mp4")
+    source = Video({"south": str(tmp_path / "south.mp4")})
+    source.read("south", threading.Event())
+    with pytest.raises(ConfigError, match="is the video being read"):
+        record(tmp_path / "south.mp4", frames(1, 64, 48))
+    source.close()
+
+
+def test_a_camera_that_comes_back_does_not_overwrite_the_video_being_read(clip: Path, tmp_path: Path) -> None:
+    shutil.copy(clip, tmp_path / "out-2.mp4")
+    source = Video({"south": str(tmp_path / "out-2.mp4")})
+    source.setup()
     sink = VideoFile(str(tmp_path / "out.mp4"), preset="ultrafast")
     [frame] = frames(1, 64, 48)
     sink.write(frame)
     sink.end(frame.origin.camera)
     with pytest.raises(ConfigError, match=r"out-2\.mp4"):
         sink.write(frame)
+    source.close()
+
+
+def test_a_file_that_is_still_recorded_can_be_read(tmp_path: Path) -> None:
+    sink = VideoFile(str(tmp_path / "out.mp4"), preset="ultrafast")
+    for frame in frames(60, 64, 48):
+        sink.write(frame)
+    source = Video({"south": str(tmp_path / "out.mp4")})
+    source.setup()
+    assert next(iter(source.read("south", threading.Event()))).codec == "h264"
+    source.close()
+    sink.close()
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_two_sinks_do_not_share_a_file(finished: bool, tmp_path: Path) -> None:
+    first, second = (VideoFile(str(tmp_path / "out.mp4"), preset="ultrafast") for _ in range(2))
+    pictures = frames(2, 64, 48)
+    for frame in pictures:
+        first.write(frame)
+    if finished:
+        first.end("camera")
+    with pytest.raises(ConfigError, match="is being written by another sink or another run"):
+        second.write(pictures[0])
+    first.close()
+    assert len(played(tmp_path / "out.mp4")) == 2
+
+
+def test_a_folder_that_vanishes_is_one_error_and_no_file(tmp_path: Path) -> None:
+    sink = VideoFile(str(tmp_path / "rec" / "out.mp4"), preset="ultrafast")
+    pictures = frames(60, 64, 48)
+    sink.write(pictures[0])
+    shutil.rmtree(tmp_path / "rec")
+    with pytest.raises(OutputError, match=r"out\.mp4: cannot be written: No such file or directory"):
+        sink.write(pictures[1])  # the encoder holds one picture back at most
+    assert sink.written() == ()
