@@ -130,7 +130,7 @@ def _into(cluster: Path) -> str:
 
 
 def _with_parameters(
-    application: Application, profiles: Profiles, parameters: Mapping[str, str], given: Mapping[str, str]
+    application: Application, profiles: Profiles, parameters: Mapping[str, object], given: Mapping[str, str]
 ) -> Application:
     """The application with a knob for each parameter that its operators were measured over.
 

@@ -15,7 +15,7 @@ from types import ModuleType
 
 from flowedge.errors import GraphError, UserError
 from flowedge.graph.graph import Graph
-from flowedge.graph.knobs import settings
+from flowedge.graph.knobs import Parameter, settings
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class UserFile:
 _files: dict[str, UserFile] = {}  # by the name of the module that came from it
 
 
-def load(path: str | Path, given: Mapping[str, str]) -> tuple[Graph, dict[str, str]]:
-    """The graph that a file declares, and its parameters with their help.
+def load(path: str | Path, given: Mapping[str, str]) -> tuple[Graph, dict[str, Parameter]]:
+    """The graph that a file declares, and its parameters by name.
 
     The file is executed with the words NAME=VALUE of `given` for its `param`s; it may import what lies beside
     it. The graph is its variable `graph`, or its only `Graph`. Raises `GraphError` where there is no such file
@@ -44,8 +44,8 @@ def load(path: str | Path, given: Mapping[str, str]) -> tuple[Graph, dict[str, s
     ...         "from flowedge import Graph, param; graph = Graph(param('name', 'tiny', help='its name'))"
     ...     )
     ...     graph, parameters = load(path, {"name": "small"})
-    >>> graph.name, parameters
-    ('small', {'name': 'its name'})
+    >>> graph.name, parameters["name"].default, parameters["name"].help
+    ('small', 'tiny', 'its name')
     """
     path = Path(path)
     with settings(given) as used:

@@ -142,7 +142,7 @@ def with_setting(step: Step, setting: Setting) -> Step:
         name: next(value for value in choice.values if scalar(value) == chosen[choice.name])
         for name, choice in step.knobs.items()
     }
-    return replace(step, **fields) if fields else step  # type: ignore[type-var]
+    return replace(step, **fields) if fields else step
 
 
 def _frames_of(source: Source[Any], frames: int, recorded: Recorded) -> list[Any]:
