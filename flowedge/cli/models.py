@@ -28,7 +28,7 @@ def list_models() -> None:
         size = f"{model.size / 2**20:.1f}" if model.size else ""
         table.add_row(model.name, str(model.path or "no"), size, model.licence, model.note)
     # A program reads what is no terminal: names and paths must not be cut at the usual 80 columns.
-    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
+    Console(width=None if sys.stdout.isatty() else 10_000, markup=False).print(table)
 
 
 @app.command()

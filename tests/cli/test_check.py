@@ -45,6 +45,7 @@ def test_models_are_listed(flowedge: Any) -> None:
     done = flowedge("models", "list")
     assert done.returncode == 0, done.stderr
     assert "yolox_nano" in done.stdout
+    assert "exported by flowedge[yolo]" in done.stdout
 
 
 def test_a_missing_model_says_what_to_do(flowedge: Any) -> None:
