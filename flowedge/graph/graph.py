@@ -1,7 +1,6 @@
 """A graph: a named application of operators joined by typed streams, as plain data.
 
-`Stream` and `Parts` are handles that exist while the graph is declared; what stays is a tuple of `Node`s,
-each a step and the wire that feeds it.
+`Stream` and `Parts` are handles that exist while the graph is declared; what stays is a tuple of `GraphNode`s.
 
 >>> from flowedge import Graph
 >>> from flowedge.operators import Null, Resize, video
@@ -14,59 +13,22 @@ each a step and the wire that feeds it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from types import GenericAlias
-from typing import Any, Generic, TypeAlias, TypeVar, get_args, get_origin, overload
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, TypeVar, get_args, get_origin, overload
 
 from flowedge.errors import ConfigError, GraphError
+from flowedge.graph import render
 from flowedge.graph.contract import Gather, Operator, Sink, Source, Split, State, Step, valid_name
 from flowedge.graph.knobs import suggestion
+from flowedge.graph.nodes import GraphNode, Half, Output, Pair, Wire, described
 from flowedge.graph.signature import Type, applied, fits, readable, signature
+from flowedge.graph.topology import Topology
 
 A = TypeVar("A")
 B = TypeVar("B")
 U = TypeVar("U")
 V = TypeVar("V", covariant=True)
-
-
-@dataclass(frozen=True)
-class Output:
-    """The output of the step of this name."""
-
-    step: str
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two wires joined by frame."""
-
-    left: Wire
-    right: Wire
-
-
-@dataclass(frozen=True)
-class Part:
-    """One half of a wire that carries pairs."""
-
-    of: Wire
-    index: int
-
-
-Wire: TypeAlias = Output | Pair | Part
-
-
-@dataclass(frozen=True)
-class Node:
-    """A step and what feeds it (None for a source). `tiled`: it works on the parts of a split frame."""
-
-    step: Step
-    input: Wire | None
-    tiled: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.step.name
 
 
 @dataclass(frozen=True)
@@ -111,8 +73,8 @@ class Goal:
 class Stream(Generic[V]):
     """A handle on the values of a wire, one a frame."""
 
-    def __init__(self, graph: Graph, wire: Wire, kind: Type, sources: frozenset[str]) -> None:
-        self.graph, self.wire, self.kind, self.sources = graph, wire, kind, sources
+    def __init__(self, graph: Graph, wire: Wire) -> None:
+        self.graph, self.wire = graph, wire
 
     @overload
     def __rshift__(self, step: Operator[V, U]) -> Stream[U]: ...
@@ -127,18 +89,18 @@ class Stream(Generic[V]):
                 f"{step.name} gathers the parts of a split, but {described(self.wire)} was not split: "
                 f"put a Split such as Slice() before it"
             )
-        gives = self.graph._add(step, self.wire, self.kind, tiled=False)
-        if gives is None:
+        self.graph._add(step, self.wire, tiled=False)
+        if isinstance(step, Sink):
             return None
         handle = Parts if isinstance(step, Split) else Stream
-        return handle(self.graph, Output(step.name), gives, self.sources)
+        return handle(self.graph, Output(step.name))
 
 
 class Parts(Generic[V]):
     """A handle on the values of a wire, several a frame, between a `Split` and its `Gather`."""
 
-    def __init__(self, graph: Graph, wire: Wire, kind: Type, sources: frozenset[str]) -> None:
-        self.graph, self.wire, self.kind, self.sources = graph, wire, kind, sources
+    def __init__(self, graph: Graph, wire: Wire) -> None:
+        self.graph, self.wire = graph, wire
 
     @overload
     def __rshift__(self, step: Operator[V, U]) -> Parts[U]: ...
@@ -158,33 +120,37 @@ class Parts(Generic[V]):
             )
         if isinstance(step, Operator) and step.delayed:
             raise GraphError(f"{step.name} gives its results later, frame by frame: put it before the split")
-        gives = self.graph._add(step, self.wire, self.kind, tiled=True)
+        self.graph._add(step, self.wire, tiled=True)
         handle = Stream if isinstance(step, Gather) else Parts
-        return handle(self.graph, Output(step.name), gives, self.sources)
+        return handle(self.graph, Output(step.name))
 
 
 @dataclass(eq=False)
-class Graph:
+class Graph(Topology):
     """A named application: operators joined by typed streams, and its goal."""
 
     name: str
     goal: Goal = field(default_factory=Goal)
-    nodes: tuple[Node, ...] = field(default=(), init=False)
+    nodes: tuple[GraphNode, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         if not valid_name(self.name):
             raise ConfigError(f"Graph.name: {self.name!r} is not a name of letters, digits, '_', '-' and '.'")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Graph) and self._content() == other._content()
+        mine = (self.name, self.goal, self.nodes)
+        return isinstance(other, Graph) and mine == (other.name, other.goal, other.nodes)
 
     def __hash__(self) -> int:
-        return hash((self.name, self.goal, tuple(node.name for node in self.nodes)))
+        # Not of the nodes: a graph in a set must be found again when it has grown. Equal graphs hash alike.
+        return hash((self.name, self.goal))
 
     def __str__(self) -> str:
-        from flowedge.graph.render import text
-
-        return text(self)
+        usual = asdict(Goal())
+        goals = {k: v for k, v in asdict(self.goal).items() if k == "minimize" or v != usual[k]}
+        pins = [f"{name} in {tier}" for name, tier in goals.pop("pins", {}).items()]
+        goal = ", ".join([*(f"{name} {value}" for name, value in goals.items()), *pins])
+        return f"{self.name}: {goal}\n{render.columns(self)}"
 
     def source(self, step: Source[U]) -> Stream[U]:
         """Begin a stream at a source."""
@@ -195,26 +161,15 @@ class Graph:
                     f'{step.name}: a camera named "{camera}" is in the graph already; '
                     f'name cameras with a mapping, e.g. {{"north": url}}'
                 )
-        gives = self._add(step, None, None, tiled=False)
-        return Stream(self, Output(step.name), gives, frozenset([step.name]))
-
-    def node(self, name: str) -> Node:
-        """The node of this name."""
-        return next(node for node in self.nodes if node.name == name)
-
-    def sources(self) -> Iterator[Node]:
-        return (node for node in self.nodes if isinstance(node.step, Source))
-
-    def sinks(self) -> Iterator[Node]:
-        return (node for node in self.nodes if isinstance(node.step, Sink))
+        self._add(step, None, tiled=False)
+        return Stream(self, Output(step.name))
 
     def check(self) -> None:
         """Raise `GraphError` unless every stream ends in a sink, knobs of one name agree and pins can hold."""
         if not self.nodes:
             raise GraphError(f"the graph {self.name} is empty: begin with video(graph, url)")
-        consumed = {name for node in self.nodes if node.input is not None for name in steps_of(node.input)}
         for node in self.nodes:
-            if isinstance(node.step, Sink) or node.name in consumed:
+            if isinstance(node.step, Sink) or self.consumers(node.name):
                 continue
             if (node.tiled or isinstance(node.step, Split)) and not isinstance(node.step, Gather):
                 mend = "add a Gather such as NonMaxMerge()"
@@ -222,10 +177,6 @@ class Graph:
             raise GraphError(f"{node.name} gives a stream that has no sink: add one, e.g. >> Null()")
         self._check_knobs()
         self._check_pins()
-
-    def _content(self) -> tuple[Any, ...]:
-        knobs = [dict(node.step.knobs) for node in self.nodes]  # steps compare by their first values only
-        return self.name, self.goal, self.nodes, knobs
 
     def _check_knobs(self) -> None:
         seen: dict[str, tuple[str, tuple[Any, ...]]] = {}
@@ -246,8 +197,8 @@ class Graph:
             if isinstance(steps[name], Source):
                 raise GraphError(f"Goal.pins: {name} is a source and runs where its cameras are: leave it out")
 
-    def _add(self, step: Step, wire: Wire | None, kind: Type, *, tiled: bool) -> Type | None:
-        """Append a node and return the type it gives (None for a sink)."""
+    def _add(self, step: Step, wire: Wire | None, *, tiled: bool) -> None:
+        """Append a node. Raises `GraphError` where the step does not fit its input or its name is taken."""
         if not isinstance(step, Step):
             raise GraphError(f"{described(wire)} >> {step!r}: the right side is not an operator")
         if isinstance(step, Source) and wire is not None:
@@ -260,11 +211,11 @@ class Graph:
                 f"two operators are named {step.name}: give one another name, "
                 f'e.g. {type(step).__name__}(..., name="{step.name}2")'
             )
-        gives = signature(step).gives if wire is None else self._applied(step, wire, kind)
-        self.nodes = (*self.nodes, Node(step, wire, tiled))
-        return gives
+        gives = signature(step).gives if wire is None else self._applied(step, wire)
+        self.nodes = (*self.nodes, GraphNode(step, wire, tiled, gives))
 
-    def _applied(self, step: Step, wire: Wire, kind: Type) -> Type | None:
+    def _applied(self, step: Step, wire: Wire) -> Type | None:
+        kind = self.carried(wire)
         try:
             return applied(step, kind)
         except TypeError:
@@ -289,55 +240,25 @@ def join(a: Any, b: Any) -> Any:
         raise GraphError(f"{names}: they belong to two graphs, {a.graph.name} and {b.graph.name}")
     if type(a) is not type(b):
         raise GraphError(f"{names}: one is split into parts and the other is not; gather first")
-    if a.sources != b.sources:
-        left, right = ", ".join(sorted(a.sources)), ", ".join(sorted(b.sources))
+    graph: Graph = a.graph
+    left, right = (graph.sources_of(stream.wire) for stream in (a, b))
+    if left != right:
         raise GraphError(
-            f"{names}: their cameras differ ({left} and {right}); "
+            f"{names}: their cameras differ ({', '.join(sorted(left))} and {', '.join(sorted(right))}); "
             f"frames can only be paired with results from the same source"
         )
-    if isinstance(a, Parts) and (split := _split_of(a)) != (other := _split_of(b)):
+    if isinstance(a, Parts) and (split := graph.split_of(a.wire)) != (other := graph.split_of(b.wire)):
         raise GraphError(f"{names}: the parts come from two splits, {split} and {other}")
-    return type(a)(a.graph, Pair(a.wire, b.wire), GenericAlias(tuple, (a.kind, b.kind)), a.sources)
+    return type(a)(graph, Pair(a.wire, b.wire))
 
 
 def unzip(stream: Stream[tuple[A, B]]) -> tuple[Stream[A], Stream[B]]:
     """The two streams of a stream of pairs: the inverse of `join`."""
-    arguments = _halves(stream.kind)
-    if not arguments:
-        raise GraphError(f"unzip: {described(stream.wire)} gives {readable(stream.kind)}, not pairs")
+    kind = stream.graph.carried(stream.wire)
+    if not _halves(kind):
+        raise GraphError(f"unzip: {described(stream.wire)} gives {readable(kind)}, not pairs")
     handle: Any = type(stream)
-    left, right = (
-        handle(stream.graph, Part(stream.wire, index), kind, stream.sources)
-        for index, kind in enumerate(arguments)
-    )
-    return left, right
-
-
-def steps_of(wire: Wire) -> frozenset[str]:
-    """The names of the steps that a wire begins at."""
-    match wire:
-        case Output(step):
-            return frozenset([step])
-        case Part(of):
-            return steps_of(of)
-        case Pair(left, right):
-            return steps_of(left) | steps_of(right)
-
-
-def described(wire: Wire | None) -> str:
-    """A wire in the words of an error message.
-
-    >>> described(Pair(Output("Decode"), Part(Output("street"), 1)))
-    'join(Decode, street[1])'
-    """
-    match wire:
-        case Output(step):
-            return step
-        case Part(of, index):
-            return f"{described(of)}[{index}]"
-        case Pair(left, right):
-            return f"join({described(left)}, {described(right)})"
-    return "nothing"
+    return handle(stream.graph, Half(stream.wire, 0)), handle(stream.graph, Half(stream.wire, 1))
 
 
 def _is_number(value: object) -> bool:
@@ -346,15 +267,6 @@ def _is_number(value: object) -> bool:
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and value != ""
-
-
-def _split_of(parts: Parts[Any]) -> str:
-    """The split that a wire of parts comes from."""
-    step = parts.graph.node(next(iter(steps_of(parts.wire))))
-    while not isinstance(step.step, Split):
-        assert step.input is not None
-        step = parts.graph.node(next(iter(steps_of(step.input))))
-    return step.name
 
 
 def _halves(kind: Type) -> tuple[Type, ...]:

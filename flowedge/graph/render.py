@@ -1,19 +1,16 @@
-"""A graph for people: as rows of a table, as plain text and as a Mermaid flowchart."""
+"""The operators of a graph for people: as rows of a table, in aligned columns and as a Mermaid flowchart."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from types import GenericAlias
-
 from flowedge.graph.contract import Gather, Operator, Sink, Source, Split, State, Step
-from flowedge.graph.graph import Graph, Node, Output, Pair, Part, Wire, described
-from flowedge.graph.signature import Type, applied, readable, signature
+from flowedge.graph.nodes import GraphNode, Half, Output, Pair, Wire, described
+from flowedge.graph.signature import readable, signature
+from flowedge.graph.topology import Topology
 
 HEADINGS = ("operator", "kind", "takes", "gives", "fed by", "state", "knobs")
 
 
-def table(graph: Graph) -> list[tuple[str, ...]]:
+def table(graph: Topology) -> list[tuple[str, ...]]:
     """One row per operator, in the order in which they were declared; the columns are `HEADINGS`.
 
     >>> from flowedge import Graph
@@ -23,29 +20,22 @@ def table(graph: Graph) -> list[tuple[str, ...]]:
     >>> table(graph)[-1]
     ('Null', 'sink', 'object', '', 'Decode', '', '')
     """
-    kinds = _kinds(graph)
-    return [_row(node, kinds[node.name]) for node in graph.nodes]
+    return [_row(node) for node in graph.nodes]
 
 
-def text(graph: Graph) -> str:
-    """The graph's name, its goal and the table of its operators in aligned columns; what `print` shows.
+def columns(graph: Topology) -> str:
+    """The table of a graph's operators below its headings, in aligned columns.
 
     >>> from flowedge import Graph
-    >>> print(text(Graph("tiny")).splitlines()[0])
-    tiny: minimize energy
+    >>> columns(Graph("tiny"))
+    'operator  kind  takes  gives  fed by  state  knobs'
     """
-    goals = {name: value for name, value in asdict(graph.goal).items() if value is not None}
-    if graph.goal.minimize != "utility":
-        goals.pop("theta")
-    pins = [f"{name} in {tier}" for name, tier in goals.pop("pins").items()]
-    goal = ", ".join([*(f"{name} {value}" for name, value in goals.items()), *pins])
     rows = [HEADINGS, *table(graph)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-    return "\n".join([f"{graph.name}: {goal}", *lines])
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def mermaid(graph: Graph) -> str:
+def mermaid(graph: Topology) -> str:
     """A Mermaid flowchart: edges are labelled with what they carry, a join is a small circle.
 
     >>> from flowedge import Graph
@@ -70,8 +60,8 @@ _SHAPES: dict[type[Step], tuple[str, str]] = {
 class _Chart:
     """The lines of a flowchart. Nodes are numbered, since an operator may be named like a word of Mermaid."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._kinds = _kinds(graph)
+    def __init__(self, graph: Topology) -> None:
+        self._graph = graph
         self._nodes = {node.name: f"n{index}" for index, node in enumerate(graph.nodes)}
         self._joins: dict[Pair, str] = {}
         self._lines = ["flowchart LR"]
@@ -86,7 +76,7 @@ class _Chart:
         return "\n".join(self._lines)
 
     def _draw(self, wire: Wire, to: str) -> None:
-        label = _quoted(readable(_carried(wire, self._kinds)))
+        label = _quoted(readable(self._graph.carried(wire)))
         self._lines.append(f"    {self._beginning(wire)} -->|{label}| {to}")
 
     def _beginning(self, wire: Wire) -> str:
@@ -94,7 +84,7 @@ class _Chart:
         match wire:
             case Output(step):
                 return self._nodes[step]
-            case Part(of):
+            case Half(of):
                 return self._beginning(of)
             case Pair(left, right):
                 if wire not in self._joins:
@@ -105,7 +95,7 @@ class _Chart:
                 return self._joins[wire]
 
 
-def _row(node: Node, gives: Type | None) -> tuple[str, ...]:
+def _row(node: GraphNode) -> tuple[str, ...]:
     step = node.step
     takes = signature(step).takes
     kind = _kind(step).__name__.lower()
@@ -116,7 +106,7 @@ def _row(node: Node, gives: Type | None) -> tuple[str, ...]:
         node.name,
         f"{kind} on parts" if node.tiled and isinstance(step, Operator) else kind,
         "" if takes is None else readable(takes),
-        "" if gives is None else readable(gives),
+        "" if node.gives is None else readable(node.gives),
         "" if node.input is None else described(node.input),
         "" if step.state is State.NONE else step.state.value,
         "; ".join(knobs.values()),
@@ -125,28 +115,6 @@ def _row(node: Node, gives: Type | None) -> tuple[str, ...]:
 
 def _kind(step: Step) -> type[Step]:
     return next(kind for kind in _SHAPES if isinstance(step, kind))
-
-
-def _kinds(graph: Graph) -> dict[str, Type | None]:
-    """What each operator gives, where it stands: a filter of any value gives what it is fed with."""
-    kinds: dict[str, Type | None] = {}
-    for node in graph.nodes:
-        if node.input is None:
-            kinds[node.name] = signature(node.step).gives
-        else:
-            kinds[node.name] = applied(node.step, _carried(node.input, kinds))
-    return kinds
-
-
-def _carried(wire: Wire, kinds: Mapping[str, Type | None]) -> Type:
-    """The type of the values on a wire."""
-    match wire:
-        case Output(step):
-            return kinds[step]
-        case Pair(left, right):
-            return GenericAlias(tuple, (_carried(left, kinds), _carried(right, kinds)))
-        case Part(of, index):
-            return _carried(of, kinds).__args__[index]
 
 
 def _quoted(label: str) -> str:

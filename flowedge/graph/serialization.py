@@ -26,9 +26,10 @@ from typing import Any, TypeAlias
 
 from flowedge.errors import GraphError, UserError
 from flowedge.graph.contract import Source, Step
-from flowedge.graph.graph import Goal, Graph, Node, Output, Pair, Part, Wire, join, unzip
+from flowedge.graph.graph import Goal, Graph, join, unzip
 from flowedge.graph.knobs import Choice, choose
 from flowedge.graph.loading import UserFile, module_of, user_file
+from flowedge.graph.nodes import GraphNode, Half, Output, Pair, Wire
 
 VERSION = 1
 
@@ -98,10 +99,10 @@ def digest(graph: Graph) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _operator(node: Node) -> dict[str, JSON]:
+def _operator(node: GraphNode) -> dict[str, JSON]:
     step = node.step
-    values = {item.name: getattr(step, item.name) for item in fields(step) if item.init}  # type: ignore[arg-type]
-    del values["name"]
+    values = {item.name: getattr(step, item.name) for item in fields(step) if item.init}
+    del values["name"], values["knobs"]
     return {
         "name": step.name,
         "operator": _address(type(step)),
@@ -156,7 +157,7 @@ def _from_wire(wire: Wire) -> JSON:
             return step
         case Pair(left, right):
             return {"join": [_from_wire(left), _from_wire(right)]}
-        case Part(of, index):
+        case Half(of, index):
             return {"part": [_from_wire(of), index]}
 
 
@@ -181,7 +182,7 @@ def _add(graph: Graph, item: JSON, handles: dict[str, Handle]) -> None:
     configuration = {key: _to_value(value, f"{name}.{key}") for key, value in item["fields"].items()}
     cls = _class(item["operator"])
     try:
-        step = cls(**configuration, name=name)  # type: ignore[call-arg]
+        step = cls(**configuration, name=name)
     except UserError:
         raise
     except Exception as error:

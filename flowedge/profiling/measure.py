@@ -21,8 +21,9 @@ from typing import Any, TypeAlias
 
 from flowedge.errors import RunError, UserError
 from flowedge.graph.contract import Gather, Operator, Sink, Source, Split, Step
-from flowedge.graph.graph import Graph, Output, Pair, Part, Wire, steps_of
+from flowedge.graph.graph import Graph
 from flowedge.graph.loading import load
+from flowedge.graph.nodes import Half, Output, Pair, Wire, steps_of
 from flowedge.plane.item import first_origin
 from flowedge.planner.model.applications import scalar
 from flowedge.planner.model.profiles import Accuracy, Setting
@@ -113,7 +114,7 @@ def measure(
     times: list[StepTime] = []
     sizes: list[StepBytes] = []
     accuracy = None
-    last = {name: node.name for node in graph.nodes if node.input for name in steps_of(node.input)}
+    last = {name: node.name for node in graph.nodes for name in node.feeders}
     for node in graph.nodes:
         step = with_setting(node.step, setting)
         if isinstance(step, Source):
@@ -141,7 +142,7 @@ def with_setting(step: Step, setting: Setting) -> Step:
         name: next(value for value in choice.values if scalar(value) == chosen[choice.name])
         for name, choice in step.knobs.items()
     }
-    return replace(step, **fields) if fields else step  # type: ignore[type-var]
+    return replace(step, **fields) if fields else step
 
 
 def _frames_of(source: Source[Any], frames: int, recorded: Recorded) -> list[Any]:
@@ -169,7 +170,7 @@ def _reading(source: Source[Any], camera: str, stop: threading.Event) -> Any:
 
 
 def _count(wire: Wire, values: dict[str, list[Any]]) -> int:
-    return len(values[next(iter(steps_of(wire)))])
+    return len(values[steps_of(wire)[0]])
 
 
 def _fed(wire: Wire, values: dict[str, list[Any]], index: int) -> Any:
@@ -177,7 +178,7 @@ def _fed(wire: Wire, values: dict[str, list[Any]], index: int) -> Any:
     match wire:
         case Output(step):
             return values[step][index]
-        case Part(of, half):
+        case Half(of, half):
             whole = _fed(of, values, index)
             if isinstance(whole, list):
                 return [None if each is None else each[half] for each in whole]
@@ -195,7 +196,7 @@ def _pair(left: Any, right: Any) -> Any:
 
 def _rehearsed(step: Step, taken: Sequence[Any]) -> int:
     """The most memory while a copy of the step works, so that the step itself begins fresh."""
-    return _Work(replace(step)).rehearse(taken)  # type: ignore[type-var]
+    return _Work(replace(step)).rehearse(taken)
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from flowedge.graph.contract import Gather, Operator, Split
-from flowedge.graph.graph import Graph, Node, Pair, Part, Wire, steps_of
+from flowedge.graph.contract import Operator, Split
+from flowedge.graph.nodes import GraphNode, pairs_of
+from flowedge.graph.topology import Topology
 
 
 @dataclass(frozen=True)
@@ -20,26 +21,26 @@ class Region:
     steps: frozenset[str]
     exits: frozenset[str]
 
-    def heads(self, graph: Graph) -> list[Node]:
+    def heads(self, graph: Topology) -> list[GraphNode]:
         """The steps of the region that are fed from outside it."""
-        return [node for node in graph.nodes if node.name in self.steps and not _inputs(node) & self.steps]
+        return [node for node in graph.nodes if node.name in self.steps and self.steps.isdisjoint(node.feeders)]
 
-    def fork(self, graph: Graph) -> str | None:
+    def fork(self, graph: Topology) -> str | None:
         """The step outside whose output feeds every head; None where there is no such one."""
-        common = frozenset.intersection(*(_inputs(node) for node in self.heads(graph)))
+        common = frozenset.intersection(*(frozenset(node.feeders) for node in self.heads(graph)))
         return max(common, default=None)
 
-    def depth(self, graph: Graph) -> int:
+    def depth(self, graph: Topology) -> int:
         """The most operators that a frame passes one after the other: how many frames keep all of them busy."""
         depths: dict[str, int] = {}
         for node in graph.nodes:  # a node comes after what feeds it
             if node.name in self.steps:
                 works = isinstance(node.step, Operator)
-                depths[node.name] = works + max((depths.get(name, 0) for name in _inputs(node)), default=0)
+                depths[node.name] = works + max((depths.get(name, 0) for name in node.feeders), default=0)
         return max(1, *depths.values())
 
 
-def regions(graph: Graph) -> list[Region]:
+def regions(graph: Topology) -> list[Region]:
     """The regions of a graph, none inside another."""
     found: list[Region] = []
     for region in (*_splits(graph), *_forks(graph)):
@@ -53,24 +54,18 @@ def regions(graph: Graph) -> list[Region]:
     return [region for region in found if region.fork(graph)]
 
 
-def _splits(graph: Graph) -> Iterator[Region]:
+def _splits(graph: Topology) -> Iterator[Region]:
     for node in graph.nodes:
         if isinstance(node.step, Split):
-            inside = {node.name}
-            for other in graph.nodes:
-                if other.tiled and _inputs(other) & inside:
-                    inside.add(other.name)
-            gathers = {name for name in inside if isinstance(graph.node(name).step, Gather)}
-            inside -= gathers
-            yield Region(frozenset(inside), frozenset(gathers))
+            yield Region(*graph.between(node.name))
 
 
-def _forks(graph: Graph) -> Iterator[Region]:
+def _forks(graph: Topology) -> Iterator[Region]:
     for node in graph.nodes:
         if node.input is None or node.tiled:
             continue
-        for pair in _pairs(node.input):
-            left, right = _upstream(graph, pair.left), _upstream(graph, pair.right)
+        for pair in pairs_of(node.input):
+            left, right = graph.upstream(pair.left), graph.upstream(pair.right)
             if left - right and right - left:
                 yield Region(left ^ right, frozenset([node.name]))
 
@@ -79,24 +74,3 @@ def _merged(one: Region, other: Region) -> Region:
     """One region for two that overlap: frames leave where what follows is outside both."""
     steps = one.steps | other.steps
     return Region(steps, (one.exits | other.exits) - steps)
-
-
-def _inputs(node: Node) -> frozenset[str]:
-    return frozenset() if node.input is None else steps_of(node.input)
-
-
-def _upstream(graph: Graph, wire: Wire) -> frozenset[str]:
-    names = set(steps_of(wire))
-    for node in reversed(graph.nodes):
-        if node.name in names:
-            names |= _inputs(node)
-    return frozenset(names)
-
-
-def _pairs(wire: Wire) -> Iterator[Pair]:
-    if isinstance(wire, Pair):
-        yield wire
-        yield from _pairs(wire.left)
-        yield from _pairs(wire.right)
-    elif isinstance(wire, Part):
-        yield from _pairs(wire.of)

@@ -25,7 +25,7 @@ from typing import Any, Self
 
 from flowedge.errors import GraphError, RunError, UserError
 from flowedge.graph.contract import Sink, Source
-from flowedge.graph.graph import Graph, steps_of
+from flowedge.graph.graph import Graph
 from flowedge.graph.knobs import suggestion
 from flowedge.monitor.histogram import Histogram
 from flowedge.monitor.report import CameraReport, CountsReport, OperatorReport, Report
@@ -69,7 +69,7 @@ class Run:
         self._sources: dict[str, Source[Any]] = {
             step.name: copy.deepcopy(step) for step in steps if isinstance(step, Source)
         }
-        self._sinks = {name: self._sinks_behind(name) for name in self._sources}
+        self._sinks = {name: list(graph.sinks_behind(name)) for name in self._sources}
         self._cameras: dict[str, _Camera] = {}
         self._readers: list[threading.Thread] = []
         self._camera_errors: dict[str, Exception] = {}
@@ -307,13 +307,6 @@ class Run:
                 log.exception("%s: closing failed", source.name)
         self._sources = {}
         self._ledger.abandon("run stopped")
-
-    def _sinks_behind(self, source: str) -> list[str]:
-        reached = {source}
-        for node in self.graph.nodes:
-            if node.input is not None and steps_of(node.input) & reached:
-                reached.add(node.name)
-        return [node.name for node in self.graph.sinks() if node.name in reached]
 
     def _camera_report(self, name: str, account: CameraAccount) -> CameraReport:
         until = time.monotonic() if name in self._cameras else account.last  # a frozen camera is slow, not fast

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowedge.graph.contract import Gather, Operator, Sink, Source, Split
-from flowedge.graph.graph import Graph, Node, Output, Pair, Part, Wire, steps_of
+from flowedge.graph.graph import Graph
+from flowedge.graph.nodes import GraphNode, Half, Output, Pair, Wire
 from flowedge.plane.gate import Gate
 from flowedge.plane.item import End, Item, Receiver, Ticket
 from flowedge.plane.join import Join
@@ -64,7 +65,7 @@ class Wiring:
         for gate, fork in {gate: fork for fork, gate in self._gates.values()}.items():
             self.outlets[fork].lead_to(gate.put)
 
-    def _runner(self, node: Node) -> Runner:
+    def _runner(self, node: GraphNode) -> Runner:
         shed = not (node.tiled or node.name in self._inside)
         common: dict[str, Any] = {**self._common, "shed": shed}
         match node.step:
@@ -75,7 +76,9 @@ class Wiring:
             case Split():
                 return SplitRunner(node.step, **common)
             case Gather():
-                return GatherRunner(node.step, split=self._split_of(node), done=self._left(node.name), **common)
+                assert node.input is not None
+                split = self._graph.split_of(node.input)
+                return GatherRunner(node.step, split=split, done=self._left(node.name), **common)
             case Sink():
                 return SinkRunner(node.step, on_end=self._on_end, **common)
         raise TypeError(f"{node.name} is not a step")
@@ -90,7 +93,7 @@ class Wiring:
             feeds[fork] = gate.lead_to
         return feeds
 
-    def _entrance(self, node: Node) -> Receiver:
+    def _entrance(self, node: GraphNode) -> Receiver:
         """The way into a step's inbox; entering may mean that the frame has left a region."""
         put = self.runners[node.name].inbox.put
         if isinstance(node.step, Gather) or node.name not in self._leavers:
@@ -117,18 +120,12 @@ class Wiring:
         match wire:
             case Output(step):
                 feeds[step](receiver)
-            case Part(of, index):
+            case Half(of, index):
                 self._connect(of, _half(receiver, index), feeds)
             case Pair(left, right):
                 meeting = Join(receiver)
                 self._connect(left, meeting.left, feeds)
                 self._connect(right, meeting.right, feeds)
-
-    def _split_of(self, node: Node) -> str:
-        while not isinstance(node.step, Split):
-            assert node.input is not None
-            node = self._graph.node(min(steps_of(node.input)))
-        return node.name
 
 
 def _half(receiver: Receiver, index: int) -> Receiver:

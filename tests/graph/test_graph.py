@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from flowedge import ConfigError, Goal, Graph, GraphError, choose, join, unzip
-from flowedge.graph.graph import Output, Pair, Part, described, steps_of
+from flowedge import ConfigError, Frame, Goal, Graph, GraphError, Operator, choose, join, unzip
+from flowedge.graph.nodes import Half, Output, Pair
 from tests.graph_steps import (
     Behind,
     Both,
@@ -22,7 +22,6 @@ from tests.graph_steps import (
     Keep,
     Lines,
     Merge,
-    Pass,
     Scale,
     Slice,
     Track,
@@ -53,8 +52,16 @@ def test_a_graph_is_its_nodes_in_the_order_of_declaration() -> None:
 def test_graphs_compare_by_what_they_are() -> None:
     assert crossing() == crossing() == copy.deepcopy(crossing())
     assert hash(crossing()) == hash(crossing())
+    assert crossing() in {crossing()}
     assert crossing() != crossing(width=320)
     assert crossing() != "crossing"
+
+
+def test_a_graph_in_a_set_is_found_again_when_it_has_grown() -> None:
+    graph = Graph("growing", goal=Goal(accuracy=0.5))
+    graphs = {graph}
+    camera(graph) >> Film()
+    assert graph in graphs
 
 
 def test_graphs_compare_by_all_values_of_their_knobs() -> None:
@@ -70,7 +77,7 @@ def test_unzip_is_the_inverse_of_join() -> None:
     left >> Film()
     right >> Lines()
     graph.check()
-    assert graph.node("Lines").input == Part(Pair(Output("Camera"), Output("Detect")), 1)
+    assert graph.node("Lines").input == Half(Pair(Output("Camera"), Output("Detect")), 1)
 
 
 def test_parts_can_be_joined_and_unzipped() -> None:
@@ -80,12 +87,6 @@ def test_parts_can_be_joined_and_unzipped() -> None:
     with pytest.raises(GraphError, match="parts of a split"):
         found >> Lines()
     assert graph.nodes[-1].name == "Detect"
-
-
-def test_wires_in_words() -> None:
-    wire = Pair(Output("a"), Part(Pair(Output("b"), Output("c")), 1))
-    assert described(wire) == "join(a, join(b, c)[1])"
-    assert steps_of(wire) == {"a", "b", "c"}
 
 
 def unknown(graph: Graph) -> Any:
@@ -215,9 +216,12 @@ def test_a_refused_operator_is_not_in_the_graph() -> None:
 
 
 def test_only_pairs_can_be_unzipped_though_a_union_has_two_types_also() -> None:
-    either: Any = camera(Graph("g")) >> Pass()
-    either.kind = int | str
-    with pytest.raises(GraphError, match=re.escape("unzip: Pass gives int | str, not pairs")):
+    class Either(Operator[Frame, int | str]):
+        def process(self, frame: Frame, /) -> int | str:
+            return 0
+
+    either: Any = camera(Graph("g")) >> Either()
+    with pytest.raises(GraphError, match=re.escape("unzip: Either gives int | str, not pairs")):
         unzip(either)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from flowedge import Detections, Frame, Gather, Graph, GraphError, Stream, Tracks, join
-from flowedge.graph.graph import Output
 from flowedge.graph.loading import load as load_graph
+from flowedge.graph.nodes import Output
 from flowedge.graph.signature import signature
 from flowedge.inference.engines import load as load_model
 from flowedge.inference.models import resolve
@@ -82,7 +82,7 @@ def run_graph(file: Path, given: Mapping[str, str], source: Annotated, frames: i
     if not finders:
         raise GraphError(f"{file}: no operator in it gives Detections, so there is nothing to measure")
     both: Collect[Detections] = Collect(name="quality")
-    Stream(graph, Output(finders[-1]), Detections, frozenset()) >> both
+    Stream[Detections](graph, Output(finders[-1])) >> both
     report = _run(graph, frames)
     truth = []
     for count, (_, true) in enumerate(source.frames(), start=1):

@@ -11,10 +11,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 
 from flowedge.graph.contract import Operator, Sink, State
-from flowedge.graph.graph import Graph, Node, Output, Pair, Part, Wire
+from flowedge.graph.graph import Graph
+from flowedge.graph.nodes import GraphNode
 from flowedge.planner.model import units
 from flowedge.planner.model.problem import Application, Stage
 from flowedge.values import Scalar
@@ -29,30 +30,22 @@ def applications(graph: Graph) -> tuple[Application, ...]:
     """
     graph.check()
     sources = [node.name for node in graph.sources()]
-    reached = {source: _reached(graph, source) for source in sources}
     return tuple(
-        _application(graph, graph.name if len(sources) == 1 else f"{graph.name}.{source}", reached[source])
+        _application(
+            graph,
+            graph.name if len(sources) == 1 else f"{graph.name}.{source}",
+            [graph.node(name) for name in (source, *graph.downstream(source))],
+        )
         for source in sources
     )
 
 
-def _reached(graph: Graph, source: str) -> dict[str, Node]:
-    """The nodes that a source feeds, itself included, in the graph's order."""
-    found: dict[str, Node] = {}
-    for node in graph.nodes:
-        if node.name == source or (
-            node.input is not None and any(name in found for name in _inputs(node.input))
-        ):
-            found[node.name] = node
-    return found
-
-
-def _application(graph: Graph, name: str, nodes: Mapping[str, Node]) -> Application:
+def _application(graph: Graph, name: str, nodes: Sequence[GraphNode]) -> Application:
     goal = graph.goal
-    knobs = {choice.name: choice.values for node in nodes.values() for choice in node.step.knobs.values()}
+    knobs = {choice.name: choice.values for node in nodes for choice in node.step.knobs.values()}
     return Application(
         name,
-        tuple(_stage(node, goal.pins.get(node.name)) for node in nodes.values()),
+        tuple(_stage(node, goal.pins.get(node.name)) for node in nodes),
         knobs=tuple((knob, tuple(map(scalar, values))) for knob, values in sorted(knobs.items())),
         latency=float("inf") if goal.latency is None else units.seconds(goal.latency, "Goal.latency"),
         throughput=goal.throughput,
@@ -60,28 +53,16 @@ def _application(graph: Graph, name: str, nodes: Mapping[str, Node]) -> Applicat
     )
 
 
-def _stage(node: Node, tier: str | None) -> Stage:
+def _stage(node: GraphNode, tier: str | None) -> Stage:
     step = node.step
     delayed = isinstance(step, Operator) and step.delayed
     return Stage(
         node.name,
-        () if node.input is None else tuple(dict.fromkeys(_inputs(node.input))),
+        node.feeders,
         source=node.input is None,
         keyed=delayed or step.state is not State.NONE or isinstance(step, Sink),
         tier=tier,
     )
-
-
-def _inputs(wire: Wire) -> Iterator[str]:
-    """The steps that a wire begins at, from left to right."""
-    match wire:
-        case Output(step):
-            yield step
-        case Part(of):
-            yield from _inputs(of)
-        case Pair(left, right):
-            yield from _inputs(left)
-            yield from _inputs(right)
 
 
 def scalar(value: object) -> Scalar:
