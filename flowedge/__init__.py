@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flowedge.graph.graph import unzip as unzip
     from flowedge.graph.knobs import choose as choose
     from flowedge.graph.knobs import param as param
+    from flowedge.planner import plan as plan
     from flowedge.runtime.run import Run as Run
     from flowedge.values import Absent as Absent
     from flowedge.values import Detections as Detections
@@ -44,6 +45,7 @@ _HOMES = {
     "errors": ("ConfigError", "GraphError", "SourceError", "UserError"),
     "graph.graph": ("Goal", "Graph", "Parts", "Stream", "join", "unzip"),
     "graph.knobs": ("choose", "param"),
+    "planner": ("plan",),
     "runtime.run": ("Run",),
     "values": ("Absent", "Detections", "Event", "Faces", "Frame", "Origin", "Packet", "Rect", "Tracks"),
 }

@@ -105,6 +105,13 @@ class Quality(Sink[tuple[Detections, Tracks]]):
             line += f"; objects less than {self.visible:.0%} visible are ignored".replace("%", " %")
         return (line,)
 
+    def measured_accuracy(self) -> tuple[float, str] | None:
+        """The share of objects correctly tracked or, without identities, F1; None before any frame."""
+        quality, tracked = self.quality, self.correctly_tracked
+        if not quality.frames:
+            return None
+        return (quality.f1, "F1") if tracked is None else (tracked, "correctly tracked")
+
     @property
     def quality(self) -> DetectionQuality:
         """The quality of detection so far, of what was written to this copy; a run writes to one of its own."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import sys
@@ -17,10 +16,14 @@ from flowedge.cli.arguments import Debug, Given, GraphFile, assignments
 from flowedge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from flowedge.graph.graph import Graph
     from flowedge.profiling.fitting import Fit, Measurement
-    from flowedge.profiling.measure import Job
-    from flowedge.values import Scalar
+    from flowedge.profiling.trials import Trial
+
+THIS_MACHINE = "this-machine"
+"""The kind of the machine that measures, where nobody names it."""
+
+FRAMES = 30
+"""Frames to measure each setting on, unless told otherwise."""
 
 Output = Annotated[
     Path,
@@ -37,10 +40,10 @@ def profile(
         typer.Option(
             "--kind", metavar="NAME", help="What machines like this one are called in a cluster file."
         ),
-    ] = "this-machine",
+    ] = THIS_MACHINE,
     frames: Annotated[
         int, typer.Option("--frames", min=6, metavar="N", help="Frames to measure each setting on.")
-    ] = 30,
+    ] = FRAMES,
     cores: Annotated[
         str | None,
         typer.Option(
@@ -51,7 +54,7 @@ def profile(
     ] = None,
     knob: Annotated[
         list[str] | None,
-        typer.Option("--knob", metavar="NAME=V1,V2", help="Values of a knob or parameter to measure."),
+        typer.Option("--knob", metavar="NAME=V1,V2", help="Some values only of a knob."),
     ] = None,
     debug: Debug = False,
 ) -> None:
@@ -59,19 +62,21 @@ def profile(
 
     Example: flowedge profile graphs/mot.py --knob tiles=1,4 --kind xeon --output xeon.toml
 
-    Each setting of the graph's knobs is measured with each number of cores, on the same frames, one operator
-    after the other. Sinks write into a folder that is removed. Models are fitted to service times by cores and
-    pixels, bytes by size and quality, and accuracy by resolution, where a graph ends in Quality; printed is how
-    far they miss what was measured (MAE, MSE, RMSE), in % of its mean, and in % where a point is left out.
+    Each setting of the graph's knobs (parameters with choices among them) is measured with each number of
+    cores, on the same frames, one operator after the other. Sinks write into a folder that is removed. Models
+    are fitted to service times by cores and pixels, bytes by size and quality, and accuracy by resolution,
+    where a graph ends in Quality; printed is how far they miss what was measured (MAE, MSE, RMSE), in % of
+    its mean, and in % where a point is left out.
     """
     from flowedge.cli.files import toml, write
     from flowedge.planner.files.inputs import profiles_as_data
     from flowedge.profiling.fitting import profiles_of
+    from flowedge.profiling.trials import trials
 
     _check_output(output)
-    whole, shares = _cores(cores)
-    jobs = _jobs(graph, assignments(given), _knobs(knob or ()))
-    found = _measured(jobs, whole, frames)
+    whole, shares = cores_of(cores)
+    wanted = list(trials(graph, assignments(given), _knobs(knob or ())))
+    found = measured_here(wanted, whole, frames)
     data = profiles_as_data(profiles_of(found, kind, shares))
     said = f"Measured by `flowedge profile {graph}` on {frames} frames for each setting and number of cores."
     text = json.dumps(data, indent=2) + "\n" if output.suffix == ".json" else toml(data, said)
@@ -88,15 +93,15 @@ def _check_output(output: Path) -> None:
         raise ConfigError(f"--output {output}: there is no folder {output.parent}")
 
 
-def _measured(jobs: Sequence[Job], cores: Sequence[int], frames: int) -> list[Measurement]:
-    """Every job with every number of cores, with a progress bar."""
+def measured_here(trials: Sequence[Trial], cores: Sequence[int], frames: int) -> list[Measurement]:
+    """Every trial with every number of cores of this machine, with a progress bar."""
     from flowedge.profiling.measure import measured
 
     _warn_if_busy()
     found: list[Measurement] = []
-    with _progress(len(jobs) * len(cores)) as advance:
+    with _progress(len(trials) * len(cores)) as advance:
         for count in cores:
-            for measurement in measured(jobs, count, frames):
+            for measurement in measured(trials, count, frames):
                 found.append(measurement)
                 advance()
     return found
@@ -111,8 +116,8 @@ def _warn_if_busy() -> None:
         print(f"{said}: times will be too long", file=sys.stderr)
 
 
-def _cores(text: str | None) -> tuple[list[int], list[float]]:
-    """Whole numbers of cores to measure with, and parts of a core to compute."""
+def cores_of(text: str | None = None) -> tuple[list[int], list[float]]:
+    """Whole numbers of cores to measure with, and parts of a core to compute; the usual ones without a text."""
     from flowedge.profiling.measure import cores_here
 
     here = cores_here()
@@ -146,71 +151,6 @@ def _knobs(words: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _jobs(path: str, given: dict[str, str], wanted: dict[str, list[str]]) -> list[Job]:
-    """One job for each setting: the parameters in `wanted` times the graph's knobs."""
-    from flowedge.graph.knobs import suggestion
-    from flowedge.graph.loading import load
-    from flowedge.profiling.measure import Job
-
-    graph, parameters = load(path, given)
-    graph.check()
-    knobs = _choices(graph)
-    for name in given:
-        if name in wanted:
-            raise ConfigError(
-                f"--knob {name}={','.join(wanted[name])}: {name}={given[name]} is given too; leave one"
-            )
-    for name in wanted:
-        if name not in knobs and name not in parameters:
-            near = suggestion(name, {*knobs, *parameters})
-            raise ConfigError(f"--knob {name}: the graph has no such knob or parameter{near}")
-    varied = {name: values for name, values in wanted.items() if name not in knobs}
-    jobs = []
-    for values in itertools.product(*varied.values()):
-        words = dict(zip(varied, values, strict=True))
-        graph, _ = load(path, given | words)
-        graph.check()
-        spread = {name: _restricted(name, each, wanted.get(name)) for name, each in _choices(graph).items()}
-        for chosen in itertools.product(*spread.values()):
-            setting = {name: _number(text) for name, text in words.items()} | dict(
-                zip(spread, chosen, strict=True)
-            )
-            jobs.append(Job(path, tuple((given | words).items()), tuple(sorted(setting.items()))))
-    return jobs
-
-
-def _choices(graph: Graph) -> dict[str, tuple[Scalar, ...]]:
-    """The values of each knob of a graph."""
-    from flowedge.planner.model.applications import scalar
-
-    choices = (choice for node in graph.nodes for choice in node.step.knobs.values())
-    return {choice.name: tuple(map(scalar, choice.values)) for choice in choices}
-
-
-def _restricted(name: str, values: tuple[Scalar, ...], wanted: list[str] | None) -> list[Scalar]:
-    if wanted is None:
-        return list(values)
-    by_text = {str(value): value for value in values}
-    for text in wanted:
-        if text not in by_text:
-            raise ConfigError(f"--knob {name}={text}: the graph lets you choose {', '.join(by_text)}")
-    return [by_text[text] for text in wanted]
-
-
-def _number(text: str) -> Scalar:
-    """A parameter's value as it stands in a setting.
-
-    >>> _number("416"), _number("0.5"), _number("yolo11n")
-    (416, 0.5, 'yolo11n')
-    """
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
 @contextmanager
 def _progress(total: int) -> Iterator[Any]:
     """A bar, on a terminal only."""
@@ -232,15 +172,16 @@ def _print(found: Sequence[Measurement]) -> None:
     from flowedge.profiling.fitting import fits, free_operators
 
     free = free_operators(found)
-    rows = [("operator", "setting", "cores", "ms a frame", "deviation", "frames", "")]
+    rows = [("operator", "setting", "cores", "ms a frame", "deviation", "frames", "MiB", "")]
     rows += [
         (
             step.operator, setting_text(each.setting), str(each.cores), f"{1e3 * step.seconds:.3g}",
-            f"{1e3 * step.deviation:.3g}", str(step.frames), "counts as free" if step.operator in free else "",
+            f"{1e3 * step.deviation:.3g}", str(step.frames), f"{step.memory / 2**20:.1f}",
+            "counts as free" if step.operator in free else "",
         )
         for each in found for step in each.times
     ]  # fmt: skip
-    print(aligned(rows, right=(2, 3, 4, 5)))
+    print(aligned(rows, right=(2, 3, 4, 5, 6)))
     accuracies = {each.setting: each.accuracy for each in found if each.accuracy is not None}
     for setting, accuracy in accuracies.items():
         print(f"accuracy {setting_text(setting)}: {accuracy.value:.3f} ({accuracy.source})".replace(" -:", ":"))
@@ -253,7 +194,7 @@ def _print(found: Sequence[Measurement]) -> None:
         if any(fit.points <= fit.terms for fit in models):
             print("-: as many terms as points always fit; measure more settings or cores to test the model.")
     if len({each.setting for each in found}) == 1:
-        print("One setting was measured: give a step a knob (`choose`), or values of a parameter by --knob.")
+        print("One setting was measured: give a step a knob (`choose`) or a parameter `choices`.")
 
 
 _MISSED = ("MAE", "MSE", "RMSE", "unit", "%", "left out, %")

@@ -226,6 +226,10 @@ class Sink(Step, Generic[In], ABC):
         """What it found out, in a few lines for the end of a run; asked when everything has been written."""
         return ()
 
+    def measured_accuracy(self) -> tuple[float, str] | None:
+        """The accuracy (0..1) of what was written, and its measure, where it knows the truth; for profiles."""
+        return None
+
 
 def valid_name(name: str) -> bool:
     """Whether a name can be part of a topic and of a file name."""

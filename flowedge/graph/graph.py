@@ -35,7 +35,10 @@ V = TypeVar("V", covariant=True)
 class Goal:
     """What the graph is to reach: `latency` like "250 ms", `accuracy` 0..1, `throughput` in frames a second.
 
-    `minimize` names what the planner saves within these bounds; "utility" weighs latency against accuracy.
+    `minimize` names what the planner saves within these bounds: "energy", "resources", "cost", or "utility",
+    which makes the sum over cameras of a - theta T as large as it can, where a is the accuracy (0..1) and T the
+    latency in seconds (CONTINUUM, equation 5). `theta`, in 1/s, is thus the accuracy that a second of latency
+    is worth; at the default of 0.1 a model may be 100 ms slower if it is right one time in a hundred more.
     `pins` says in which tier of the cluster an operator must run, e.g. `pins={"Draw": "edge"}`.
     """
 
@@ -44,6 +47,7 @@ class Goal:
     accuracy: float | None = None
     minimize: str = "energy"
     pins: Mapping[str, str] = field(default_factory=dict, hash=False)
+    theta: float = 0.1
 
     def __post_init__(self) -> None:
         if self.latency is not None and not re.fullmatch(r"\d+(\.\d+)? ?(us|ms|s|min)", str(self.latency)):
@@ -58,6 +62,8 @@ class Goal:
             raise ConfigError(
                 f'Goal.minimize: {self.minimize!r} is not "energy", "resources", "cost" or "utility"'
             )
+        if not (_is_number(self.theta) and 0 <= self.theta < float("inf")):
+            raise ConfigError(f"Goal.theta: {self.theta!r} is not a number from 0, in 1/s")
         if not (isinstance(self.pins, Mapping) and all(map(_is_name, (*self.pins, *self.pins.values())))):
             wanted = 'a mapping of operators to tiers like {"Draw": "edge"}'
             raise ConfigError(f"Goal.pins: {self.pins!r} is not {wanted}")

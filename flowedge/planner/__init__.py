@@ -1,5 +1,28 @@
-"""The planner: pure functions over data, without I/O, clock or globals.
+"""The planner: where the operators of a graph run in a cluster, how many replicas, with which knob values.
 
-What comes in is a `Problem` (cluster, camera classes, applications with goals, profiles), what comes out is a
-`Plan`; `flowedge.planner.model.checker` verifies any plan from scratch, whoever made it.
+`plan` is the way in. It puts together a `Problem` (the applications of a graph with their goals, the cluster,
+camera classes, profiles), lets a strategy make a `Plan`, and can predict what comes of it.
+`flowedge.planner.model.checker` verifies any plan from scratch, whoever made it.
+
+Data comes in and data goes out: no files are opened, nothing is kept between calls. But the clock is read: the
+strategies that solve integer programmes (`flowedge`, `exact`) give HiGHS seconds of wall time, so that a busy
+machine may end such a search earlier and return another plan than an idle one. It is valid all the same, and
+its `bound` says how far from the best it may be.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowedge.planner.planning import Planned as Planned
+    from flowedge.planner.planning import plan as plan
+
+__all__ = ["Planned", "plan"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported at its first use: reading a cluster file must not wait for the solvers.
+    if name not in __all__:
+        raise AttributeError(f"module 'flowedge.planner' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module("flowedge.planner.planning"), name)
+    return value

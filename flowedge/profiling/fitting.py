@@ -11,12 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from flowedge.errors import ConfigError
-from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, Setting, setting
-from flowedge.planner.papers.continuum.models import fit_accuracy
-from flowedge.profiling.models import Encoded, Errors, Timed, errors, fit_bytes, fit_service
-
-FREE_SECONDS = 1e-5
-"""An operator that never takes longer than this for a frame gets no service: it is not worth a reservation."""
+from flowedge.planner.model.profiles import FREE_SECONDS, Accuracy, Output, Profiles, Service, Setting, setting
+from flowedge.profiling.models import Encoded, Errors, Timed, errors, fit_accuracy, fit_bytes, fit_service
 
 PART_SECONDS = 0.02
 """An operator that would take longer than this for a frame with a part of a core is not offered that part."""
@@ -33,7 +29,8 @@ class StepTime:
     """Mean and standard deviation of the seconds that a step takes for a frame, all tiles together.
 
     `pixels` are those that it works on for a frame: of the pictures that it takes, or of its network's input
-    where it has a field `size`, and of those that it gives; 0 for a step without pictures.
+    where it has a field `size`, and of those that it gives; 0 for a step without pictures. `memory` is the
+    resident bytes that the step adds to its process; `flowedge.profiling.memory` says how they are measured.
     """
 
     operator: str
@@ -41,6 +38,7 @@ class StepTime:
     deviation: float
     frames: int
     pixels: float = 0.0
+    memory: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +92,12 @@ def profiles_of(measurements: Sequence[Measurement], kind: str, shares: Sequence
     qualities and sizes than are sent are kept under settings that no application has, with the names
     `jpeg_quality` and `picture_pixels`.
     """
-    free = free_operators(measurements)
     services = []
     for each in measurements:
         for step in each.times:
-            if step.operator in free:
-                continue
             source = f"measured: {step.frames} frames"
             service = Service(
-                step.operator, kind, each.cores, step.seconds, deviation=step.deviation,
+                step.operator, kind, each.cores, step.seconds, deviation=step.deviation, memory=step.memory,
                 setting=each.setting, source=source,
             )  # fmt: skip
             parts = [_part(service, share) for share in sorted(shares) if each.cores == 1]
@@ -114,7 +109,7 @@ def profiles_of(measurements: Sequence[Measurement], kind: str, shares: Sequence
 
 
 def free_operators(measurements: Sequence[Measurement]) -> frozenset[str]:
-    """The operators that never take long enough to reserve anything for them."""
+    """The operators that never take long enough to reserve anything for them, as `Profiles.free` has it."""
     most: dict[str, float] = defaultdict(float)
     for each in measurements:
         for step in each.times:

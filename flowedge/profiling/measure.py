@@ -28,6 +28,8 @@ from flowedge.plane.item import first_origin
 from flowedge.planner.model.applications import scalar
 from flowedge.planner.model.profiles import Accuracy, Setting
 from flowedge.profiling.fitting import SENT_AT, Measurement, StepBytes, StepTime
+from flowedge.profiling.memory import MemoryMeter, anonymous_bytes
+from flowedge.profiling.trials import Trial
 from flowedge.values import Frame
 from flowedge.wire.blocks import WireError, block
 
@@ -39,24 +41,13 @@ _SCALES = (1.0, 0.5, 0.25)
 _SAMPLES = 3  # frames whose pictures are encoded
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A graph file, the values of its parameters, and the `setting` to measure: its knobs, and parameters
-    that stand for knobs.
-    """
-
-    path: str
-    given: tuple[tuple[str, str], ...]
-    setting: Setting
-
-
 def cores_here() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
-def measured(jobs: Sequence[Job], cores: int, frames: int) -> Iterator[Measurement]:
-    """Measure each job with so many cores, in a process of its own that may use no others.
+def measured(trials: Sequence[Trial], cores: int, frames: int) -> Iterator[Measurement]:
+    """Measure each trial with so many cores, in a process of its own that may use no others.
 
     Bytes and accuracy are measured too; they do not depend on cores. Raises `UserError`.
     """
@@ -65,14 +56,14 @@ def measured(jobs: Sequence[Job], cores: int, frames: int) -> Iterator[Measureme
     from multiprocessing import get_context
 
     with ProcessPoolExecutor(1, get_context("spawn")) as child:
-        for job in jobs:
+        for trial in trials:
             try:
                 with _only(cores):  # a new process inherits it, and libraries count their threads by it
-                    result = child.submit(_measured, job, cores, frames)
+                    result = child.submit(_measured, trial, cores, frames)
                 yield result.result()
             except BrokenProcessPool:
                 raise RunError(
-                    f"{job.path}: the process that measured it died, maybe for want of memory"
+                    f"{trial.path}: the process that measured it died, maybe for want of memory"
                 ) from None
 
 
@@ -91,26 +82,34 @@ Recorded: TypeAlias = list[tuple[Source[Any], list[Any]]]
 """Sources, and the frames that they gave."""
 
 _recorded: Recorded = []  # in the child: settings are compared on the same frames
+_meter = MemoryMeter()
 
 
-def _measured(job: Job, cores: int, frames: int) -> Measurement:
+def _measured(trial: Trial, cores: int, frames: int) -> Measurement:
     try:
-        graph, _ = load(job.path, dict(job.given))
+        graph, _ = load(trial.path, dict(trial.given))
         graph.check()
-        return measure(graph, job.setting, cores, frames, _recorded)
+        return measure(graph, trial.setting, cores, frames, _recorded, _meter)
     except UserError as error:
         raise RunError(str(error)) from None  # its class may not survive the way to the parent
 
 
 def measure(
-    graph: Graph, setting: Setting, cores: int, frames: int, recorded: Recorded | None = None
+    graph: Graph,
+    setting: Setting,
+    cores: int,
+    frames: int,
+    recorded: Recorded | None = None,
+    meter: MemoryMeter | None = None,
 ) -> Measurement:
     """Measure a graph in this process under one setting, on `frames` frames of each source's first camera.
 
-    Sources that are among `recorded` are not read again, others are added. `cores` is only noted. Sinks write
+    Sources that are among `recorded` are not read again, others are added. `cores` is only noted. `meter` knows
+    what memory steps of earlier settings share in this process. Sinks write
     into a folder that is then removed. Raises `UserError` where a step cannot be set up, fails on more than
     half of the frames, or where there are not enough frames.
     """
+    meter = meter or MemoryMeter()
     values: dict[str, list[Any]] = {}
     times: list[StepTime] = []
     sizes: list[StepBytes] = []
@@ -123,9 +122,10 @@ def measure(
         else:
             assert node.input is not None
             taken = [_fed(node.input, values, index) for index in range(_count(node.input, values))]
+            memory = meter.added(type(step), partial(_rehearsed, step, taken[:WARM]))
             work = _Work(step)
             given = work.all(taken)
-            times.append(work.time(taken, given))
+            times.append(replace(work.time(taken, given), memory=memory))
             accuracy = work.accuracy or accuracy
         if not isinstance(step, Sink):
             sizes += _sizes(node.name, given)
@@ -194,6 +194,24 @@ def _pair(left: Any, right: Any) -> Any:
     return None if left is None or right is None else (left, right)
 
 
+def _rehearsed(step: Step, taken: Sequence[Any]) -> int:
+    """The most memory while a copy of the step works, so that the step itself begins fresh."""
+    return _Work(replace(step)).rehearse(taken)
+
+
+@contextmanager
+def _safely(step: Step) -> Iterator[None]:
+    """Let a sink write into a folder that is removed, and make any error one sentence that names the step."""
+    sink = isinstance(step, Sink)
+    try:
+        with tempfile.TemporaryDirectory() as folder, chdir(folder) if sink else nullcontext():
+            yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise RunError(f"{step.name}: {type(error).__name__}: {error}") from error
+
+
 @dataclass
 class _Work:
     """One step at work on all frames: what it gives, and the seconds of each frame."""
@@ -205,14 +223,22 @@ class _Work:
 
     def all(self, taken: Sequence[Any]) -> list[Any]:
         """The results for all frames, None where there is none."""
-        sink = isinstance(self.step, Sink)
-        try:
-            with tempfile.TemporaryDirectory() as folder, chdir(folder) if sink else nullcontext():
-                return self._worked(taken)
-        except UserError:
-            raise
-        except Exception as error:
-            raise RunError(f"{self.step.name}: {type(error).__name__}: {error}") from error
+        with _safely(self.step):
+            return self._worked(taken)
+
+    def rehearse(self, taken: Sequence[Any]) -> int:
+        """The most memory that the process has while the step works on these frames; keeps nothing."""
+        with _safely(self.step):
+            self.step.setup()
+            try:
+                most = anonymous_bytes()
+                for value in taken:
+                    if value is not None:
+                        self._timed(_mapped(value, _fresh))
+                        most = max(most, anonymous_bytes())
+                return most
+            finally:
+                self.step.close()
 
     def time(self, taken: Sequence[Any], given: Sequence[Any]) -> StepTime:
         """Mean and deviation once it is warm."""
@@ -272,8 +298,6 @@ class _Work:
 
     def _end(self, taken: Sequence[Any], results: list[Any]) -> None:
         """The end of the stream: late results find their frames, a sink says how good they were."""
-        from flowedge.operators import Quality
-
         origins = [None if value is None else first_origin(_first(value)) for value in taken]
         camera = next(origin.camera for origin in origins if origin is not None)
         if isinstance(self.step, Operator):
@@ -284,12 +308,9 @@ class _Work:
                 results[:] = [origin and by_index.get(origin.index) for origin in origins]
         if isinstance(self.step, Sink):
             self.step.end(camera)
-        if isinstance(self.step, Quality) and self.step.quality.frames:
-            tracked = self.step.correctly_tracked
-            if tracked is None:
-                self.accuracy = Accuracy(self.step.quality.f1, source="measured: F1")
-            else:
-                self.accuracy = Accuracy(tracked, source="measured: correctly tracked")
+            judged = self.step.measured_accuracy()
+            if judged is not None:
+                self.accuracy = Accuracy(judged[0], source=f"measured: {judged[1]}")
 
 
 def _first(value: Any) -> Any:

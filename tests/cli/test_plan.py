@@ -15,7 +15,7 @@ GRAPH = """
 from flowedge import Goal, Graph, choose, param
 from flowedge.operators import MotionDetect, Null, Resize, video
 
-area = param("area", 50, help="of the smallest object")
+area = param("area", 50, choices=(20, 50), help="of the smallest object")
 latency = param("latency", "250 ms", help="the goal")
 graph = Graph("watch", goal=Goal(latency=latency))
 video(graph, "street://") >> Resize(choose("width", 320, 640)) >> MotionDetect(min_area=area) >> Null()
@@ -66,6 +66,8 @@ setting = {{ width = {width}{extra} }}
             ("MotionDetect", "pi", 60, ", area = 20"),
             ("MotionDetect", "pi", 30, ", area = 50"),
             ("MotionDetect", "xeon", 8, ""),
+            ("Decode", "pi", 1, ""),
+            ("Decode", "xeon", 1, ""),
         )
         for width in (320, 640)
     )
@@ -80,7 +82,10 @@ size = "20 kB"
 """
 )
 
-WORDS = ("watch.py", "--cluster", "cluster.toml", "--profiles", "p.toml", "--strategy", "exact")
+WORDS = (
+    *("watch.py", "--cluster", "cluster.toml", "--profiles", "p.toml", "--strategy", "exact"),
+    *("--assume-free", "Null"),
+)
 
 
 @pytest.fixture
@@ -106,7 +111,7 @@ def test_the_plan_is_a_table(flowedge: Any, folder: Path) -> None:
         assert words in done.stdout, done.stdout
 
 
-def test_parameters_that_were_measured_are_chosen_unless_given(flowedge: Any, folder: Path) -> None:
+def test_parameters_with_choices_are_chosen_unless_given(flowedge: Any, folder: Path) -> None:
     chosen = json.loads(flowedge("plan", *WORDS, "--json").stdout)
     assert {route["setting"]["area"] for route in chosen["routes"]} == {50}
     given = json.loads(flowedge("plan", "watch.py", "area=20", *WORDS[1:], "--json").stdout)
@@ -114,7 +119,22 @@ def test_parameters_that_were_measured_are_chosen_unless_given(flowedge: Any, fo
     assert given["value"] >= chosen["value"]
     done = flowedge("plan", "watch.py", "area=30", *WORDS[1:])
     assert done.returncode == 1
-    assert "error: area=30: was not measured; the profiles have" in done.stderr
+    assert "area=30: the choices are 20, 50; did you mean 20?" in done.stderr
+
+
+def test_a_profile_file_makes_no_knob_of_a_parameter(flowedge: Any, folder: Path) -> None:
+    (folder / "watch.py").write_text(GRAPH.replace("choices=(20, 50), ", ""))
+    done = flowedge("plan", *WORDS)
+    assert done.returncode == 1
+    assert "MotionDetect: its profiles are for values of area, which the graph cannot choose" in done.stderr
+    assert 'param("area", ..., choices=...)' in done.stderr
+
+
+def test_a_value_that_was_not_measured_is_refused(flowedge: Any, folder: Path) -> None:
+    (folder / "watch.py").write_text(GRAPH.replace("(20, 50)", "(20, 50, 80)"))
+    done = flowedge("plan", "watch.py", "area=80", *WORDS[1:])
+    assert done.returncode == 1
+    assert "area=80: was not measured; the profiles have 20, 50" in done.stderr
 
 
 def test_profiles_of_another_graph_are_refused(flowedge: Any, folder: Path) -> None:
@@ -133,11 +153,47 @@ def test_without_a_power_anywhere_resources_are_minimized(flowedge: Any, folder:
     assert json.loads(done.stdout)["value"] > 0
 
 
-def test_without_profiles_nothing_costs_anything(flowedge: Any, folder: Path) -> None:
+def test_without_profiles_there_is_no_plan(flowedge: Any, folder: Path) -> None:
     done = flowedge("plan", "watch.py", "--cluster", "cluster.toml", "--strategy", "exact")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "error: --profiles: without them nobody knows what an operator costs" in done.stderr
+    assert "`flowedge profile watch.py`, or add --profile-here" in done.stderr
+
+
+def test_an_operator_without_a_profile_is_not_free(flowedge: Any, folder: Path) -> None:
+    (folder / "p.csv").write_text("operator,kind,cores,time_ms\nMotionDetekt,pi,1,5\nDecode,pi,1,5\n")
+    words = ("plan", "watch.py", "--cluster", "cluster.toml", "--profiles", "p.csv")
+    done = flowedge(*words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (
+        'error: Resize, MotionDetect (did you mean "MotionDetekt"?), Null: not in the profiles, which have '
+        "MotionDetekt besides; measure with" in done.stderr
+    )
+    free = [word for name in ("Resize", "MotionDetect", "Null") for word in ("--assume-free", name)]
+    done = flowedge(*words, *free, "--strategy", "exact")
     assert done.returncode == 0, done.stderr
-    assert "exact: 0 W" in done.stdout
-    assert "measure them with `flowedge profile`" in done.stderr
+    assert "Decode" in done.stdout
+    done = flowedge(*words, *free, "--assume-free", "Nul")
+    assert 'error: --assume-free Nul: the graph has no such operator; did you mean "Null"?' in done.stderr
+    done = flowedge(*words, *free, "--assume-free", "Decode")
+    assert "error: --assume-free Decode: the profiles say what it costs" in done.stderr
+
+
+def test_this_machine_is_measured_on_the_way(flowedge: Any, folder: Path) -> None:
+    view = "street://?width=160&height=120&people=2&vehicles=1&seconds=9&fps=5"
+    (folder / "watch.py").write_text(
+        GRAPH.replace("street://", view).replace("320, 640", "80").replace("(20, 50)", "(50,)")
+    )
+    words = ("plan", "watch.py", "--cluster", "cluster.toml", "--profile-here")
+    done = flowedge(*words)
+    assert done.returncode == 1
+    assert '--profile-here: cluster.toml has the kinds pi, xeon and none called "this-machine"' in done.stderr
+    (folder / "cluster.toml").write_text(CLUSTER.replace('"pi"', '"this-machine"'))
+    done = flowedge(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    assert {each["node"] for each in data["deployments"]} == {"box"}
+    assert "MotionDetect" in data["unprofiled"]["xeon"]
 
 
 def test_a_newcomer_measures_and_plans_the_quickstart(flowedge: Any) -> None:
@@ -185,7 +241,16 @@ def test_a_kind_without_profile_cannot_serve(flowedge: Any, folder: Path) -> Non
     (folder / "cluster.toml").write_text(CLUSTER.replace('"pi"', '"orin"').replace('"xeon"', '"orin"'))
     done = flowedge("plan", *WORDS)
     assert done.returncode == 1
-    assert "has no profile for any kind of node that is there" in done.stdout
+    assert "nodes of kind orin cannot run Decode, Resize, MotionDetect: there is no profile" in done.stdout
+
+
+def test_a_kind_that_lacks_profiles_is_named_where_there_is_no_plan(flowedge: Any, folder: Path) -> None:
+    (folder / "cluster.toml").write_text(CLUSTER.replace('"xeon"', '"vm"').replace("count = 2", "count = 60"))
+    done = flowedge("plan", *WORDS)
+    assert done.returncode == 1
+    assert "nodes of kind vm cannot run Decode, Resize, MotionDetect" in done.stdout
+    data = json.loads(flowedge("plan", *WORDS, "--json").stdout)
+    assert data["unprofiled"] == {"vm": ["Decode", "Resize", "MotionDetect"]}
 
 
 @pytest.mark.parametrize(
@@ -228,6 +293,7 @@ TABLE = """operator;kind;cores;time_ms;setting.width;output_kB
 Resize;pi;1;10;320;20
 MotionDetect;pi;1;60;320;
 MotionDetect;xeon;1;8;320;
+Decode;pi;1;1;;50
 """
 
 
@@ -239,7 +305,9 @@ def test_a_network_in_graphml_and_a_table_of_profiles(flowedge: Any, folder: Pat
         'nodes = [{ name = "far", tier = "cloud", kind = "xeon", cores = 8 }]\n'
         'cameras = [{ name = "north", node = "gate", fps = 5 }]\n'
     )
-    done = flowedge("plan", "watch.py", "--cluster", "cluster.toml", "--profiles", "table.csv")
+    done = flowedge(
+        "plan", "watch.py", "--cluster", "cluster.toml", "--profiles", "table.csv", "--assume-free", "Null"
+    )
     assert done.returncode == 0, done.stderr
     assert "MotionDetect" in done.stdout
     done = flowedge("plan", "watch.py", "--cluster", "net.graphml", "--profiles", "table.csv")

@@ -16,11 +16,13 @@ SIZED = """
 from flowedge import Graph, choose, param
 from flowedge.operators import MotionDetect, Null, Resize, video
 
-blur = param("blur", 0.0, help="passed on to nobody")
+area = param("area", 50, choices=(50, 80), help="of the smallest object")
+spare = param("spare", 1, choices=(1, 2), help="passed on to nobody")
+shape = param("shape", "round", help="passed on to nobody, too")
 graph = Graph("sized")
 video(graph, "street://?width=320&height=240&people=3&vehicles=1&seconds=4&fps=5") >> Resize(
     choose("width", 80, 160, 320)
-) >> MotionDetect() >> Null()
+) >> MotionDetect(min_area=area) >> Null()
 """
 
 
@@ -35,17 +37,21 @@ def test_every_setting_is_measured_and_written(flowedge: Any, sized: str) -> Non
     assert done.returncode == 0, done.stderr
     known = profiles(tomllib.loads((flowedge.folder / "p.toml").read_text()))
     resizing = [each for each in known.services if each.operator == "Resize"]
-    assert {each.setting for each in resizing} == {setting(width=width) for width in (80, 160, 320)}
+    assert {each.setting for each in resizing} == {
+        setting(area=area, width=width) for area in (50, 80) for width in (80, 160, 320)
+    }
     assert {each.kind for each in known.services} == {"pi"}
     assert {each.cores for each in known.services} <= {0.1, 1}
-    assert known.bytes_of("Resize", setting(width=80)) < known.bytes_of("Resize", setting(width=320))
+    assert known.bytes_of("Resize", setting(area=50, width=80)) < known.bytes_of(
+        "Resize", setting(area=50, width=320)
+    )
     assert "MotionDetect: service time" in done.stdout
     assert "RMSE" in done.stdout
     assert "left out, %" in done.stdout
     assert 'wrote p.toml: profiles for nodes of kind "pi"' in done.stdout
 
 
-def test_knobs_may_be_narrowed_and_parameters_varied(flowedge: Any, sized: str) -> None:
+def test_knobs_and_parameters_may_be_narrowed(flowedge: Any, sized: str) -> None:
     words = (
         "--frames",
         "8",
@@ -54,14 +60,14 @@ def test_knobs_may_be_narrowed_and_parameters_varied(flowedge: Any, sized: str) 
         "--knob",
         "width=160",
         "--knob",
-        "blur=0,1.5,0",
+        "area=80,80",
         "--output",
         "p.json",
     )
     done = flowedge("profile", sized, *words)
     assert done.returncode == 0, done.stderr
     known = profiles(json.loads((flowedge.folder / "p.json").read_text()))
-    assert {each.setting for each in known.services} == {setting(blur=blur, width=160) for blur in (0, 1.5)}
+    assert {each.setting for each in known.services} == {setting(area=80, width=160)}
 
 
 @pytest.mark.parametrize(
@@ -75,9 +81,12 @@ def test_knobs_may_be_narrowed_and_parameters_varied(flowedge: Any, sized: str) 
         (["--knob", "width"], "--knob width: write NAME=V1,V2"),
         (["--knob", "width=81"], "--knob width=81: the graph lets you choose 80, 160, 320"),
         (["--output", "nowhere/p.toml"], "--output nowhere/p.toml: there is no folder nowhere"),
-        (["--knob", "blur=0", "--knob", "blur=1"], "--knob blur=1: blur is given twice"),
-        (["blur=2", "--knob", "blur=0,1"], "--knob blur=0,1: blur=2 is given too"),
-        (["--knob", "blur=soon"], "blur=soon: a number is needed"),
+        (["--knob", "area=50", "--knob", "area=80"], "--knob area=80: area is given twice"),
+        (["area=80", "--knob", "area=50,80"], "--knob area=50,80: area=80 is given too"),
+        (["--knob", "area=soon"], "--knob area=soon: the graph lets you choose 50, 80"),
+        (["--knob", "shape=square"], "--knob shape=square: the parameter declares no choices; write param("),
+        (["area=soon"], "area=soon: a whole number is needed"),
+        (["--knob", "spare=1"], "--knob spare=1: no operator of the graph has this parameter as a field"),
     ],
 )
 def test_a_mistake_is_one_clear_sentence(flowedge: Any, sized: str, words: list[str], said: str) -> None:

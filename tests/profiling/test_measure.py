@@ -14,7 +14,8 @@ from flowedge import Detections, Frame, Gather, Graph, Operator, Sink, Split, Us
 from flowedge.operators import Null, Quality, Resize, street, video
 from flowedge.planner.model.profiles import setting
 from flowedge.profiling.fitting import Measurement, StepTime
-from flowedge.profiling.measure import WARM, Job, Recorded, measure, measured
+from flowedge.profiling.measure import WARM, Recorded, measure, measured
+from flowedge.profiling.trials import Trial
 
 VIEW = "street://?width=160&height=120&people=2&vehicles=1&seconds=4&fps=5"
 
@@ -199,11 +200,11 @@ video(graph, "{VIEW}") >> Count() >> Null()
 def test_the_child_has_no_more_cores_than_it_is_to_have(tmp_path: Path) -> None:
     path = tmp_path / "tiny.py"
     path.write_text(TINY)
-    (found,) = measured([Job(str(path), (), ())], 1, 8)
+    (found,) = measured([Trial(str(path), (), ())], 1, 8)
     assert found.cores == 1
     assert np.isfinite(times(found)["Count"].seconds)
 
 
 def test_a_mistake_in_the_child_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.py: there is no such file"):
-        list(measured([Job(str(tmp_path / "nowhere.py"), (), ())], 1, 8))
+        list(measured([Trial(str(tmp_path / "nowhere.py"), (), ())], 1, 8))

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from flowedge.errors import ConfigError
-from flowedge.profiling.models import Encoded, Timed, errors, fit_bytes, fit_service
+from flowedge.profiling.models import Encoded, Timed, errors, fit_accuracy, fit_bytes, fit_service
 
 
 def test_service_times_that_follow_the_model_are_recovered() -> None:
@@ -60,3 +60,11 @@ def test_errors_in_every_measure() -> None:
     found = errors([3.0, 8.0], [4.0, 5.0])
     assert (found.mae, found.mse, found.rmse) == pytest.approx((2.0, 5.0, 5**0.5))
     assert found.share == pytest.approx(2.0 / 4.5)
+
+
+def test_fit_of_yolov4_on_coco_is_that_of_the_published_figures() -> None:
+    model = fit_accuracy((320, 416, 512, 608), (0.600, 0.628, 0.649, 0.657))
+    assert (model.a1, model.a2, model.a3) == pytest.approx((0.674, 0.405, 188.7), rel=2e-3)
+    assert model.residual < 0.0021
+    with pytest.raises(ConfigError, match="three different"):
+        fit_accuracy((320, 416, 416), (0.6, 0.62, 0.62))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowedge.planner.papers.continuum.models import AccuracyModel
+from flowedge.profiling.models import AccuracyModel
 from tools.papers.continuum_model import EDGES, FPS, JPEG, RAW, READINGS, SECONDS, Reading, outcome
 
 ACCURACY = AccuracyModel(0.674, 0.405, 188.7)

@@ -32,15 +32,14 @@ from flowedge.planner.model.plan import Plan
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, setting
 from flowedge.planner.papers.continuum.models import (
-    AccuracyModel,
     algorithm_1,
     distributions,
-    fit_accuracy,
     highest_utility,
     rotated,
 )
 from flowedge.planner.papers.continuum.strategy import continuum
 from flowedge.planner.solver.solve import flowedge
+from flowedge.profiling.models import AccuracyModel, fit_accuracy
 from tools.papers.continuum_model import (
     EDGES,
     FPS,

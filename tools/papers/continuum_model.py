@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowedge.planner.papers.continuum.models import AccuracyModel, Estimate
+from flowedge.planner.papers.continuum.models import Estimate
+from flowedge.profiling.models import AccuracyModel
 
 SOURCES, FPS, SECONDS = 19, 25.0, 1200.0
 FRAMES = FPS * SECONDS  # of each source

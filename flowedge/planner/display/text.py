@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flowedge.planner.model.assemble import unprofiled_kinds
 from flowedge.planner.model.plan import Plan, Route
 from flowedge.planner.model.prediction import (
     Prediction,
@@ -38,16 +40,17 @@ class NodeLoad:
 def text(problem: Problem, plan: Plan) -> str:
     """The plan and what it will do, as tables; why there is none, where none was found."""
     if plan.reason is not None:
-        return reason(plan)
+        return "\n".join([reason(plan), *_unprofiled(problem)])
     prediction = predict(problem, plan)
     parts = [
         headline(problem, plan),
         _figures(prediction),
         _shortened(_routes(problem, plan, prediction), right=(2, 4, 5, 6, 7, 8)),
-        _shortened(_deployments(problem, plan, prediction), right=(2, 3, 4, 5, 6)),
+        _shortened(_deployments(problem, plan, prediction), right=(2, 3, 4, 5, 6, 7)),
         _shortened(_nodes(problem, plan), right=(2, 3, 4, 5)),
         _shortened(_links(problem, prediction), right=(2, 3, 4)),
         *plan.notes,
+        *_unprofiled(problem),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -85,14 +88,45 @@ def reason(plan: Plan) -> str:
     return "\n".join([head, *(f"- {each}" for each in conflict)])
 
 
+def _unprofiled(problem: Problem) -> list[str]:
+    """What kinds of machines cannot run for want of a profile, a sentence each."""
+    return [
+        f"nodes of kind {kind} cannot run {', '.join(operators)}: there is no profile for this kind; measure "
+        f"on one of them with `flowedge profile --kind {kind}`"
+        for kind, operators in unprofiled_kinds(problem).items()
+    ]
+
+
 def as_data(problem: Problem, plan: Plan) -> dict[str, Any]:
-    """The plan and its prediction as plain data for `json.dump`: seconds, bytes, watts, bit/s."""
+    """The plan and its prediction as plain data: seconds, bytes, watts, bit/s.
+
+    JSON has no infinity and no NaN: such a figure (the wait before an overloaded replica, say) is null, and a
+    note names it. `unprofiled` has the operators that a kind of node cannot run for want of a profile.
+    """
+    data = _figures_as_data(problem, plan)
+    data["notes"] += [f"{name} is {value}, which JSON cannot say: it is null" for name, value in _nulled(data)]
+    return data
+
+
+def _nulled(data: Any, where: str = "") -> Iterator[tuple[str, float]]:
+    """Replace every number that is not finite by None, and yield where it was and what."""
+    for key, value in list(data.items() if isinstance(data, dict) else enumerate(data)):
+        name = f"{where}[{key}]" if isinstance(data, list) else f"{where}.{key}".lstrip(".")
+        if isinstance(value, (dict, list)):
+            yield from _nulled(value, name)
+        elif isinstance(value, float) and not math.isfinite(value):
+            data[key] = None
+            yield name, value
+
+
+def _figures_as_data(problem: Problem, plan: Plan) -> dict[str, Any]:
     data: dict[str, Any] = {
         "strategy": plan.strategy,
         "found": plan.found,
         "minimize": problem.minimize,
         "tried": plan.tried,
         "notes": list(plan.notes),
+        "unprofiled": {kind: list(names) for kind, names in unprofiled_kinds(problem).items()},
     }
     if plan.reason is not None:
         return data | {"conflict": list(plan.reason.conflict), "proven": plan.reason.proven}
@@ -248,7 +282,7 @@ def way(route: Route) -> str:
 
 
 def _deployments(problem: Problem, plan: Plan, prediction: Prediction) -> Iterator[tuple[str, ...]]:
-    yield "operator", "on", "replicas", "cores", "GPUs", "service ms", "load %", "variant", "known from"
+    yield "operator", "on", "replicas", "cores", "GPUs", "MiB", "service ms", "load %", "variant", "known from"
     order = {node.name: position for position, node in enumerate(problem.cluster.nodes)}
     pairs = zip(plan.deployments, prediction.utilisations, strict=True)
     for each, used in sorted(pairs, key=lambda pair: order[pair[0].node]):
@@ -259,6 +293,7 @@ def _deployments(problem: Problem, plan: Plan, prediction: Prediction) -> Iterat
             str(each.replicas),
             f"{service.cores:g}",
             f"{service.gpu:g}",
+            f"{service.memory / 2**20:.3g}",
             _ms(service.seconds),
             f"{100 * used:.0f}",
             setting_text(service.setting),

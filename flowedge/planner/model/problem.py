@@ -32,7 +32,7 @@ class Stage:
 
     `inputs` are the stages that feed it. A `source` runs where its camera is. `keyed` stages keep state by
     camera: all frames of one camera go to one replica. A `singleton` runs once in the whole cluster. `tier`
-    pins it. A stage without any profile costs nothing and runs where its first input does.
+    pins it. A stage that costs nothing by the profiles runs where its first input does.
     """
 
     name: str

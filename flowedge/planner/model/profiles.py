@@ -76,9 +76,17 @@ class Accuracy:
     source: str = "measured"
 
 
+FREE_SECONDS = 1e-5
+"""An operator that takes no longer than this for a frame, on a core of its own, is not worth a reservation."""
+
+
 @dataclass(frozen=True)
 class Profiles:
-    """All that is known about the operators of one application."""
+    """All that is known about the operators of one application.
+
+    An operator costs nothing where it has no service, or where no kind of node takes longer than `FREE_SECONDS`
+    for a frame of it: nothing is reserved for it, and it runs beside its first input.
+    """
 
     services: tuple[Service, ...] = ()
     outputs: tuple[Output, ...] = ()
@@ -88,7 +96,7 @@ class Profiles:
     )
 
     def free(self, operator: str) -> bool:
-        """Whether nothing at all is known of an operator, so that it costs nothing."""
+        """Whether an operator costs nothing."""
         return operator not in self._services
 
     def services_of(self, operator: str, chosen: Setting) -> tuple[Service, ...]:
@@ -114,7 +122,8 @@ class Profiles:
 
     @cached_property
     def _services(self) -> dict[str, list[Service]]:
-        return _by_operator(self.services)
+        found = _by_operator(self.services)
+        return {name: entries for name, entries in found.items() if not all(map(_negligible, entries))}
 
     @cached_property
     def _outputs(self) -> dict[str, list[Output]]:
@@ -131,6 +140,12 @@ def holds(part: Setting, chosen: Setting) -> bool:
     (True, False)
     """
     return set(part) <= set(chosen)
+
+
+def _negligible(service: Service) -> bool:
+    """Whether it is done in no time worth counting; a part of a core takes longer in proportion."""
+    on_a_core = min(service.cores, 1.0) * service.seconds / service.batch
+    return service.cores > 0 and not service.gpu and on_a_core <= FREE_SECONDS
 
 
 def _by_operator(entries: Iterable[Entry]) -> dict[str, list[Entry]]:

@@ -10,6 +10,8 @@ import pytest
 from flowedge.planner.display.text import as_data, headline, node_loads, reason, text
 from flowedge.planner.model.plan import Plan, Reason
 from flowedge.planner.model.prediction import predict
+from flowedge.planner.model.problem import CameraClass
+from flowedge.planner.model.profiles import Profiles
 from tests.planner.crossing import crossing, plan
 
 
@@ -82,3 +84,22 @@ def test_data_is_plain_and_has_every_figure() -> None:
 def test_data_of_no_plan_says_why() -> None:
     data = as_data(crossing(), Plan("exact", reason=Reason(("too slow",), proven=True)))
     assert (data["found"], data["conflict"], data["proven"]) == (False, ["too slow"], True)
+
+
+def test_json_holds_no_infinity_and_says_why() -> None:
+    """The small detector cannot keep up with 2 x 30 frames/s, so its queue grows without end."""
+    problem = crossing(classes=(CameraClass("north", "people", "pi", fps=30.0, count=2),))
+    data = as_data(problem, plan(value=float("inf")))
+    json.dumps(data, allow_nan=False)
+    assert data["value"] is None
+    assert data["routes"][0]["latency"]["waiting"] is None
+    assert "routes[0].latency.waiting is inf, which JSON cannot say: it is null" in data["notes"]
+
+
+def test_kinds_without_profiles_are_named() -> None:
+    none = Plan("exact", reason=Reason(("no room",), proven=True))
+    services = tuple(each for each in crossing().profiles.services if each.kind != "xeon")
+    problem = crossing(profiles=Profiles(services))
+    assert text(problem, none).splitlines()[-1].startswith("nodes of kind xeon cannot run Detect, Track: ")
+    assert as_data(problem, none)["unprofiled"] == {"xeon": ["Detect", "Track"]}
+    assert as_data(crossing(), none)["unprofiled"] == {}

@@ -12,66 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-
-from flowedge.errors import ConfigError
-
 Counts = tuple[int, ...]
 """How many cameras have each resolution, in the order in which resolutions are listed."""
 
 SLIP = 0.010  # seconds; Algorithm 1 gives up less than this ...
 GAIN = 0.20  # ... for at least so much accuracy (0..1)
-
-
-@dataclass(frozen=True, slots=True)
-class AccuracyModel:
-    """The accuracy (0..1) at a resolution r (pixels along an edge): a(r) = a1 - a2 exp(-r / a3).
-
-    `residual` is the largest error at the points that it was fitted to.
-
-    >>> model = AccuracyModel(0.674, 0.405, 188.7)
-    >>> round(model(416), 3), round(model(512), 3)
-    (0.629, 0.647)
-    """
-
-    a1: float
-    a2: float
-    a3: float
-    residual: float = 0.0
-
-    def __call__(self, resolution: float) -> float:
-        return self.a1 - self.a2 * math.exp(-resolution / self.a3)
-
-
-def fit_accuracy(resolutions: Sequence[float], accuracies: Sequence[float]) -> AccuracyModel:
-    """The least-squares fit of a(r); raises `ConfigError` for fewer than three different resolutions.
-
-    For a given a3 the model is linear in a1 and a2, so only a3 is searched for.
-
-    >>> model = fit_accuracy((320, 416, 512, 608), (0.600, 0.628, 0.649, 0.657))
-    >>> round(model.a1, 3), round(model.residual, 3)
-    (0.674, 0.002)
-    """
-    from scipy.optimize import minimize_scalar
-
-    if len(set(resolutions)) < 3:
-        raise ConfigError(f"resolutions: a fit needs three different ones, not {list(resolutions)}")
-    at, wanted = np.asarray(resolutions, np.float64), np.asarray(accuracies, np.float64)
-
-    def solved(a3: float) -> tuple[float, float, float, float]:
-        design = np.stack([np.ones_like(at), -np.exp(-at / a3)], axis=1)
-        (a1, a2), *_ = np.linalg.lstsq(design, wanted, rcond=None)
-        errors = design @ (a1, a2) - wanted
-        return float(a1), float(a2), float(np.abs(errors).max()), float(errors @ errors)
-
-    span = float(at.max() - at.min())
-    bounds = math.log(span / 20), math.log(span * 20)
-    best = minimize_scalar(
-        lambda log: solved(math.exp(log))[3], bounds=bounds, method="bounded", options={"xatol": 1e-9}
-    )
-    a3 = math.exp(best.x)
-    a1, a2, residual, _ = solved(a3)
-    return AccuracyModel(a1, a2, a3, residual)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowedge.errors import ConfigError
 from flowedge.planner.model.checker import violations
 from flowedge.planner.model.cluster import Cluster, Link, Node
 from flowedge.planner.model.prediction import predict
@@ -17,7 +16,6 @@ from flowedge.planner.papers.continuum.models import (
     Estimate,
     algorithm_1,
     distributions,
-    fit_accuracy,
     highest_utility,
     rotated,
 )
@@ -61,14 +59,6 @@ def problem(cameras: int = 1, fps: float = 5, accuracy: float = 0.5) -> Problem:
 
 def nodes_of(plan):
     return {placement.stage: placement.node for route in plan.routes for placement in route.placements}
-
-
-def test_fit_of_yolov4_on_coco_is_that_of_the_published_figures():
-    model = fit_accuracy((320, 416, 512, 608), (0.600, 0.628, 0.649, 0.657))
-    assert (model.a1, model.a2, model.a3) == pytest.approx((0.674, 0.405, 188.7), rel=2e-3)
-    assert model.residual < 0.0021
-    with pytest.raises(ConfigError, match="three different"):
-        fit_accuracy((320, 416, 416), (0.6, 0.62, 0.62))
 
 
 def test_slips_add_up_only_in_the_literal_algorithm_1():
