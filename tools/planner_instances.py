@@ -15,17 +15,9 @@ from flowedge.planner.model.plan import Plan
 from flowedge.planner.model.prediction import predict
 from flowedge.planner.model.problem import Application, CameraClass, Objective, Problem, Stage
 from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, Setting
-from flowedge.planner.options.columns import (
-    Column,
-    Network,
-    Offer,
-    Place,
-    assemble,
-    hosts,
-    latency,
-    network,
-    offers,
-)
+from flowedge.planner.options.delays import Delays, path_delays
+from flowedge.planner.options.offers import Offer, hosts, offers
+from flowedge.planner.options.routes import Place, RouteOption, assemble, latency
 
 TIERS = ("edge", "fog", "cloud")
 
@@ -166,12 +158,12 @@ def _objective(rng: random.Random) -> Objective:
     return rng.choice(("energy", "energy", "resources", "cost", "utility"))
 
 
-def _planted(rng: random.Random, problem: Problem) -> list[tuple[Column, int]]:
+def _planted(rng: random.Random, problem: Problem) -> list[tuple[RouteOption, int]]:
     """Cameras of each class in one or two lots, each put on random machines further and further from it."""
     application = problem.applications[0]
-    net = network(problem.cluster, problem.certainty)
+    delays = path_delays(problem.cluster, problem.certainty)
     alone: dict[str, tuple[int, Offer | None]] = {}
-    chosen: list[tuple[Column, int]] = []
+    chosen: list[tuple[RouteOption, int]] = []
     for camera in problem.classes:
         lots = [camera.count]
         if camera.count > 1 and rng.random() < 0.3:
@@ -179,8 +171,8 @@ def _planted(rng: random.Random, problem: Problem) -> list[tuple[Column, int]]:
             lots = [first, camera.count - first]
         for lot in lots:
             known = rng.choice(list(application.settings()))
-            places = _places(rng, problem, camera, known, net, alone)
-            chosen.append((Column(camera.name, known, places), lot))
+            places = _places(rng, problem, camera, known, delays, alone)
+            chosen.append((RouteOption(camera.name, known, places), lot))
     return chosen
 
 
@@ -189,7 +181,7 @@ def _places(
     problem: Problem,
     camera: CameraClass,
     chosen: Setting,
-    net: Network,
+    delays: Delays,
     alone: dict[str, tuple[int, Offer | None]],
 ) -> tuple[Place, ...]:
     index, nodes = problem.cluster.index, problem.cluster.nodes
@@ -201,7 +193,7 @@ def _places(
         if found[0][1] is None and stage.tier is None:
             node, offer = before, None
         else:
-            near = sorted({node for node, _ in found}, key=lambda other: net.fixed[before, other])[:3]
+            near = sorted({node for node, _ in found}, key=lambda other: delays.fixed[before, other])[:3]
             node = before if before in near and rng.random() < 0.6 else rng.choice(near)
             service = rng.choice([each for other, each in found if other == node])
             ways = (
@@ -221,7 +213,9 @@ def _carries(problem: Problem, camera: CameraClass, stage: Stage, offer: Offer) 
     return not stage.keyed or problem.rate(camera) <= offer.load
 
 
-def _around(rng: random.Random, problem: Problem, chosen: list[tuple[Column, int]]) -> tuple[Problem, Plan]:
+def _around(
+    rng: random.Random, problem: Problem, chosen: list[tuple[RouteOption, int]]
+) -> tuple[Problem, Plan]:
     """The problem with machines, links and goals that let the chosen columns be."""
     plan = assemble(problem, "planted", chosen)
     need: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
@@ -243,8 +237,8 @@ def _around(rng: random.Random, problem: Problem, chosen: list[tuple[Column, int
         for at, link in enumerate(problem.cluster.links)
     )
     problem = replace(problem, cluster=Cluster(problem.cluster.tiers, nodes, links))
-    net = network(problem.cluster, problem.certainty)
-    slowest = max(latency(problem, problem.applications[0], column, net) for column, _ in chosen)
+    delays = path_delays(problem.cluster, problem.certainty)
+    slowest = max(latency(problem, problem.applications[0], column, delays) for column, _ in chosen)
     accuracy = min(problem.profiles.accuracy(column.setting) or 0.0 for column, _ in chosen)
     goal = replace(
         problem.applications[0],

@@ -66,9 +66,9 @@ def plan(
 
     Example: flowedge plan graphs/quickstart.py --cluster graphs/cluster.toml --profiles p.toml --picture p.svg
 
-    Knobs are chosen too, and so are parameters that declare choices, unless you give their value. Every
-    operator but sources needs a profile: one that is missing or wrongly named is refused. Ends with 1 when
-    there is no plan, and says why. The formats of files are in flowedge/planner/FORMATS.md.
+    Knobs are chosen too; a parameter with choices is one, unless you give its value. Every operator but
+    sources needs a profile: one that is missing or wrongly named is refused. Ends with 1 when there is no plan,
+    and says why. The formats of files are in flowedge/planner/FORMATS.md.
     """
     from flowedge.planner.display.text import as_data, text
     from flowedge.planner.planning import solved
@@ -110,14 +110,13 @@ def _problem(
     from flowedge.planner.files import documents
     from flowedge.planner.model.applications import applications
     from flowedge.planner.model.assemble import problem
-    from flowedge.profiling.trials import parameter_choices
 
     if not (files or profile_here):
         raise ConfigError(
             "--profiles: without them nobody knows what an operator costs; write them with "
             f"`flowedge profile {path}`, or add --profile-here to measure on this machine now"
         )
-    graph, parameters = load(path, given)
+    graph, _ = load(path, given)
     known = [documents.profiles(str(file), read(file)) for file in files]
     name, text = str(cluster), read(cluster)
     machines = documents.cluster(name, text, lambda other: read(cluster.parent / other))
@@ -129,10 +128,7 @@ def _problem(
         )
     if profile_here:
         known.append(_profiled_here(path, given, _kind_of_this_machine(machines, cluster)))
-    choices = parameter_choices(parameters, given)
-    return problem(
-        graph, machines, documents.joined(known), cameras=cameras, parameters=choices, assume_free=assume_free
-    )
+    return problem(graph, machines, documents.joined(known), cameras=cameras, assume_free=assume_free)
 
 
 def _profiled_here(path: str, given: Mapping[str, str], kind: str) -> Profiles:

@@ -54,7 +54,7 @@ def profile(
     ] = None,
     knob: Annotated[
         list[str] | None,
-        typer.Option("--knob", metavar="NAME=V1,V2", help="Some values only of a knob or parameter."),
+        typer.Option("--knob", metavar="NAME=V1,V2", help="Some values only of a knob."),
     ] = None,
     debug: Debug = False,
 ) -> None:
@@ -62,7 +62,7 @@ def profile(
 
     Example: flowedge profile graphs/mot.py --knob tiles=1,4 --kind xeon --output xeon.toml
 
-    Each setting of the graph's knobs, and of its parameters with choices, is measured with each number of
+    Each setting of the graph's knobs (parameters with choices among them) is measured with each number of
     cores, on the same frames, one operator after the other. Sinks write into a folder that is removed. Models
     are fitted to service times by cores and pixels, bytes by size and quality, and accuracy by resolution,
     where a graph ends in Quality; printed is how far they miss what was measured (MAE, MSE, RMSE), in % of

@@ -17,10 +17,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from flowedge.errors import ConfigError
-from flowedge.graph.knobs import Choice
+from flowedge.graph.knobs import Choice, nested
 from flowedge.secrets import redact
 
 In = TypeVar("In", contravariant=True)
@@ -36,31 +36,67 @@ class State(Enum):
 
 
 class StepMeta(ABCMeta):
-    """Builds a step: resolves knobs, names it after its class, checks the types of its fields."""
+    """Builds a step: resolves knobs, names it after its class, checks every variant."""
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """What a caller writes, with types and defaults, for `inspect.signature`, editors and notebooks."""
+        parameters = dict(_parameters(cls))
+        parameters.pop("knobs", None)
+        if "name" in parameters:
+            parameters["name"] = parameters["name"].replace(default=cls.__name__)
+        try:
+            hints = typing.get_type_hints(cls)
+        except (NameError, AttributeError, TypeError):  # an annotation that exists for type checkers only
+            hints = {}
+        return inspect.Signature(
+            [item.replace(annotation=hints.get(name, item.annotation)) for name, item in parameters.items()]
+        )
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        if not any(isinstance(value, Choice) for value in (*args, *kwargs.values())):
-            return cls._built(args, kwargs)
-        given = inspect.signature(cls.__init__).bind(None, *args, **kwargs).arguments  # type: ignore[misc]
-        del given["self"]
+        kept = kwargs.pop("knobs", {})  # what `dataclasses.replace` hands on
+        if not kept and not any(isinstance(value, Choice) for value in (*args, *kwargs.values())):
+            return cls._built(args, kwargs, {})
+        given = inspect.Signature(list(_parameters(cls).values())).bind(*args, **kwargs).arguments
         knobs = {name: value for name, value in given.items() if isinstance(value, Choice)}
-        variants = [cls._built((), given | values) for values in _settings_of(cls.__name__, knobs)]
-        variants[0].knobs = knobs
+        for name, choice in kept.items():
+            if name in given and name not in knobs and given[name] == choice.values[0]:
+                knobs[name] = choice
+        variants = [cls._built((), given | values, knobs) for values in _settings_of(cls.__name__, knobs)]
         return variants[0]
 
-    def _built(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        step = super().__call__(*args, **kwargs)
-        step.name = step.name or cls.__name__
+    def _built(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any], knobs: Mapping[str, Choice[Any]]) -> Any:
+        for value in (*args, *kwargs.values()):
+            if (choice := nested(value)) is not None:
+                raise ConfigError(
+                    f"{cls.__name__}: {redact(repr(choice))} stands inside a {type(value).__name__}: "
+                    f'a knob is a whole field, e.g. choose("{choice.name}", (416, 416), (512, 288))'
+                )
+        names = {"name": kwargs.get("name") or cls.__name__} if "name" in _parameters(cls) else {}
+        step = super().__call__(*args, **{**kwargs, **names})
+        step.name = step.name or cls.__name__  # of an author's own __init__
+        step.knobs = knobs
         step.require("name", valid_name(step.name), "a name of letters, digits, '_', '-' and '.'")
         return step
 
 
+def _parameters(cls: type) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a class's `__init__`, without `self`."""
+    (_, *parameters) = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+    return {parameter.name: parameter for parameter in parameters}
+
+
+@dataclass
 class Step(metaclass=StepMeta):
     """Base of the five kinds; `name` keys topics, metrics and checkpoints and defaults to the class name."""
 
     state: ClassVar[State] = State.NONE
-    knobs: Mapping[str, Choice[Any]] = types.MappingProxyType({})  # field name -> what a planner may choose
-    name: str
+    if TYPE_CHECKING:
+        name: str
+        knobs: Mapping[str, Choice[Any]] = field(init=False, repr=False)
+        """What a planner may choose, by the name of the field."""
+    else:  # an argument that callers never write: `dataclasses.replace` hands it on and the metaclass takes it
+        knobs: Mapping[str, Choice[Any]] = field(default_factory=dict, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         """Check the configuration; an operator that overrides this calls it first."""
@@ -68,7 +104,7 @@ class Step(metaclass=StepMeta):
             hints = typing.get_type_hints(type(self))
         except NameError:  # an annotation that exists for type checkers only
             return
-        for item in fields(self):  # type: ignore[arg-type]
+        for item in fields(self):
             if item.init and not _fits(getattr(self, item.name), hints[item.name]):
                 wanted = str(item.type).removeprefix("<class '").removesuffix("'>")
                 self.require(item.name, False, f"a value of type {wanted}")

@@ -44,8 +44,8 @@ def load(path: str | Path, given: Mapping[str, str]) -> tuple[Graph, dict[str, P
     ...         "from flowedge import Graph, param; graph = Graph(param('name', 'tiny', help='its name'))"
     ...     )
     ...     graph, parameters = load(path, {"name": "small"})
-    >>> graph.name, parameters["name"].help
-    ('small', 'its name')
+    >>> graph.name, parameters["name"].default, parameters["name"].help
+    ('small', 'tiny', 'its name')
     """
     path = Path(path)
     with settings(given) as used:

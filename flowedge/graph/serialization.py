@@ -101,8 +101,8 @@ def digest(graph: Graph) -> str:
 
 def _operator(node: GraphNode) -> dict[str, JSON]:
     step = node.step
-    values = {item.name: getattr(step, item.name) for item in fields(step) if item.init}  # type: ignore[arg-type]
-    del values["name"]
+    values = {item.name: getattr(step, item.name) for item in fields(step) if item.init}
+    del values["name"], values["knobs"]
     return {
         "name": step.name,
         "operator": _address(type(step)),
@@ -182,7 +182,7 @@ def _add(graph: Graph, item: JSON, handles: dict[str, Handle]) -> None:
     configuration = {key: _to_value(value, f"{name}.{key}") for key, value in item["fields"].items()}
     cls = _class(item["operator"])
     try:
-        step = cls(**configuration, name=name)  # type: ignore[call-arg]
+        step = cls(**configuration, name=name)
     except UserError:
         raise
     except Exception as error:

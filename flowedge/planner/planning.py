@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +17,6 @@ from flowedge.planner.model.prediction import Prediction, predict
 from flowedge.planner.model.problem import CameraClass, Problem
 from flowedge.planner.model.profiles import Profiles
 from flowedge.planner.strategies import STRATEGIES
-from flowedge.values import Scalar
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,6 @@ def plan(
     cameras: Sequence[CameraClass],
     strategy: str = "flowedge",
     start: Plan | None = None,
-    parameters: Mapping[str, Sequence[Scalar]] | None = None,
     assume_free: Collection[str] = (),
 ) -> Planned:
     """Plan where the operators of a graph run in a cluster, in how many replicas and with which knob values.
@@ -64,8 +62,7 @@ def plan(
     `cameras` are classes of equal cameras; each names the graph as its application ("GRAPH.SOURCE" where the
     graph has several sources) and the node where its video arrives. `strategy` is a name in
     `flowedge.planner.strategies.STRATEGIES`. `start` is the plan in force, from which a strategy that can do so
-    begins. `parameters` has the values that the planner may choose for parameters of a graph file, by name.
-    Every operator but sources needs a profile, unless `assume_free` names it. Files are read by
+    begins. Every operator but sources needs a profile, unless `assume_free` names it. Files are read by
     `flowedge.planner.files.documents`.
 
     A goal that cannot be reached is no error: `plan.reason` of what is returned names the limits in conflict.
@@ -99,7 +96,7 @@ def plan(
     >>> round(done.prediction.latencies[0].total, 3), done.violations
     (0.057, ())
     """
-    given = problem(graph, cluster, profiles, cameras=cameras, parameters=parameters, assume_free=assume_free)
+    given = problem(graph, cluster, profiles, cameras=cameras, assume_free=assume_free)
     return solved(given, strategy, start)
 
 

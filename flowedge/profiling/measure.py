@@ -142,7 +142,7 @@ def with_setting(step: Step, setting: Setting) -> Step:
         name: next(value for value in choice.values if scalar(value) == chosen[choice.name])
         for name, choice in step.knobs.items()
     }
-    return replace(step, **fields) if fields else step  # type: ignore[type-var]
+    return replace(step, **fields) if fields else step
 
 
 def _frames_of(source: Source[Any], frames: int, recorded: Recorded) -> list[Any]:
@@ -196,7 +196,7 @@ def _pair(left: Any, right: Any) -> Any:
 
 def _rehearsed(step: Step, taken: Sequence[Any]) -> int:
     """The most memory while a copy of the step works, so that the step itself begins fresh."""
-    return _Work(replace(step)).rehearse(taken)  # type: ignore[type-var]
+    return _Work(replace(step)).rehearse(taken)
 
 
 @contextmanager

@@ -119,7 +119,7 @@ def test_parameters_with_choices_are_chosen_unless_given(flowedge: Any, folder: 
     assert given["value"] >= chosen["value"]
     done = flowedge("plan", "watch.py", "area=30", *WORDS[1:])
     assert done.returncode == 1
-    assert "area=30: is none of 20, 50" in done.stderr
+    assert "area=30: the choices are 20, 50; did you mean 20?" in done.stderr
 
 
 def test_a_profile_file_makes_no_knob_of_a_parameter(flowedge: Any, folder: Path) -> None:

@@ -16,12 +16,13 @@ SIZED = """
 from flowedge import Graph, choose, param
 from flowedge.operators import MotionDetect, Null, Resize, video
 
-blur = param("blur", 0.0, choices=(0.0, 1.5), help="passed on to nobody")
+area = param("area", 50, choices=(50, 80), help="of the smallest object")
+spare = param("spare", 1, choices=(1, 2), help="passed on to nobody")
 shape = param("shape", "round", help="passed on to nobody, too")
 graph = Graph("sized")
 video(graph, "street://?width=320&height=240&people=3&vehicles=1&seconds=4&fps=5") >> Resize(
     choose("width", 80, 160, 320)
-) >> MotionDetect() >> Null()
+) >> MotionDetect(min_area=area) >> Null()
 """
 
 
@@ -37,12 +38,12 @@ def test_every_setting_is_measured_and_written(flowedge: Any, sized: str) -> Non
     known = profiles(tomllib.loads((flowedge.folder / "p.toml").read_text()))
     resizing = [each for each in known.services if each.operator == "Resize"]
     assert {each.setting for each in resizing} == {
-        setting(blur=blur, width=width) for blur in (0, 1.5) for width in (80, 160, 320)
+        setting(area=area, width=width) for area in (50, 80) for width in (80, 160, 320)
     }
     assert {each.kind for each in known.services} == {"pi"}
     assert {each.cores for each in known.services} <= {0.1, 1}
-    assert known.bytes_of("Resize", setting(blur=0, width=80)) < known.bytes_of(
-        "Resize", setting(blur=0, width=320)
+    assert known.bytes_of("Resize", setting(area=50, width=80)) < known.bytes_of(
+        "Resize", setting(area=50, width=320)
     )
     assert "MotionDetect: service time" in done.stdout
     assert "RMSE" in done.stdout
@@ -59,14 +60,14 @@ def test_knobs_and_parameters_may_be_narrowed(flowedge: Any, sized: str) -> None
         "--knob",
         "width=160",
         "--knob",
-        "blur=1.5,1.5",
+        "area=80,80",
         "--output",
         "p.json",
     )
     done = flowedge("profile", sized, *words)
     assert done.returncode == 0, done.stderr
     known = profiles(json.loads((flowedge.folder / "p.json").read_text()))
-    assert {each.setting for each in known.services} == {setting(blur=1.5, width=160)}
+    assert {each.setting for each in known.services} == {setting(area=80, width=160)}
 
 
 @pytest.mark.parametrize(
@@ -80,11 +81,12 @@ def test_knobs_and_parameters_may_be_narrowed(flowedge: Any, sized: str) -> None
         (["--knob", "width"], "--knob width: write NAME=V1,V2"),
         (["--knob", "width=81"], "--knob width=81: the graph lets you choose 80, 160, 320"),
         (["--output", "nowhere/p.toml"], "--output nowhere/p.toml: there is no folder nowhere"),
-        (["--knob", "blur=0", "--knob", "blur=1"], "--knob blur=1: blur is given twice"),
-        (["blur=1.5", "--knob", "blur=0,1.5"], "--knob blur=0,1.5: blur=1.5 is given too"),
-        (["--knob", "blur=soon"], "--knob blur=soon: the graph lets you choose 0.0, 1.5"),
+        (["--knob", "area=50", "--knob", "area=80"], "--knob area=80: area is given twice"),
+        (["area=80", "--knob", "area=50,80"], "--knob area=50,80: area=80 is given too"),
+        (["--knob", "area=soon"], "--knob area=soon: the graph lets you choose 50, 80"),
         (["--knob", "shape=square"], "--knob shape=square: the parameter declares no choices; write param("),
-        (["blur=soon"], "blur=soon: a number is needed"),
+        (["area=soon"], "area=soon: a whole number is needed"),
+        (["--knob", "spare=1"], "--knob spare=1: no operator of the graph has this parameter as a field"),
     ],
 )
 def test_a_mistake_is_one_clear_sentence(flowedge: Any, sized: str, words: list[str], said: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -178,3 +179,52 @@ def test_positional_and_keyword_fields_keep_their_places() -> None:
     step = Detect(choose("model", "small", "large"), classes=["car"])
     assert (step.model, step.size, step.classes) == ("small", 640, ["car"])
     assert Track({"north": [(0, 0)]}).zones == {"north": [(0, 0)]}
+
+
+def test_replacing_a_field_keeps_the_knobs_of_the_others() -> None:
+    step = Scale(choose("width", 320, 640), choose("factor", 1.0, 2.0))
+    other = replace(step, factor=3.0)
+    assert (other.width, other.factor) == (320, 3.0)
+    assert other.knobs == {"width": Choice("width", (320, 640))}
+    assert replace(step, name="other").knobs == step.knobs
+    assert replace(step, width=choose("w", 64)).knobs == step.knobs | {"width": Choice("w", (64,))}
+    assert step.knobs.keys() == {"width", "factor"}
+
+
+def test_steps_compare_by_all_values_of_their_knobs() -> None:
+    assert Scale(choose("width", 320, 640)) == Scale(choose("width", 320, 640))
+    assert Scale(choose("width", 320, 640)) != Scale(choose("width", 320, 416))
+    assert Scale(choose("width", 320, 640)) != Scale(320)
+
+
+@pytest.mark.parametrize("wrap", [lambda knob: (1, knob), lambda knob: [[knob]], lambda knob: {"north": knob}])
+def test_a_knob_inside_a_collection_is_refused(wrap: Callable[[Any], Any]) -> None:
+    @dataclass
+    class Sized(Scale):
+        size: Any = None
+
+    with pytest.raises(ConfigError, match=r"Sized: choose\('s', 1, 2\) stands inside a (tuple|list|dict)"):
+        Sized(size=wrap(choose("s", 1, 2)))
+
+
+def test_the_name_is_there_when_an_author_checks_the_configuration() -> None:
+    names = []
+
+    @dataclass
+    class Noting(Scale):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            names.append(self.name)
+
+    Noting()
+    Noting(name="given")
+    Noting(name="")
+    Noting(choose("width", 1, 2))
+    assert names == ["Noting", "given", "Noting", "Noting", "Noting"]
+
+
+def test_the_signature_of_a_step_is_what_a_caller_writes() -> None:
+    assert str(inspect.signature(Scale)) == "(width: int = 640, factor: float = 1.0, *, name: str = 'Scale')"
+    assert list(inspect.signature(Camera).parameters) == ["cameras", "name"]
+    bound = inspect.signature(Scale).bind(320, name="x")
+    assert Scale(*bound.args, **bound.kwargs) == Scale(320, name="x")

@@ -52,8 +52,16 @@ def test_a_graph_is_its_nodes_in_the_order_of_declaration() -> None:
 def test_graphs_compare_by_what_they_are() -> None:
     assert crossing() == crossing() == copy.deepcopy(crossing())
     assert hash(crossing()) == hash(crossing())
+    assert crossing() in {crossing()}
     assert crossing() != crossing(width=320)
     assert crossing() != "crossing"
+
+
+def test_a_graph_in_a_set_is_found_again_when_it_has_grown() -> None:
+    graph = Graph("growing", goal=Goal(accuracy=0.5))
+    graphs = {graph}
+    camera(graph) >> Film()
+    assert graph in graphs
 
 
 def test_graphs_compare_by_all_values_of_their_knobs() -> None:

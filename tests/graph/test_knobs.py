@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,87 @@ def test_a_knob_without_values_is_refused() -> None:
 def test_a_knob_without_a_name_is_refused() -> None:
     with pytest.raises(ConfigError, match=re.escape("choose(416, ...): a knob begins with its name, e.g.")):
         choose(416, 512)  # type: ignore[arg-type]
+
+
+USES: dict[str, Callable[[Any], object]] = {
+    "formatted": lambda knob: f"{knob}.mp4",
+    "formatted as text": str,
+    "formatted as a path": Path,
+    "tested": lambda knob: 1 if knob else 0,
+    "compared": lambda knob: knob == 416,
+    "compared, unlike": lambda knob: knob != 416,
+    "compared by order": lambda knob: knob < 416,
+    "compared in a list": lambda knob: knob in [416],
+    "calculated with": lambda knob: knob * 2,
+    "calculated with on the right": lambda knob: 2 - knob,
+    "calculated with, negated": lambda knob: -knob,
+    "converted": int,
+    "converted to an index": lambda knob: "abc"[knob],
+    "looked into": lambda knob: knob[0],
+    "looked into with a loop": list,
+    "called": lambda knob: knob(),
+    "asked for its upper": lambda knob: knob.upper(),
+}
+
+
+@pytest.mark.parametrize("done", USES)
+def test_a_knob_used_as_a_value_is_refused_in_a_sentence(done: str) -> None:
+    begin = re.escape("choose('size', 416, 512): a knob has no value before there is a plan, so it cannot be ")
+    with pytest.raises(ConfigError, match=begin + done.split(",")[0].split(" as ")[0].split(" on ")[0][:8]):
+        USES[done](choose("size", 416, 512))
+
+
+def test_the_sentence_about_a_knob_keeps_passwords() -> None:
+    with pytest.raises(ConfigError) as caught:
+        str(choose("source", "rtsp://me:secret@10.0.0.5/street"))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_knob_is_data_that_copies_and_hashes() -> None:
+    knob: Any = choose("size", 416, 512)
+    assert copy.deepcopy(knob) == copy.copy(knob) == knob
+    assert knob in {knob}
+    assert knob != choose("size", 416)
+
+
+def test_a_knob_of_knobs_is_refused() -> None:
+    for inner in (choose("b", 1), (choose("b", 1), 2)):
+        with pytest.raises(ConfigError, match="a knob cannot stand among the values of a knob"):
+            choose("a", inner)
+
+
+def test_a_parameter_with_choices_is_a_knob_that_begins_with_its_default() -> None:
+    assert param("tiles", 4, choices=(1, 2, 4)) == choose("tiles", 4, 1, 2)
+    assert param("tiles", choices=(1, 2, 4)) == choose("tiles", 1, 2, 4)
+    with settings({}) as used:
+        assert param("tiles", choices=(1, 2), help="of a frame") == choose("tiles", 1, 2)
+    assert used.declared == {"tiles": Parameter("tiles", int, 1, (1, 2), "of a frame")}
+
+
+def test_a_parameter_with_choices_that_is_set_has_this_value_only() -> None:
+    with settings({"tiles": "2"}):
+        assert param("tiles", 4, choices=(1, 2, 4)) == choose("tiles", 2)
+
+
+@pytest.mark.parametrize(
+    ("choices", "text", "sentence"),
+    [
+        ((1, 2, 4), "5", "x=5: the choices are 1, 2, 4; did you mean 4?"),
+        (("frame", "picture"), "pictur", "x=pictur: the choices are frame, picture; did you mean picture?"),
+        (("frame", "picture"), "zzz", "x=zzz: the choices are frame, picture"),
+    ],
+)
+def test_a_value_outside_the_choices_is_refused_with_the_nearest(
+    choices: Any, text: str, sentence: str
+) -> None:
+    with settings({"x": text}), pytest.raises(ConfigError) as caught:
+        param("x", choices=choices)
+    assert str(caught.value) == sentence
+
+
+def test_a_default_outside_the_choices_is_refused() -> None:
+    with pytest.raises(ConfigError, match=re.escape("x=3: the choices are 1, 8; did you mean 1?")):
+        param("x", 3, choices=(1, 8))
 
 
 def test_a_parameter_outside_a_graph_file_is_its_default() -> None:
@@ -68,7 +151,7 @@ def test_a_text_of_another_type_is_refused(default: Any, text: str, wanted: str)
 def test_what_no_parameter_asked_for_is_refused_with_the_near_name() -> None:
     with settings({"sise": "3"}) as used:
         param("size", 640, help="input size")
-    assert used.declared == {"size": Parameter("size", 640, help="input size")}
+    assert used.declared == {"size": Parameter("size", int, 640, help="input size")}
     with pytest.raises(
         ConfigError, match=re.escape('sise: the graph has no such parameter; did you mean "size"?')
     ):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flowedge import ConfigError, GraphError
+from flowedge.graph.knobs import Parameter
 from flowedge.graph.loading import UserFile, load, module_of, user_file
 
 WITH_OPERATOR = """
@@ -40,7 +41,10 @@ def test_a_graph_and_its_parameters(tmp_path: Path) -> None:
     graph.check()
     assert [node.name for node in graph.nodes] == ["video", "Decode", "Blur", "Null"]
     assert graph.node("Blur").step.sigma == 3.0  # type: ignore[attr-defined]
-    assert {name: each.help for name, each in parameters.items()} == {"source": "what to look at", "sigma": ""}
+    assert parameters == {
+        "source": Parameter("source", str, "street://", help="what to look at"),
+        "sigma": Parameter("sigma", float, 1.0),
+    }
 
 
 def test_a_path_may_be_text_and_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

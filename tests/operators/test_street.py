@@ -37,7 +37,7 @@ def test_the_same_seed_gives_the_same_street_and_video_shows_it():
 def test_the_helper_gives_two_streams():
     graph = Graph("example")
     frames, truth = street(graph, {"north": SMALL})
-    assert (frames.kind, truth.kind) == (Frame, Tracks)
+    assert (graph.carried(frames.wire), graph.carried(truth.wire)) == (Frame, Tracks)
     assert [node.name for node in graph.nodes] == ["street"]
 
 

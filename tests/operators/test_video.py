@@ -197,7 +197,7 @@ def test_a_missing_variable_is_named_when_the_camera_is_opened(monkeypatch):
 def test_the_helper_names_camera_and_steps(clip):
     graph = Graph("example")
     frames = video(graph, str(clip))
-    assert frames.kind is Frame
+    assert graph.carried(frames.wire) is Frame
     assert [node.name for node in graph.nodes] == ["video", "Decode"]
     video(graph, {"gate": str(clip)}, live=True, name="gate")
     assert [node.name for node in graph.nodes][2:] == ["gate", "gate.Decode"]

@@ -9,6 +9,7 @@ That there is no plan is proven where the relaxation has none.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,9 +18,11 @@ from flowedge.planner.exact.formulation import Formulation
 from flowedge.planner.exact.infeasibility import conflict
 from flowedge.planner.exact.milp import Solution
 from flowedge.planner.exact.polish import polished
+from flowedge.planner.model.checker import better
 from flowedge.planner.model.plan import Plan, Reason
 from flowedge.planner.model.problem import Problem
-from flowedge.planner.options.columns import Network, assemble, better, network
+from flowedge.planner.options.delays import Delays, path_delays
+from flowedge.planner.options.routes import assemble
 
 _OPTIMAL = 1e-4  # a gap that counts as none
 _ROUNDS = 5  # programmes that share the time
@@ -27,42 +30,56 @@ _ROUNDS = 5  # programmes that share the time
 
 def exact(problem: Problem, start: Plan | None = None, *, time_limit: float = 60.0) -> Plan:
     """The best plan, and how far from the best it may be, in about `time_limit` seconds."""
-    net = network(problem.cluster, problem.certainty)
-    solution, plan = relaxation(problem, net, time_limit=time_limit / _ROUNDS)
+    delays = path_delays(problem.cluster, problem.certainty)
+    solution, plan = relaxation(problem, delays, time_limit=time_limit / _ROUNDS)
     if solution.state == "infeasible":
         return Plan("exact", reason=Reason(conflict(problem), proven=True))
     found = Plan("exact", reason=Reason((f"no plan was found in {time_limit:g} s",), proven=False))
     found = better(problem, better(problem, found, plan), start)
     if not _proven(found, solution.bound):
-        for plan in _waiting(problem, net, time_limit / _ROUNDS):
+        for plan in _waiting(problem, delays, time_limit / _ROUNDS):
             found = better(problem, found, plan)
             if _proven(found, solution.bound):
                 break
     return replace(found, bound=solution.bound if found.found else None)
 
 
-def relaxation(problem: Problem, net: Network, *, time_limit: float) -> tuple[Solution, Plan | None]:
+def relaxation(
+    problem: Problem,
+    delays: Delays,
+    *,
+    time_limit: float = math.inf,
+    node_limit: int | None = None,
+    work_limit: float = math.inf,
+) -> tuple[Solution, Plan | None]:
     """The solution in which nobody waits and cameras may mix, and its plan with as many replicas as the waits
     need; that need not be valid.
+
+    With a `work_limit`, see `IntegerProgramme.work`, a programme that would take more is not solved, and the
+    bound is that of its linear relaxation.
     """
-    formulation = Formulation(problem, net, waits=False)
-    solution = formulation.model.solve(time_limit=time_limit)
+    formulation = Formulation(problem, delays, waits=False)
+    if work_limit < math.inf:
+        linear = formulation.model.solve(relaxed=True)
+        if linear.values is None or formulation.model.work(linear.values) > work_limit:
+            return replace(linear, state="unknown" if linear.values is not None else linear.state), None
+    solution = formulation.model.solve(time_limit=time_limit, node_limit=node_limit)
     return solution, _plan(problem, formulation, solution)
 
 
-def _waiting(problem: Problem, net: Network, time_limit: float) -> Iterator[Plan]:
+def _waiting(problem: Problem, delays: Delays, time_limit: float) -> Iterator[Plan]:
     """Plans, not all valid, of the programme with waits: cameras mixed, undivided, as mixed, one by one."""
     whole = {camera.name: [camera.count] for camera in problem.classes}
     alone = {camera.name: [1] * camera.count for camera in problem.classes}
     tried: list[dict[str, list[int]]] = []
-    freely = Formulation(problem, net)
+    freely = Formulation(problem, delays)
     plan = _plan(problem, freely, freely.model.solve(time_limit=time_limit))
     if plan is not None:
         yield plan
     for lots in (whole, whole if plan is None else _lots(plan), alone):
         if lots not in tried:
             tried.append(lots)
-            divided = Formulation(problem, net, lots=lots)
+            divided = Formulation(problem, delays, lots=lots)
             plan = _plan(problem, divided, divided.model.solve(time_limit=time_limit))
             if plan is not None:
                 yield plan

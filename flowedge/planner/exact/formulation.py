@@ -19,13 +19,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from flowedge.planner.exact.milp import Model, Term
+from flowedge.planner.exact.milp import IntegerProgramme, Term
 from flowedge.planner.model.cluster import Cluster
 from flowedge.planner.model.prediction import frame_joules, reserved_watts, share
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Setting
-from flowedge.planner.options.columns import Column, Network, Offer, Place, settings
-from flowedge.planner.options.deadlines import Reach, follows, reach, timed
+from flowedge.planner.options.deadlines import TimedOptions, follows_input, latency_matters, options_in_time
+from flowedge.planner.options.delays import Delays
+from flowedge.planner.options.offers import Offer, settings
+from flowedge.planner.options.routes import Place, RouteOption
 
 
 @dataclass
@@ -52,14 +54,14 @@ class Formulation:
     def __init__(
         self,
         problem: Problem,
-        net: Network,
+        delays: Delays,
         *,
         lots: Mapping[str, Sequence[int]] | None = None,
         waits: bool = True,
         shared: bool = True,
     ) -> None:
-        self.problem, self.net, self.shared, self.waits = problem, net, shared, waits
-        self.model = Model()
+        self.problem, self.delays, self.shared, self.waits = problem, delays, shared, waits
+        self.model = IntegerProgramme()
         self.flows: list[_Flow] = []
         self._replicas: dict[tuple[str, int, Offer], int] = {}
         self._loads: dict[int, list[Term]] = defaultdict(list)
@@ -70,7 +72,7 @@ class Formulation:
             self._class(camera, None if lots is None else lots[camera.name])
         self._capacities()
 
-    def columns(self, values: NDArray[np.float64]) -> list[tuple[Column, int]]:
+    def columns(self, values: NDArray[np.float64]) -> list[tuple[RouteOption, int]]:
         """The columns of a solution; cameras of one flow that mix are told apart by the nearest nodes."""
         return [(column, flow.size) for flow in self.flows for column in self._routes(flow, values)]
 
@@ -79,7 +81,8 @@ class Formulation:
         able = [
             (chosen, left)
             for chosen in settings(self.problem, application)
-            if (left := reach(self.problem, camera, chosen, self.net, waits=self.waits)) is not None
+            if (left := options_in_time(self.problem, camera, chosen, self.delays, waits=self.waits))
+            is not None
         ]
         # A lot moves as one, by switches; without lots every camera may go another way.
         for size, most in [(1, camera.count)] if lots is None else [(lot, 1) for lot in lots]:
@@ -92,7 +95,7 @@ class Formulation:
         camera: CameraClass,
         application: Application,
         chosen: Setting,
-        able: Reach,
+        able: TimedOptions,
         size: int,
         most: int,
     ) -> _Flow:
@@ -101,11 +104,11 @@ class Formulation:
         units = self.model.variable(cost=gain, upper=most, integer=True)
         flow = _Flow(camera, application, chosen, size, most, units)
         for stage in application.stages:
-            if follows(self.problem, stage):
+            if follows_input(self.problem, stage):
                 flow.at[stage.name] = flow.at[stage.inputs[0]]
                 continue
             picks = [
-                (node, offer, self._pick(flow, stage, node, offer)) for node, offer in able.ways[stage.name]
+                (node, offer, self._pick(flow, stage, node, offer)) for node, offer in able.options[stage.name]
             ]
             terms = [*((each, 1.0) for *_, each in picks), (flow.cameras, -1.0)]
             self.model.row(terms, lower=0.0, upper=0.0)
@@ -152,10 +155,10 @@ class Formulation:
             self._replicas[key] = self.model.variable(cost=cost, upper=float(most), integer=True)
         return self._replicas[key]
 
-    def _transport(self, flow: _Flow, able: Reach) -> None:
+    def _transport(self, flow: _Flow, able: TimedOptions) -> None:
         """Joins the places of consecutive stages, with their delay and their load on links."""
         goal, problem = flow.application.latency, self.problem
-        counts = timed(problem, flow.application)
+        counts = latency_matters(problem, flow.application)
         consumed = {name for stage in flow.application.stages for name in stage.inputs}
         worth = problem.theta if problem.minimize == "utility" else 0.0
         last = self.model.variable(cost=worth * flow.size) if counts else -1  # until all is done
@@ -167,12 +170,12 @@ class Formulation:
             if counts and stage.source:
                 self.model.row([(done[stage.name], 1.0), *own], lower=0.0)
             for position, name in enumerate(stage.inputs):
-                stays = position == 0 and follows(problem, stage)
+                stays = position == 0 and follows_input(problem, stage)
                 size = problem.profiles.bytes_of(name, flow.setting)
-                ends_at = able.done[name][:, None] + self.net.seconds(size) + able.rest[stage.name]
+                ends_at = able.earliest[name][:, None] + self.delays.seconds(size) + able.remaining[stage.name]
                 useful = (ends_at <= goal * (1 + 1e-9)) & (ends_at < np.inf)
                 legs = {} if stays else self._legs(flow.at[name], flow.at[stage.name], useful)
-                seconds = self.net.fixed, self.net.per_byte
+                seconds = self.delays.fixed, self.delays.per_byte
                 for leg, terms in legs.items():
                     if size and leg[0] != leg[1]:
                         shipped[name][leg].append(terms)
@@ -253,7 +256,7 @@ class Formulation:
             most = cluster.arcs[arc].bandwidth
             model.row([(each, value / most) for each, value in terms], upper=1.0)
 
-    def _routes(self, flow: _Flow, values: NDArray[np.float64]) -> Iterator[Column]:
+    def _routes(self, flow: _Flow, values: NDArray[np.float64]) -> Iterator[RouteOption]:
         left = {
             name: {(node, offer): round(values[pick]) for node, offer, pick in picks if values[pick] > 0.5}
             for name, picks in flow.picks.items()
@@ -264,7 +267,7 @@ class Formulation:
             places = []
             for stage in flow.application.stages:
                 offer = None
-                near = [self.net.fixed[at[name]] for name in stage.inputs]
+                near = [self.delays.fixed[at[name]] for name in stage.inputs]
                 if stage.name in left:
                     able = left[stage.name]
                     node, offer = min(able, key=lambda each: max((row[each[0]] for row in near), default=0.0))
@@ -275,7 +278,7 @@ class Formulation:
                     node = at[stage.inputs[0]]
                 at[stage.name] = node
                 places.append(Place(stage.name, nodes[node].name, offer))
-            yield Column(flow.camera.name, flow.setting, tuple(places))
+            yield RouteOption(flow.camera.name, flow.setting, tuple(places))
 
 
 def _tree_hops(cluster: Cluster) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from flowedge.planner.exact.formulation import Formulation
 from flowedge.planner.model.cluster import Cluster, Node
 from flowedge.planner.model.problem import Application, Problem, Stage
-from flowedge.planner.options.columns import network
+from flowedge.planner.options.delays import path_delays
 
 _PLENTY = 1e15
 _SECONDS = 10.0  # for one question; what is not answered by then is kept
@@ -53,7 +53,7 @@ def _filtered(problem: Problem, limits: Sequence[_Limit]) -> tuple[Problem, list
 
 
 def _impossible(problem: Problem) -> bool:
-    model = Formulation(problem, network(problem.cluster, problem.certainty), waits=False).model
+    model = Formulation(problem, path_delays(problem.cluster, problem.certainty), waits=False).model
     if model.solve(relaxed=True, time_limit=_SECONDS).state == "infeasible":
         return True
     return model.solve(time_limit=_SECONDS, gap=_PLENTY).state == "infeasible"

@@ -17,8 +17,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 from typing import cast
 
 from flowedge.errors import ConfigError
@@ -39,14 +38,9 @@ def problem(
     profiles: Profiles,
     *,
     cameras: Sequence[CameraClass],
-    parameters: Mapping[str, Sequence[Scalar]] | None = None,
     assume_free: Collection[str] = (),
 ) -> Problem:
     """Put together what is to be planned: a graph's applications and goal, machines, cameras, profiles.
-
-    `parameters` are the values that the planner may give to parameters of a graph file, by name, as
-    `param(..., choices=...)` declares them; a parameter that the user has set has this value only. They are
-    knobs like those of `choose`.
 
     Every operator that is no source needs a profile, or its name in `assume_free`. Where the goal is to
     minimize energy or cost and no node states a power or a price, all plans would be alike; resources are
@@ -58,7 +52,7 @@ def problem(
     """
     if not cameras:
         raise ConfigError("cameras: there are none; at least one class of cameras is needed")
-    wanted = tuple(_with_parameters(each, parameters or {}) for each in applications(graph))
+    wanted = applications(graph)
     _check_profiled(wanted, profiles, assume_free)
     for application in wanted:
         _check_settings(application, profiles)
@@ -86,18 +80,6 @@ def unprofiled_kinds(given: Problem) -> dict[str, tuple[str, ...]]:
     kinds = dict.fromkeys(node.kind for node in given.cluster.nodes if node.cores or node.gpu)
     lacking = {kind: tuple(name for name in costly if (name, kind) not in profiled) for kind in kinds}
     return {kind: operators for kind, operators in lacking.items() if operators}
-
-
-def _with_parameters(application: Application, parameters: Mapping[str, Sequence[Scalar]]) -> Application:
-    """The application with the graph file's parameters as further knobs."""
-    knobs = dict(application.knobs)
-    for name, values in parameters.items():
-        if name in knobs:
-            raise ConfigError(f"{name}: is a parameter and a knob of the graph; rename one of them")
-        if not values:
-            raise ConfigError(f"parameters: {name} has no value to choose; give it at least one")
-        knobs[name] = tuple(values)
-    return replace(application, knobs=tuple(sorted(knobs.items())))
 
 
 def _check_profiled(wanted: Sequence[Application], profiles: Profiles, assume_free: Collection[str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
 from flowedge.planner.model.plan import Deployment, Plan, Route
 from flowedge.planner.model.prediction import deployment_loads, fits, predict, traffic
@@ -23,6 +25,20 @@ def violations(problem: Problem, plan: Plan) -> tuple[str, ...]:
         return ("a plan that was not found deploys something",) if plan.routes or plan.deployments else ()
     broken = tuple(_structure(problem, plan))
     return broken or (*_capacity(problem, plan), *_goals(problem, plan))
+
+
+def better(problem: Problem, found: Plan, start: Plan | None) -> Plan:
+    """The plan in force, in the strategy's name, where it still holds and is better than what was found."""
+    if start is None or not start.found:
+        return found
+    again = replace(found, deployments=start.deployments, routes=start.routes, reason=None, value=math.nan)
+    try:
+        again = replace(again, value=predict(problem, again).value)
+    except (LookupError, StopIteration, ZeroDivisionError):  # it is of other nodes or cameras
+        return found
+    if (found.found and again.value >= found.value) or violations(problem, again):
+        return found
+    return again
 
 
 def _structure(problem: Problem, plan: Plan) -> Iterator[str]:

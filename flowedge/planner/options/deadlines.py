@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.options.columns import Network, Offer, hosts, offers
+from flowedge.planner.options.delays import Delays
+from flowedge.planner.options.offers import Offer, hosts, offers
 
-Ways: TypeAlias = dict[str, list[tuple[int, Offer | None]]]
+StageOptions: TypeAlias = dict[str, list[tuple[int, Offer | None]]]
 """By stage, the nodes (as positions) and offers that it may have; without stages that follow their input."""
 
 Seconds: TypeAlias = NDArray[np.float64]
@@ -22,43 +23,46 @@ Seconds: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Reach:
-    """`ways` that are left; by stage, the earliest time it is `done` on a node, and the least from its inputs'
-    arrival there to the end (`rest`).
+class TimedOptions:
+    """`options` that are in time, and seconds by stage and node.
+
+    `earliest` is when the stage can be done there, `remaining` the least time from its inputs' arrival there to
+    the end of the graph.
     """
 
-    ways: Ways
-    done: dict[str, Seconds]
-    rest: dict[str, Seconds]
+    options: StageOptions
+    earliest: dict[str, Seconds]
+    remaining: dict[str, Seconds]
 
 
 _ROUNDING = 1e-9  # share of a goal
 
 
-def follows(problem: Problem, stage: Stage) -> bool:
+def follows_input(problem: Problem, stage: Stage) -> bool:
     """Whether a stage costs nothing and so runs where its first input does."""
     return not stage.source and stage.tier is None and problem.profiles.free(stage.name)
 
 
-def reach(
-    problem: Problem, camera: CameraClass, chosen: Setting, net: Network, *, waits: bool = True
-) -> Reach | None:
-    """What is left of all nodes and offers when the quickest way through each would be too late.
+def options_in_time(
+    problem: Problem, camera: CameraClass, chosen: Setting, delays: Delays, *, waits: bool = True
+) -> TimedOptions | None:
+    """The nodes and offers of each stage with which the quickest assignment of all others is in time.
 
-    Without `waits` nobody waits for a replica, which no plan can better. None where no way is in time.
+    Without `waits` nobody waits for a replica, which no plan can better. None where no
+    assignment is in time.
     """
     application = problem.application(camera.application)
-    found: Ways = {}
+    found: StageOptions = {}
     for stage in application.stages:
-        if not follows(problem, stage):
+        if not follows_input(problem, stage):
             able = hosts(problem, camera, stage, chosen)
             made = {service: _offers(problem, application, service, waits) for _, service in able}
             found[stage.name] = [(node, offer) for node, service in able for offer in made[service]]
-    kept = _in_time(problem, application, chosen, net, found)
-    return kept if all(kept.ways.values()) else None
+    kept = _in_time(problem, application, chosen, delays, found)
+    return kept if all(kept.options.values()) else None
 
 
-def timed(problem: Problem, application: Application) -> bool:
+def latency_matters(problem: Problem, application: Application) -> bool:
     """Whether latency matters at all."""
     return application.latency < math.inf or (problem.minimize == "utility" and problem.theta > 0)
 
@@ -71,10 +75,12 @@ def _offers(
     made = offers(problem, service)
     if not waits:
         return (replace(made[0], wait=0.0),)
-    return made if timed(problem, application) else made[:1]
+    return made if latency_matters(problem, application) else made[:1]
 
 
-def _in_time(problem: Problem, application: Application, chosen: Setting, net: Network, found: Ways) -> Reach:
+def _in_time(
+    problem: Problem, application: Application, chosen: Setting, delays: Delays, found: StageOptions
+) -> TimedOptions:
     own: dict[str, Seconds] = {}
     for stage in application.stages:
         if stage.name in found:
@@ -82,7 +88,8 @@ def _in_time(problem: Problem, application: Application, chosen: Setting, net: N
         else:
             own[stage.name] = np.where(np.isfinite(own[stage.inputs[0]]), 0.0, np.inf)
     sent = {
-        stage.name: net.seconds(problem.profiles.bytes_of(stage.name, chosen)) for stage in application.stages
+        stage.name: delays.seconds(problem.profiles.bytes_of(stage.name, chosen))
+        for stage in application.stages
     }
     ready = _ready(problem, application, own, sent)
     after = _after(problem, application, own, sent)
@@ -97,7 +104,7 @@ def _in_time(problem: Problem, application: Application, chosen: Setting, net: N
         for name, able in found.items()
     }
     done = {name: ready[name] + own[name] for name in own}
-    return Reach(kept, done, {name: after[name] + own[name] for name in own})
+    return TimedOptions(kept, done, {name: after[name] + own[name] for name in own})
 
 
 def _quickest(count: int, able: Sequence[tuple[int, Offer | None]]) -> Seconds:
@@ -116,7 +123,7 @@ def _ready(
     for stage in application.stages:
         came = np.zeros(len(problem.cluster.nodes))
         for position, name in enumerate(stage.inputs):
-            stays = position == 0 and follows(problem, stage)
+            stays = position == 0 and follows_input(problem, stage)
             came = np.maximum(came, done[name] if stays else (done[name][:, None] + sent[name]).min(axis=0))
         ready[stage.name] = came
         done[stage.name] = came + own[stage.name]
@@ -131,6 +138,6 @@ def _after(
     for stage in reversed(application.stages):
         rest = after[stage.name] + own[stage.name]
         for position, name in enumerate(stage.inputs):
-            stays = position == 0 and follows(problem, stage)
+            stays = position == 0 and follows_input(problem, stage)
             after[name] = np.maximum(after[name], rest if stays else (sent[name] + rest).min(axis=1))
     return after

@@ -17,18 +17,10 @@ from flowedge.planner.model.plan import Plan, Reason
 from flowedge.planner.model.prediction import share
 from flowedge.planner.model.problem import CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.options.columns import (
-    Column,
-    Network,
-    Offer,
-    Place,
-    assemble,
-    hosts,
-    latency,
-    network,
-    offers,
-)
-from flowedge.planner.options.deadlines import follows
+from flowedge.planner.options.deadlines import follows_input
+from flowedge.planner.options.delays import Delays, path_delays
+from flowedge.planner.options.offers import Offer, hosts, offers
+from flowedge.planner.options.routes import Place, RouteOption, assemble, latency
 
 Order: TypeAlias = Callable[[Stage, int | None, Sequence[int]], Sequence[int]]
 """Which of the able nodes to try, in order, for a stage; given is also where its first input is."""
@@ -104,11 +96,11 @@ class _Filler:
 
     def plan(self, attempts: Attempts) -> Plan:
         problem = self.problem
-        net = network(problem.cluster, problem.certainty)
-        chosen: list[tuple[Column, int]] = []
+        delays = path_delays(problem.cluster, problem.certainty)
+        chosen: list[tuple[RouteOption, int]] = []
         for camera in problem.classes:
             for _ in range(camera.count):
-                column = self._camera(camera, attempts, net)
+                column = self._camera(camera, attempts, delays)
                 if column is None:
                     why = f"{self.name} finds no place for every camera of {camera.name} within its goals"
                     return Plan(self.name, reason=Reason((why,), proven=False))
@@ -117,7 +109,7 @@ class _Filler:
         broken = violations(problem, plan)
         return Plan(self.name, reason=Reason(broken, proven=False)) if broken else plan
 
-    def _camera(self, camera: CameraClass, attempts: Attempts, net: Network) -> Column | None:
+    def _camera(self, camera: CameraClass, attempts: Attempts, delays: Delays) -> RouteOption | None:
         problem = self.problem
         application = problem.application(camera.application)
         known = [
@@ -129,32 +121,32 @@ class _Filler:
             for chosen in known:
                 for level in range(_LEVELS):
                     column = self._column(camera, chosen, order, level)
-                    if column and latency(problem, application, column, net) <= application.latency:
+                    if column and latency(problem, application, column, delays) <= application.latency:
                         return column
                     if column:
                         self._change(camera, column, -1)
         return None
 
-    def _column(self, camera: CameraClass, chosen: Setting, order: Order, level: int) -> Column | None:
+    def _column(self, camera: CameraClass, chosen: Setting, order: Order, level: int) -> RouteOption | None:
         """The way of one more camera, which then has its room; None where there is none."""
         problem, nodes = self.problem, self.problem.cluster.nodes
         at: dict[str, int] = {}
         places: list[Place] = []
         for stage in problem.application(camera.application).stages:
             before = at[stage.inputs[0]] if stage.inputs else None
-            if before is not None and follows(problem, stage):
+            if before is not None and follows_input(problem, stage):
                 place: Place | None = Place(stage.name, nodes[before].name)
             else:
                 able = self._able(camera, stage, chosen)
                 ordered = order(stage, before, list(able))
                 place = self._place(camera, stage, {node: able[node] for node in ordered}, level)
             if place is None:
-                self._change(camera, Column(camera.name, chosen, tuple(places)), -1)
+                self._change(camera, RouteOption(camera.name, chosen, tuple(places)), -1)
                 return None
-            self._change(camera, Column(camera.name, chosen, (place,)), 1)
+            self._change(camera, RouteOption(camera.name, chosen, (place,)), 1)
             at[stage.name] = problem.cluster.index[place.node]
             places.append(place)
-        return Column(camera.name, chosen, tuple(places))
+        return RouteOption(camera.name, chosen, tuple(places))
 
     def _able(self, camera: CameraClass, stage: Stage, chosen: Setting) -> dict[int, list[Service]]:
         key = camera.name, stage.name, chosen
@@ -184,7 +176,7 @@ class _Filler:
                     return Place(stage.name, nodes[node].name, offer)
         return None
 
-    def _change(self, camera: CameraClass, column: Column, cameras: int) -> None:
+    def _change(self, camera: CameraClass, column: RouteOption, cameras: int) -> None:
         rate = self.problem.rate(camera) * cameras
         for place in column.places:
             if place.offer is not None:

@@ -26,8 +26,10 @@ from flowedge.planner.model.cluster import Node
 from flowedge.planner.model.plan import Plan, Reason
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.options.columns import Column, Network, Offer, Place, assemble, latency, network
-from flowedge.planner.options.deadlines import follows
+from flowedge.planner.options.deadlines import follows_input
+from flowedge.planner.options.delays import Delays, path_delays
+from flowedge.planner.options.offers import Offer
+from flowedge.planner.options.routes import Place, RouteOption, assemble, latency
 from flowedge.values import Scalar
 
 
@@ -66,7 +68,7 @@ def care_exhaustive(
     return _planned(problem, "care-exhaustive", shared, _pruned if pruned else _every)
 
 
-def measure(problem: Problem, column: Column, net: Network) -> tuple[float, float]:
+def measure(problem: Problem, column: RouteOption, delays: Delays) -> tuple[float, float]:
     """Quality (0..1) and latency (seconds) of a camera's application, deployed as the column says.
 
     The latency is infinite where an instance with state cannot keep up with the camera.
@@ -79,7 +81,7 @@ def measure(problem: Problem, column: Column, net: Network) -> tuple[float, floa
         for place in column.places
     )
     quality = problem.profiles.accuracy(column.setting) or 0.0
-    return quality, math.inf if slow else latency(problem, application, column, net)
+    return quality, math.inf if slow else latency(problem, application, column, delays)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,13 @@ class _Choice:
 
 _NONE = "no number of tiles, cores and GPUs that fits reaches quality and latency"
 
-_Search: TypeAlias = "Callable[[_Testbed, CameraClass], Column | str]"
+_Search: TypeAlias = "Callable[[_Testbed, CameraClass], RouteOption | str]"
 """Finds the column of one more camera, or says why there is none."""
 
 
 def _planned(problem: Problem, name: str, shared: bool, search: _Search) -> Plan:
     testbed = _Testbed(problem, shared)
-    chosen: list[tuple[Column, int]] = []
+    chosen: list[tuple[RouteOption, int]] = []
     for camera in problem.classes:
         testbed.failed.clear()
         testbed.poor.clear()
@@ -116,7 +118,7 @@ def _planned(problem: Problem, name: str, shared: bool, search: _Search) -> Plan
     return Plan(name, tried=testbed.tried, reason=Reason(broken, proven=False)) if broken else plan
 
 
-def _literal(testbed: _Testbed, camera: CameraClass) -> Column | str:
+def _literal(testbed: _Testbed, camera: CameraClass) -> RouteOption | str:
     goal = testbed.problem.application(camera.application)
     for setting in testbed.settings(goal):
         good = True
@@ -139,7 +141,7 @@ def _literal(testbed: _Testbed, camera: CameraClass) -> Column | str:
     return "the listing does not end: it goes on with ever more tiles"
 
 
-def _pruned(testbed: _Testbed, camera: CameraClass) -> Column | str:
+def _pruned(testbed: _Testbed, camera: CameraClass) -> RouteOption | str:
     goal = testbed.problem.application(camera.application)
     rows = (
         testbed.escalation(goal, setting, rows=(gpu,))
@@ -149,19 +151,19 @@ def _pruned(testbed: _Testbed, camera: CameraClass) -> Column | str:
     return _least(testbed, (_fewest_cores(testbed, camera, row) for row in rows))
 
 
-def _every(testbed: _Testbed, camera: CameraClass) -> Column | str:
+def _every(testbed: _Testbed, camera: CameraClass) -> RouteOption | str:
     goal = testbed.problem.application(camera.application)
     choices = (each for setting in testbed.settings(goal) for each in testbed.escalation(goal, setting))
     return _least(testbed, (_fewest_cores(testbed, camera, [choice]) for choice in choices))
 
 
-def _least(testbed: _Testbed, columns: Iterator[Column | None]) -> Column | str:
+def _least(testbed: _Testbed, columns: Iterator[RouteOption | None]) -> RouteOption | str:
     """The column of the least value."""
     found = [column for column in columns if column is not None]
     return min(found, key=lambda column: assemble(testbed.problem, "", [(column, 1)]).value, default=_NONE)
 
 
-def _greedy(testbed: _Testbed, camera: CameraClass) -> Column | str:
+def _greedy(testbed: _Testbed, camera: CameraClass) -> RouteOption | str:
     goal = testbed.problem.application(camera.application)
     for setting in testbed.settings(goal):
         column = _fewest_cores(testbed, camera, testbed.escalation(goal, setting))
@@ -170,7 +172,7 @@ def _greedy(testbed: _Testbed, camera: CameraClass) -> Column | str:
     return _NONE
 
 
-def _fewest_cores(testbed: _Testbed, camera: CameraClass, escalation: list[_Choice]) -> Column | None:
+def _fewest_cores(testbed: _Testbed, camera: CameraClass, escalation: list[_Choice]) -> RouteOption | None:
     """The first of one setting's choices that can be placed and, deployed, reaches quality and latency."""
     goal = testbed.problem.application(camera.application)
     for choice in escalation:
@@ -204,7 +206,7 @@ class _Testbed:
 
     def __post_init__(self) -> None:
         cluster = self.problem.cluster
-        self.net = network(cluster, self.problem.certainty)
+        self.delays = path_delays(cluster, self.problem.certainty)
         self.left = {node.name: (node.cores, node.gpu, node.memory) for node in cluster.nodes}
         self._once: dict[str, Place] = {}
 
@@ -220,12 +222,12 @@ class _Testbed:
             _Choice(setting, cores, gpu) for gpu in rows for cores in self._levels(application, setting, gpu)
         ]
 
-    def measure(self, column: Column) -> tuple[float, float]:
+    def measure(self, column: RouteOption) -> tuple[float, float]:
         """Quality and latency, for the price of a deployment."""
         self.tried += 1
-        return measure(self.problem, column, self.net)
+        return measure(self.problem, column, self.delays)
 
-    def place(self, camera: CameraClass, choice: _Choice, *, literal: bool = False) -> Column | None:
+    def place(self, camera: CameraClass, choice: _Choice, *, literal: bool = False) -> RouteOption | None:
         """Every instance on the first server with room, most GPUs and then most cores first.
 
         Literal: on the first server, whether it has room or not for more than the first instance.
@@ -236,7 +238,7 @@ class _Testbed:
                 return column
         return None
 
-    def commit(self, camera: CameraClass, column: Column) -> None:
+    def commit(self, camera: CameraClass, column: RouteOption) -> None:
         """Take what the column needs for one camera."""
         for place in column.places:
             if place.offer is not None and place.stage not in self._once:
@@ -244,7 +246,7 @@ class _Testbed:
         singletons = {each.name for each in self._application(camera).stages if each.singleton}
         self._once |= {place.stage: place for place in column.places if place.stage in singletons}
 
-    def _placed(self, camera: CameraClass, choice: _Choice, share: float, literal: bool) -> Column | None:
+    def _placed(self, camera: CameraClass, choice: _Choice, share: float, literal: bool) -> RouteOption | None:
         left = dict(self.left)
         order = sorted(self.problem.cluster.nodes, key=lambda node: (-left[node.name][1], -left[node.name][0]))
         at: dict[str, Place] = {}
@@ -252,7 +254,7 @@ class _Testbed:
         for stage in self._application(camera).stages:
             if stage.source:
                 able = [self.problem.cluster[camera.node]]
-            elif follows(self.problem, stage):
+            elif follows_input(self.problem, stage):
                 able = [self.problem.cluster[at[stage.inputs[0]].node]]
             else:
                 able = [node for node in order if stage.tier in (None, node.tier)]
@@ -269,7 +271,7 @@ class _Testbed:
             else:
                 return None
             at[stage.name] = place
-        return Column(camera.name, choice.setting, tuple(at.values()))
+        return RouteOption(camera.name, choice.setting, tuple(at.values()))
 
     def _places(self, stage: Stage, choice: _Choice, share: float, able: list[Node]) -> Iterator[Place]:
         if stage.name in self._once:

@@ -1,15 +1,16 @@
 """Column generation (Dantzig and Wolfe, Operations Research 8, 1960): a bound for every plan, and its prices.
 
-The relaxation is the plan in which replicas are fractions, nobody waits for one, and cameras of a class may be
-split at will (`flowedge.planner.solver.master_problem`); so its optimum is a bound for every plan. Its duals
-price the nodes' resources, the links, the singletons and the pools, and on these prices the ways are found that
-would lower the cost. For any prices p from 0,
+In the relaxation replicas are fractions, nobody waits for one, and cameras of a class may be split at will; so
+its optimum is a bound for every plan. It is solved as a restricted master problem
+(`flowedge.planner.solver.master_problem`) that grows: its duals price the nodes' resources, the links, the
+singletons and the pools, and label setting finds the columns that would lower the cost on these prices. For any
+prices p from 0,
 
     sum over groups(cameras x least priced cost of a camera) - sum of the prices of what is scarce
 
 (capacities being scaled to 1) is a lower bound as well (Lagrange), which holds before the end, if no replica is
 paid more than it costs. What is left of its cost is shared by all the frames that it could carry: that is true
-of pools that are in no way yet, too.
+of pools that are in no column yet, too.
 """
 
 from __future__ import annotations
@@ -21,32 +22,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge.planner.model.problem import Problem
-from flowedge.planner.options.columns import Network
-from flowedge.planner.solver.instance import RESOURCES, Floats, Variant
-from flowedge.planner.solver.label_setting import Budget, Offered, Search, Ways, potentials
-from flowedge.planner.solver.master_problem import Restricted, Row
-from flowedge.planner.solver.ways import FEW, Group, Way, along_paths
-
-_WORTH_A_COLUMN = 1e-6  # share of the price of a camera by which a column must lower it
-_LABELS = 8, 30, 400  # kept at each stage of a search at first, with many and with few groups, and at most
-_COLUMNS = 1, 3  # added for a group in a round, with many and with few groups
-_LARGE = 60  # nodes from which not all are looked at
-_NEAREST, _EACH = 16, 2  # nodes that are looked at then, and of each tier
-_LOST = 1e-6  # cameras without a way that count as none
-_PROGRAMME = 400.0  # work for each way to solve the programme
-_PREPARED = 4000.0  # work to price the choices of a stage
-_DEAR = 1e6  # for a frame, far above anything else
+from flowedge.planner.options.delays import Delays, prices_along_paths
+from flowedge.planner.solver.instance import RESOURCES, Configuration, Floats, Group
+from flowedge.planner.solver.label_setting import CompleteLabels, LabelSetting, PricedChoices, potentials
+from flowedge.planner.solver.master_problem import Column, RestrictedMaster, RowName
+from flowedge.planner.solver.tuning import Budget, Tuning, tuning_for
 
 
 @dataclass
 class Relaxation:
-    """What column generation found: `values` are cameras on `ways`, `bound` holds for every plan.
+    """What column generation found: `values` are cameras on `columns`, `bound` holds for every plan.
 
-    `prices` are those of the rows. `missing` are cameras without any way; where it is above 0 and `proven`,
+    `prices` are those of the rows. `missing` are cameras without any column; where it is above 0 and `proven`,
     there is no plan at all.
     """
 
-    ways: list[Way]
+    columns: list[Column]
     values: Floats
     prices: Floats
     value: float
@@ -54,50 +45,50 @@ class Relaxation:
     missing: float
     proven: bool
     rounds: int
-    scarce: tuple[Row, ...] = ()
+    scarce: tuple[RowName, ...] = ()
 
 
 @dataclass
-class Master:
-    """The programme of a problem, growing."""
+class ColumnGeneration:
+    """The master problem of a problem, with label setting to find its columns.
+
+    `of` is the group of each camera class.
+    """
 
     problem: Problem
-    net: Network
-    variants: dict[str, tuple[Variant, ...]]
+    delays: Delays
+    configurations: dict[str, tuple[Configuration, ...]]
     groups: list[Group]
     of: list[int]
-    programme: Restricted = field(init=False)
+    programme: RestrictedMaster = field(init=False)
     _known: set[tuple[int, int, tuple[int, ...], tuple[int, ...]]] = field(default_factory=set)
     _near: dict[tuple[int, int], NDArray[np.bool_]] = field(default_factory=dict)
+    tuning: Tuning = field(init=False)
     _most: int = field(init=False)
     _narrow: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self._most = _LABELS[not self.many]
-        self._narrow = len(self.net.fixed) > _LARGE
-        self.programme = Restricted(self.problem, self.groups, pooled=not self.many)
+        self.tuning = tuning_for(len(self.groups))
+        self._most = self.tuning.first_labels
+        self._narrow = len(self.delays.fixed) > self.tuning.large
+        self.programme = RestrictedMaster(self.problem, self.groups, self.tuning)
 
     @property
-    def many(self) -> bool:
-        """Whether there are more than a few groups."""
-        return len(self.groups) > FEW
-
-    @property
-    def ways(self) -> list[Way]:
-        """The ways that are known."""
-        return self.programme.ways
+    def columns(self) -> list[Column]:
+        """The columns that are known."""
+        return self.programme.columns
 
     def solve(self, budget: Budget, *, gap: float = 1e-4) -> Relaxation:
         """Generates columns until the bound is within a share `gap` of the value, or the budget is spent."""
-        if self.many:
+        if not self.tuning.few:
             self._begin(budget)
         found = self._generate(budget, gap, phase=2)
-        if found.missing > _LOST and self._narrow:
+        if found.missing > self.tuning.missing and self._narrow:
             self._narrow = False
             found = self._generate(budget, gap, phase=2)
-        if found.missing > _LOST:
+        if found.missing > self.tuning.missing:
             found = self._generate(budget, gap, phase=1)
-            if found.missing <= _LOST:
+            if found.missing <= self.tuning.missing:
                 self.programme.complete = True
                 found = self._generate(budget, gap, phase=2)
         return found
@@ -107,27 +98,27 @@ class Master:
         while True:
             rounds += 1
             now = self.programme.optimum(phase)
-            budget.spend(_PROGRAMME * len(now.values))
+            budget.spend(self.tuning.work_programme * len(now.values))
             added, lower = self._price(now.rows, phase, budget)
             bound = max(bound, lower)
             done = now.value - bound <= gap * max(abs(now.value), 1e-9) and now.missing <= 1e-7
             if phase == 1 and (now.value <= 1e-7 or bound > 1e-6 * max(1.0, now.value)):
                 done = True
-            if done or budget.over or (not added and self._most >= _LABELS[2]):
+            if done or budget.over or (not added and self._most >= self.tuning.most_labels):
                 break
             if not added:
-                self._most = min(4 * self._most, _LABELS[2])
-        proven = phase == 1 and bound > _LOST
+                self._most = min(4 * self._most, self.tuning.most_labels)
+        proven = phase == 1 and bound > self.tuning.missing
         names = list(self.programme.rows)
         scarce = tuple(
             names[each] for each in np.nonzero(now.rows > 1e-9)[0] if self.programme.limits[each] > 0
         )
         return Relaxation(
-            self.ways, now.values, now.rows, now.value, bound, now.missing, proven, rounds, scarce
+            self.columns, now.values, now.rows, now.value, bound, now.missing, proven, rounds, scarce
         )
 
     def _begin(self, budget: Budget) -> None:
-        """The cheapest ways that keep to each tier as far as they can, so that first prices say something."""
+        """Add the cheapest columns that keep to one tier as far as they can, for useful first prices."""
         for tier in self.problem.cluster.tiers:
             outside = np.array([node.tier != tier for node in self.problem.cluster.nodes])
             self._price(np.zeros(0), 2, budget, dear=outside)
@@ -140,20 +131,22 @@ class Master:
             cluster = self.problem.cluster
             mask = np.zeros(len(cluster.nodes), bool)
             mask[node] = True
-            order = [int(at) for at in np.argsort(self.net.fixed[node], kind="stable") if self._useful[at]]
+            order = [int(at) for at in np.argsort(self.delays.fixed[node], kind="stable") if self._useful[at]]
             mask[order[:most]] = True
             for tier in cluster.tiers:
-                mask[[at for at in order if cluster.nodes[at].tier == tier][:_EACH]] = True
+                mask[[at for at in order if cluster.nodes[at].tier == tier][: self.tuning.nearest_of_tier]] = (
+                    True
+                )
             self._near[node, most] = mask
         return self._near[node, most]
 
     @cached_property
     def _useful(self) -> NDArray[np.bool_]:
         """The nodes that could serve anything that costs something, or that a pin sends something to."""
-        mask = np.zeros(len(self.net.fixed), bool)
-        for variants in self.variants.values():
-            for variant in variants:
-                for stage, choices in zip(variant.application.stages, variant.choices, strict=True):
+        mask = np.zeros(len(self.delays.fixed), bool)
+        for configurations in self.configurations.values():
+            for configuration in configurations:
+                for stage, choices in zip(configuration.application.stages, configuration.choices, strict=True):
                     if not stage.source and (stage.tier or any(choices.services)):
                         mask[choices.nodes] = True
         return mask
@@ -162,7 +155,7 @@ class Master:
         """The most by which a camera of each group can make the objective better."""
         if self.problem.minimize != "utility":
             return [0.0] * len(self.groups)
-        return [max(each.accuracy for each in self.variants[group.application]) for group in self.groups]
+        return [max(each.accuracy for each in self.configurations[group.application]) for group in self.groups]
 
     def _price(
         self,
@@ -178,75 +171,88 @@ class Master:
         """
         groups, programme = len(self.groups), self.programme
         least = np.full(groups, np.inf)
-        if self.ways and dear is None:
-            np.minimum.at(least, [way.group for way in self.ways], programme.priced(prices, phase))
+        if self.columns and dear is None:
+            np.minimum.at(least, [column.group for column in self.columns], programme.priced(prices, phase))
         if phase == 1:
             least = np.minimum(least, 1.0)
         limits = np.array(programme.limits)[: len(prices)]
-        tolls = self._tolls(prices)
-        ready: dict[tuple[int, float, int], tuple[list[Offered], list[Floats]]] = {}
+        byte_prices = self._byte_prices(prices)
+        ready: dict[tuple[int, float, int], tuple[list[PricedChoices], list[Floats]]] = {}
         added = 0
-        for (variant, node, kept, worth, payer), numbers in self._alike(phase):
-            key = id(variant), kept, payer
+        for (configuration, node, kept, worth, payer), numbers in self._alike(phase):
+            key = id(configuration), kept, payer
             if key not in ready:
-                offered = self._offered(variant, prices, phase, kept, payer)
+                offered = self._offered(configuration, prices, phase, kept, payer)
                 if dear is not None:
-                    offered = [replace(each, cost=each.cost + _DEAR * dear[each.nodes]) for each in offered]
-                budget.spend(_PREPARED * len(offered))
-                ready[key] = offered, potentials(variant, offered, tolls, len(self.net.fixed))
+                    offered = [
+                        replace(each, cost=each.cost + self.tuning.avoided_cost * dear[each.nodes])
+                        for each in offered
+                    ]
+                budget.spend(self.tuning.work_choices * len(offered))
+                ready[key] = offered, potentials(configuration, offered, byte_prices, len(self.delays.fixed))
             rates = np.array([self.groups[number].rate for number in numbers])
-            constant = self._per_camera(variant, phase)[0]
-            worthwhile = np.nan_to_num(abs(least[numbers]), posinf=0.0) * _WORTH_A_COLUMN
+            constant = self._per_camera(configuration, phase)[0]
+            worthwhile = np.nan_to_num(abs(least[numbers]), posinf=0.0) * self.tuning.worthwhile
             ceiling = float(((least[numbers] - constant - worthwhile) / rates).max())
-            search = Search(variant, self.net, *ready[key], tolls, worth, self._most)
+            search = LabelSetting(
+                configuration, self.delays, *ready[key], self.tuning, byte_prices, worth, self._most
+            )
             if not self._narrow:
-                found = search.ways(node, ceiling)
+                found = search.extend(node, ceiling)
             else:
-                found = search.among(node, self.nearest(node, _NEAREST), ceiling)
+                found = search.among(node, self.nearest(node, self.tuning.nearest), ceiling)
             budget.spend(found.work)
             for number, rate in zip(numbers, rates, strict=True):
-                added += self._add_cheapest(number, variant, found, least[number], constant)
+                added += self._add_cheapest(number, configuration, found, least[number], constant)
                 cheapest = min(found.costs[0] if len(found.costs) else np.inf, found.floor)
                 least[number] = min(least[number], cheapest * rate + constant)
         cameras = np.array([each.cameras for each in self.groups])
-        least -= np.nan_to_num(abs(least), posinf=0.0) * _WORTH_A_COLUMN  # what a way may cost less unseen
+        least -= (
+            np.nan_to_num(abs(least), posinf=0.0) * self.tuning.worthwhile
+        )  # what a column may cost less unseen
         return added, float(cameras @ least - limits @ prices)
 
-    def _alike(self, phase: int) -> list[tuple[tuple[Variant, int, float, float, int], list[int]]]:
-        """Groups for which one search does, as prices are per frame: variant, node, rate (0: any), worth, and
-        who pays for pools (-1: all alike).
+    def _alike(self, phase: int) -> list[tuple[tuple[Configuration, int, float, float, int], list[int]]]:
+        """Groups for which one search does, as prices are per frame.
+
+        Their key is the configuration, the node, the rate (0: any), the worth of a second, and the group that
+        pays for pools (-1: all alike).
         """
         found: dict[
-            tuple[int, int, float, float, int], tuple[tuple[Variant, int, float, float, int], list[int]]
+            tuple[int, int, float, float, int], tuple[tuple[Configuration, int, float, float, int], list[int]]
         ] = {}
         for number, group in enumerate(self.groups):
-            for variant in self.variants[group.application]:
-                worth = self._per_camera(variant, phase)[1] / group.rate
-                payer = number if self.programme.pooled else -1
-                key = variant, group.node, self._kept_rate(variant, group.rate), worth, payer
-                found.setdefault((id(variant), *key[1:]), (key, []))[1].append(number)
+            for configuration in self.configurations[group.application]:
+                worth = self._per_camera(configuration, phase)[1] / group.rate
+                payer = number if self.tuning.few else -1
+                key = configuration, group.node, self._kept_rate(configuration, group.rate), worth, payer
+                found.setdefault((id(configuration), *key[1:]), (key, []))[1].append(number)
         return list(found.values())
 
-    def _per_camera(self, variant: Variant, phase: int) -> tuple[float, float]:
+    def _per_camera(self, configuration: Configuration, phase: int) -> tuple[float, float]:
         """What a camera adds to the objective beside its frames, and what each second of latency adds."""
         if phase == 1 or self.problem.minimize != "utility":
             return 0.0, 0.0
-        return -variant.accuracy, self.problem.theta
+        return -configuration.accuracy, self.problem.theta
 
-    def _kept_rate(self, variant: Variant, rate: float) -> float:
+    def _kept_rate(self, configuration: Configuration, rate: float) -> float:
         """The rate, if keyed stages make some choices impossible at it, else 0."""
-        masks = variant.admits(rate)
+        masks = configuration.admits(rate)
         return 0.0 if all(mask is None or mask.all() for mask in masks) else rate
 
-    def _offered(self, variant: Variant, prices: Floats, phase: int, rate: float, payer: int) -> list[Offered]:
+    def _offered(
+        self, configuration: Configuration, prices: Floats, phase: int, rate: float, payer: int
+    ) -> list[PricedChoices]:
         """What a frame (of the group that pays) costs by each choice on these prices."""
         programme, nodes = self.programme, self.problem.cluster.nodes
-        unit = np.zeros((len(self.net.fixed), len(RESOURCES)))
+        unit = np.zeros((len(self.delays.fixed), len(RESOURCES)))
         for (what, where), row in programme.rows.items():
             if what in RESOURCES and row < len(prices):
                 unit[where, RESOURCES.index(what)] = prices[row] / getattr(nodes[where], what)
         found = []
-        stages = zip(variant.application.stages, variant.choices, variant.admits(rate), strict=True)
+        stages = zip(
+            configuration.application.stages, configuration.choices, configuration.admits(rate), strict=True
+        )
         for stage, choices, mask in stages:
             single = programme.rows.get(("singleton", programme.singletons.get(stage.name, -1)), len(prices))
             replica = (choices.needs * unit[choices.nodes]).sum(axis=1)
@@ -256,34 +262,36 @@ class Master:
             left = np.maximum(replica - paid, 0.0)
             own += choices.frame if phase == 2 else 0.0
             cost = own + left / programme.carried(stage.name, choices)
-            offered = Offered(choices.nodes, cost, choices.seconds, np.arange(len(choices)))
+            offered = PricedChoices(choices.nodes, cost, choices.seconds, np.arange(len(choices)))
             found.append((offered if mask is None else offered.only(mask)).best())
         return found
 
-    def _tolls(self, prices: Floats) -> Floats | None:
+    def _byte_prices(self, prices: Floats) -> Floats | None:
         """What a byte a second costs from node to node along its path; None where all links are free."""
         cluster = self.problem.cluster
-        tolls = {
+        byte_prices = {
             where: float(prices[row]) * 8 / cluster.arcs[where].bandwidth
             for (what, where), row in self.programme.rows.items()
             if what == "link" and row < len(prices) and prices[row] > 0
         }
-        return along_paths(self.problem, tolls) if tolls else None
+        return prices_along_paths(self.problem.cluster, byte_prices) if byte_prices else None
 
-    def _add_cheapest(self, number: int, variant: Variant, found: Ways, least: float, constant: float) -> int:
-        """Adds the cheapest new ways that cost less than `least`; how many."""
+    def _add_cheapest(
+        self, number: int, configuration: Configuration, found: CompleteLabels, least: float, constant: float
+    ) -> int:
+        """Add the cheapest new columns that cost less than `least`; return how many."""
         added = 0
         for position, cost in enumerate(found.costs):
             if cost * self.groups[number].rate + constant >= least:
                 break
             rows = tuple(map(int, found.rows[position]))
             nodes = tuple(map(int, found.nodes[position]))
-            key = number, id(variant), rows, nodes
+            key = number, id(configuration), rows, nodes
             if key in self._known:
                 continue
             self._known.add(key)
-            self.programme.add(number, variant, rows, nodes, float(found.seconds[position]))
+            self.programme.add(number, configuration, rows, nodes, float(found.seconds[position]))
             added += 1
-            if added == _COLUMNS[not self.many]:
+            if added == self.tuning.columns:
                 break
         return added

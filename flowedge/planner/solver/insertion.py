@@ -1,144 +1,162 @@
-"""Finds the cheapest way for one more lot of cameras, given all others: label setting on marginal costs.
+"""Insertion: the cheapest assignment for more cameras, given all others, by label setting on marginal costs.
 
 A choice of a node and a service costs the replicas that it adds to the pool there (none, where there is room in
-those at hand) and its frames; it takes the service and the wait that the lot would have then. More replicas for
-less wait are another choice. `blend` (0..1) is how much of a lot's own share of the replicas is counted instead
-of what it adds: at 1 a lot pays for replicas in part even if it opens them, which lets several lots meet.
+the present ones) and its frames; it takes the service time and the wait that these cameras would have then.
+More replicas for less wait are another choice. `blend` (0..1) is how much of the cameras' own share of the
+replicas is counted instead of what they add: at 1 they pay for replicas in part even if they open them, which
+lets several assignments meet.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowedge.planner.model.profiles import Service
-from flowedge.planner.solver.instance import Choices, Floats, Variant
-from flowedge.planner.solver.label_setting import Offered, Search, Ways, potentials
-from flowedge.planner.solver.partial_plan import Lot, Pool, Pools
-from flowedge.planner.solver.replica_sizing import dimension
-from flowedge.planner.solver.ways import along_paths, shipped
-
-_LEVELS = 4  # numbers of replicas that are tried for one load
-_TRIES = 6
-_LABELS = 60
-_OVERHEAD = 6000.0  # work to prepare the search of a stage
-_DEARER = 4.0
-_FREE = 0.03  # what a node that costs nothing is worth at first, for each camera
-_LEAST = 1e-6  # share of a node's price by which idle resources are better than used ones, if both are free
+from flowedge.planner.options.delays import prices_along_paths
+from flowedge.planner.solver.column_generation import ColumnGeneration
+from flowedge.planner.solver.instance import Choices, Configuration, Floats, arcs_used
+from flowedge.planner.solver.label_setting import CompleteLabels, LabelSetting, PricedChoices, potentials
+from flowedge.planner.solver.partial_plan import Assignment, PartialPlan, Pool
+from flowedge.planner.solver.replica_sizing import size_replicas
 
 
 @dataclass
-class Guide:
-    """What steers the search beside the objective: prices of a node's resources (nodes x 3) and of arcs."""
+class Prices:
+    """What a search pays beside the objective: for a node's resources (nodes x 3), and for a byte/s by arc."""
 
     nodes: Floats
     arcs: dict[int, float]
 
 
 def insert(
-    pools: Pools,
-    variants: tuple[Variant, ...],
+    partial: PartialPlan,
+    configurations: tuple[Configuration, ...],
     group: int,
     cameras: int,
     *,
     blend: float = 0.0,
-    guide: Guide | None = None,
+    prices: Prices | None = None,
     near: NDArray[np.bool_] | None = None,
     ceiling: float = math.inf,
 ) -> bool:
-    """Adds the best lot there is room for; whether one was found.
+    """Add the best assignment that there is room for; return whether one was found.
 
     `near` are the nodes to look at (all if None). Nothing is added that costs `ceiling` or more.
     """
-    guide = guide or Guide(np.zeros_like(pools.free), {})
-    guide = Guide(guide.nodes.copy(), dict(guide.arcs))
-    for _ in range(_TRIES):
-        found: list[tuple[float, int, Variant, Ways]] = []
-        for variant in variants:
-            constant = -cameras * variant.accuracy if pools.problem.minimize == "utility" else 0.0
+    prices = prices or Prices(np.zeros_like(partial.free), {})
+    prices = Prices(prices.nodes.copy(), dict(prices.arcs))
+    for _ in range(partial.tuning.insertion_tries):
+        found: list[tuple[float, int, Configuration, CompleteLabels]] = []
+        for configuration in configurations:
+            constant = -cameras * configuration.accuracy if partial.problem.minimize == "utility" else 0.0
             least = min((each[0] for each in found), default=ceiling) - constant
-            ways = _ways(pools, variant, group, cameras, blend, guide, near, least)
-            found += [(float(cost) + constant, at, variant, ways) for at, cost in enumerate(ways.costs)]
+            labels = _complete_labels(partial, configuration, group, cameras, blend, prices, near, least)
+            found += [
+                (float(cost) + constant, at, configuration, labels) for at, cost in enumerate(labels.costs)
+            ]
         found.sort(key=lambda each: each[0])
-        for _, at, variant, ways in found[:8]:
-            lot = _lot(pools, group, cameras, variant, ways, at)
-            if lot is None:
+        for _, at, configuration, labels in found[: partial.tuning.insertion_candidates]:
+            assignment = _assignment(partial, group, cameras, configuration, labels, at)
+            if assignment is None:
                 continue
-            pools.add(lot)
-            if pools.room() or (pools.few and not pools.hasty and dimension(pools)):
+            partial.add(assignment)
+            if partial.feasible() or (
+                partial.tuning.few and not partial.latency_counts and size_replicas(partial)
+            ):
                 return True
-            crowded, congested = pools.crowded(), pools.congested()
-            pools.remove(lot)
-        if not found or lot is None:
+            overloaded_nodes, overloaded_arcs = partial.overloaded_nodes(), partial.overloaded_arcs()
+            partial.remove(assignment)
+        if not found or assignment is None:
             return False
-        _raise(pools, guide, crowded, congested, lot)
+        _raise(partial, prices, overloaded_nodes, overloaded_arcs, assignment)
     return False
 
 
-def _raise(pools: Pools, guide: Guide, crowded: list[int], congested: list[int], lot: Lot) -> None:
-    """Makes what had no room dearer, until other ways are cheaper."""
-    rate = pools.groups[lot.group].rate * lot.cameras
-    dearest = max(float(choices.reserve.max(initial=0.0)) for choices in lot.variant.choices)
-    scale = dearest or _FREE * lot.cameras
-    for node in crowded:
+def _raise(
+    partial: PartialPlan,
+    prices: Prices,
+    overloaded_nodes: list[int],
+    overloaded_arcs: list[int],
+    assignment: Assignment,
+) -> None:
+    """Make what had no room dearer, until other choices are cheaper."""
+    rate = partial.groups[assignment.group].rate * assignment.cameras
+    dearest = max(float(choices.reserve.max(initial=0.0)) for choices in assignment.configuration.choices)
+    scale = dearest or partial.tuning.free_node * assignment.cameras
+    for node in overloaded_nodes:
         limits = np.where(
-            np.isfinite(pools.limits[node]) & (pools.limits[node] > 0), pools.limits[node], np.inf
+            np.isfinite(partial.limits[node]) & (partial.limits[node] > 0), partial.limits[node], np.inf
         )
-        guide.nodes[node] = _DEARER * guide.nodes[node] + scale / limits
-    for arc in congested:
-        size = sum(each for other, each in shipped(pools.problem, lot.variant, lot.nodes) if other == arc)
-        guide.arcs[arc] = _DEARER * guide.arcs.get(arc, 0.0) + scale / max(1.0, size * rate)
+        prices.nodes[node] = partial.tuning.dearer * prices.nodes[node] + scale / limits
+    for arc in overloaded_arcs:
+        size = sum(
+            each
+            for other, each in arcs_used(partial.problem, assignment.configuration, assignment.nodes)
+            if other == arc
+        )
+        prices.arcs[arc] = partial.tuning.dearer * prices.arcs.get(arc, 0.0) + scale / max(1.0, size * rate)
 
 
-def _ways(
-    pools: Pools,
-    variant: Variant,
+def _complete_labels(
+    partial: PartialPlan,
+    configuration: Configuration,
     group: int,
     cameras: int,
     blend: float,
-    guide: Guide,
+    prices: Prices,
     near: NDArray[np.bool_] | None,
     ceiling: float,
-) -> Ways:
+) -> CompleteLabels:
     offered = []
-    rate = pools.groups[group].rate
-    for at, (choices, mask) in enumerate(zip(variant.choices, variant.admits(rate), strict=True)):
-        if variant.stays[at]:
-            offered.append(Offered(choices.nodes, choices.frame, choices.seconds, choices.nodes))
+    rate = partial.groups[group].rate
+    for at, (choices, mask) in enumerate(zip(configuration.choices, configuration.admits(rate), strict=True)):
+        if configuration.follows_input[at]:
+            offered.append(PricedChoices(choices.nodes, choices.frame, choices.seconds, choices.nodes))
             continue
         kept = np.ones(len(choices), bool) if mask is None else mask
         if near is not None:
             kept = kept & near[choices.nodes]
-        name = variant.application.stages[at].name
-        offered.append(_offered(pools, name, choices, np.nonzero(kept)[0], rate, cameras, blend, guide))
-    tolls = _tolls(pools, guide, near) * (rate * cameras) if guide.arcs else None
-    worth = pools.problem.theta * cameras if pools.problem.minimize == "utility" else 0.0
-    rest = potentials(variant, offered, None, len(pools.net.fixed))
-    search = Search(variant, pools.net, offered, rest, tolls, worth, _LABELS)
-    found = search.ways(pools.groups[group].node, ceiling)
-    pools.budget.spend(found.work + _OVERHEAD * len(offered))
+        name = configuration.application.stages[at].name
+        offered.append(_offered(partial, name, choices, np.nonzero(kept)[0], rate, cameras, blend, prices))
+    byte_prices = _byte_prices(partial, prices, near) * (rate * cameras) if prices.arcs else None
+    worth = partial.problem.theta * cameras if partial.problem.minimize == "utility" else 0.0
+    rest = potentials(configuration, offered, None, len(partial.delays.fixed))
+    search = LabelSetting(
+        configuration,
+        partial.delays,
+        offered,
+        rest,
+        partial.tuning,
+        byte_prices,
+        worth,
+        partial.tuning.insertion_labels,
+    )
+    found = search.extend(partial.groups[group].node, ceiling)
+    partial.budget.spend(found.work + partial.tuning.work_insertion * len(offered))
     return found
 
 
 def _offered(
-    pools: Pools,
+    partial: PartialPlan,
     name: str,
     choices: Choices,
     rows: NDArray[np.int64],
     rate: float,
     cameras: int,
     blend: float,
-    guide: Guide,
-) -> Offered:
+    prices: Prices,
+) -> PricedChoices:
     """The choices of a stage at marginal cost; a row is named row x levels + level."""
     frames = rate * cameras
-    there = pools.pools.get(name, {})
-    single = name in pools.singletons
+    there = partial.pools.get(name, {})
+    single = name in partial.singletons
     kind = choices.kinds[1][rows]
-    added, waits = anew(pools, name, choices, frames, cameras)
+    added, waits = new_pool_levels(partial, name, choices, frames, cameras)
     more, wait = added[kind], waits[kind]
     if single:
         more[more > 1] = np.inf
@@ -150,90 +168,140 @@ def _offered(
         if row < 0 or at == len(rows) or rows[at] != row:
             continue
         more[at], wait[at] = np.inf, np.inf
-        for level, (count, seconds) in enumerate(levels(pools, name, service, pool, frames, cameras)):
+        for level, (count, seconds) in enumerate(levels(partial, name, service, pool, frames, cameras)):
             if not (single and count > 1):
                 more[at, level], wait[at, level] = count - pool.replicas, seconds
-    needs, free = choices.needs[rows], pools.free[choices.nodes[rows]]
+    needs, free = choices.needs[rows], partial.free[choices.nodes[rows]]
     with np.errstate(invalid="ignore", divide="ignore"):
         most = np.where(needs > 0, free / np.where(needs > 0, needs, 1.0), np.inf).min(axis=1)
     able = (more < np.inf) & ((more <= most[:, None] * (1 + 1e-7) + 1e-9) | (more <= 0))
     reserve = choices.reserve[rows]
     own = np.divide(frames, choices.capacity[rows])
-    share = needs * (guide.nodes[choices.nodes[rows]] + _idle(pools, choices.nodes[rows]))
+    share = needs * (prices.nodes[choices.nodes[rows]] + _idle(partial, choices.nodes[rows]))
     unit = (reserve + share.sum(axis=1))[:, None]
     kept, which = np.nonzero(able)
     counted = (1 - blend) * more[kept, which] + blend * own[kept]
     cost = counted * unit[kept, 0] + frames * choices.frame[rows[kept]]
-    taken = choices.seconds[rows[kept]] + wait[kept, which]
-    return Offered(choices.nodes[rows[kept]], cost, taken, rows[kept] * _LEVELS + which).best()
+    removed = choices.seconds[rows[kept]] + wait[kept, which]
+    return PricedChoices(
+        choices.nodes[rows[kept]], cost, removed, rows[kept] * partial.tuning.levels + which
+    ).best()
 
 
-def anew(pools: Pools, name: str, choices: Choices, frames: float, cameras: int) -> tuple[Floats, Floats]:
-    """Replicas and waits of pools that do not exist yet, by kind and level; kept, as they are always alike."""
+def new_pool_levels(
+    partial: PartialPlan, name: str, choices: Choices, frames: float, cameras: int
+) -> tuple[Floats, Floats]:
+    """Replicas and waits of pools that do not exist yet, by kind and level; remembered."""
     key = id(choices), frames, cameras
-    if key not in pools.anew:
+    if key not in partial.new_pool_levels:
         kinds, _ = choices.kinds
-        added = np.full((len(kinds), _LEVELS), np.inf)
-        waits = np.full((len(kinds), _LEVELS), np.inf)
+        added = np.full((len(kinds), partial.tuning.levels), np.inf)
+        waits = np.full((len(kinds), partial.tuning.levels), np.inf)
         for at, service in enumerate(kinds):
             if service is None:
                 added[at, 0], waits[at, 0] = 0.0, 0.0
                 continue
-            for level, (count, seconds) in enumerate(levels(pools, name, service, None, frames, cameras)):
+            for level, (count, seconds) in enumerate(levels(partial, name, service, None, frames, cameras)):
                 added[at, level], waits[at, level] = count, seconds
-        pools.anew[key] = added, waits
-    return pools.anew[key]
+        partial.new_pool_levels[key] = added, waits
+    return partial.new_pool_levels[key]
 
 
-def _tolls(pools: Pools, guide: Guide, near: NDArray[np.bool_] | None) -> Floats:
+def _byte_prices(partial: PartialPlan, prices: Prices, near: NDArray[np.bool_] | None) -> Floats:
     """The price of a byte/s from node to node; most searches ask for the same as the one before."""
-    key = tuple(guide.arcs.items()), id(near)
-    if key not in pools.tolls:
-        pools.tolls = {key: along_paths(pools.problem, guide.arcs, near)}
-    return pools.tolls[key]
+    key = tuple(prices.arcs.items()), id(near)
+    if key not in partial.byte_prices:
+        partial.byte_prices = {key: prices_along_paths(partial.problem.cluster, prices.arcs, near)}
+    return partial.byte_prices[key]
 
 
-def _idle(pools: Pools, nodes: NDArray[np.int64]) -> Floats:
-    limits = pools.limits[nodes]
-    return np.where(np.isfinite(limits) & (limits > 0), _LEAST / np.maximum(limits, 1e-300), 0.0)
+def _idle(partial: PartialPlan, nodes: NDArray[np.int64]) -> Floats:
+    limits = partial.limits[nodes]
+    return np.where(
+        np.isfinite(limits) & (limits > 0), partial.tuning.idle_price / np.maximum(limits, 1e-300), 0.0
+    )
 
 
 def levels(
-    pools: Pools, name: str, service: Service, pool: Pool | None, frames: float, cameras: int
+    partial: PartialPlan, name: str, service: Service, pool: Pool | None, frames: float, cameras: int
 ) -> list[tuple[int, float]]:
     """Numbers of replicas for a pool that is to serve more, and the waits there; the last is nobody's wait."""
     load = frames + (pool.load if pool else 0.0)
     streams = cameras + (pool.streams if pool else 0)
-    if name in pools.singletons:
-        longest = pools.longest(service)
-        return [(pools.replicas(service, load, streams, longest)[0], longest)]
-    promise = min(pool.promised.values()) if pool else math.inf
+    if name in partial.singletons:
+        longest = partial.longest(service)
+        return [(partial.replicas(service, load, streams, longest)[0], longest)]
+    wait_limit = min(pool.wait_limits.values()) if pool else math.inf
     found: list[tuple[int, float]] = []
-    for _ in range(_LEVELS):
-        count, seconds = pools.replicas(service, load, streams, promise)
+    for _ in range(partial.tuning.levels):
+        count, seconds = partial.replicas(service, load, streams, wait_limit)
         found.append((count, seconds))
         if seconds <= 0:
             break
-        promise = seconds / 2 if len(found) < _LEVELS - 1 else 0.0
+        wait_limit = seconds / 2 if len(found) < partial.tuning.levels - 1 else 0.0
     return found
 
 
-def _lot(pools: Pools, group: int, cameras: int, variant: Variant, ways: Ways, at: int) -> Lot | None:
-    rate = pools.groups[group].rate
+def _assignment(
+    partial: PartialPlan,
+    group: int,
+    cameras: int,
+    configuration: Configuration,
+    labels: CompleteLabels,
+    at: int,
+) -> Assignment | None:
+    rate = partial.groups[group].rate
     rows, waits = [], []
-    for stage, name in enumerate(variant.application.stages):
-        code = int(ways.rows[at, stage])
-        if variant.stays[stage]:
+    for stage, name in enumerate(configuration.application.stages):
+        code = int(labels.rows[at, stage])
+        if configuration.follows_input[stage]:
             rows.append(code)
             waits.append(0.0)
             continue
-        row, level = divmod(code, _LEVELS)
-        service = variant.choices[stage].services[row]
+        row, level = divmod(code, partial.tuning.levels)
+        service = configuration.choices[stage].services[row]
         rows.append(row)
         if service is None:
             waits.append(0.0)
             continue
-        pool = pools.pools.get(name.name, {}).get((int(ways.nodes[at, stage]), service))
-        waits.append(levels(pools, name.name, service, pool, rate * cameras, cameras)[level][1])
-    nodes = tuple(map(int, ways.nodes[at]))
-    return pools.lot(group, cameras, variant, rows, nodes, waits)
+        pool = partial.pools.get(name.name, {}).get((int(labels.nodes[at, stage]), service))
+        waits.append(levels(partial, name.name, service, pool, rate * cameras, cameras)[level][1])
+    nodes = tuple(map(int, labels.nodes[at]))
+    return partial.assignment(group, cameras, configuration, rows, nodes, waits)
+
+
+def insert_all(
+    partial: PartialPlan,
+    master: ColumnGeneration,
+    left: list[tuple[int, int]],
+    prices: Prices,
+    *,
+    blend: float = 0.0,
+    near: Sequence[NDArray[np.bool_]] | None = None,
+    ceiling: float = math.inf,
+) -> list[tuple[int, int]]:
+    """Insert groups of cameras, if need be by halves; return those that found no room.
+
+    It gives up where the value would come to `ceiling` or more, and when the budget is spent.
+    """
+    gains = master.gains()
+    behind = sum(gains[group] * cameras for group, cameras in left)
+    waiting = list(reversed(left))
+    lost: list[tuple[int, int]] = []
+    while waiting:
+        group, cameras = waiting.pop()
+        if partial.budget.over or (lost and ceiling < math.inf):
+            lost.append((group, cameras))
+            continue
+        configurations = master.configurations[master.groups[group].application]
+        here = near[group] if near else None
+        behind -= gains[group] * cameras
+        most = ceiling - partial.value + behind
+        if insert(partial, configurations, group, cameras, blend=blend, prices=prices, near=here, ceiling=most):
+            continue
+        if cameras > 1 and ceiling == math.inf:
+            waiting += [(group, cameras // 2), (group, cameras - cameras // 2)]
+            behind += gains[group] * cameras
+        else:
+            lost.append((group, cameras))
+    return lost

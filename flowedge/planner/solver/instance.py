@@ -1,7 +1,8 @@
-"""The problem as arrays, for the default strategy: who may run each stage, what it costs, how long it takes.
+"""The problem as arrays, for the default strategy: groups of cameras, and the choices of every stage.
 
-A `Variant` is an application under one setting. Its `Choices` list, for one stage, every node and service that
-may run it; positions in them are what the search of `flowedge.planner.solver.label_setting` chooses.
+A `Configuration` is an application under one setting. Its `Choices` list, for one stage, every node and service
+that may run it, with its cost and time; label setting (`flowedge.planner.solver.label_setting`) chooses among
+the rows of these tables.
 """
 
 from __future__ import annotations
@@ -17,18 +18,22 @@ from numpy.typing import NDArray
 from flowedge.planner.model.prediction import frame_joules, reserved_watts, share
 from flowedge.planner.model.problem import Application, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.options.columns import Network, services, settings
-from flowedge.planner.options.deadlines import follows
+from flowedge.planner.options.deadlines import follows_input
+from flowedge.planner.options.delays import Delays
+from flowedge.planner.options.offers import services, settings
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
+
+PoolKey: TypeAlias = tuple[str, int, Service]
+"""A pool, which is all replicas of a service on a node: its stage, the position of its node, its service."""
 
 RESOURCES = ("cores", "gpu", "memory")
 
 
 @dataclass(frozen=True)
 class Choices:
-    """Ways to run a stage, as columns of one table.
+    """CompleteLabels to run a stage, as columns of one table.
 
     `capacity` is the most frames a second of a replica (infinite where the stage costs nothing), `reserve` what
     a replica adds to the objective, `frame` what a frame adds beyond, `needs` (K x 3) a replica's resources.
@@ -61,11 +66,12 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Variant:
+class Configuration:
     """An application under a setting; stages, inputs and choices are in the order of the graph.
 
-    `sizes` are the bytes of each stage's output, `stays` tells the stages that run where their first input
-    does, and `rest[t][n]` is the least time from the result of stage t on node n to the last one behind it.
+    `sizes` are the bytes of each stage's output, `follows_input` tells the stages that run where their first
+    input does, and `rest[t][n]` is the least time from the result of stage t on node n to the last one behind
+    it.
     """
 
     application: Application
@@ -73,7 +79,7 @@ class Variant:
     accuracy: float
     inputs: tuple[tuple[int, ...], ...]
     sizes: tuple[float, ...]
-    stays: tuple[bool, ...]
+    follows_input: tuple[bool, ...]
     choices: tuple[Choices, ...]
     rest: tuple[Floats, ...]
 
@@ -85,15 +91,16 @@ class Variant:
             for stage in range(len(self.inputs))
         )
 
-    def live(self, *, tolls: bool) -> list[tuple[int, ...]]:
+    def live(self, *, byte_prices: bool) -> list[tuple[int, ...]]:
         """After each stage, the stages whose place still matters to later ones.
 
-        With `tolls` also those that were sent an output which goes elsewhere later: there it is free again.
+        With `byte_prices` also those that were sent an output which goes elsewhere later: to their node it is
+        free.
         """
         found = []
         for now in range(len(self.inputs)):
             waiting = {stage for stage in range(now + 1) if any(each > now for each in self.consumers[stage])}
-            if tolls:
+            if byte_prices:
                 waiting |= {each for stage in waiting for each in self.consumers[stage] if each <= now}
             found.append(tuple(sorted(waiting)))
         return found
@@ -106,25 +113,60 @@ class Variant:
         )
 
 
-def variants(problem: Problem, net: Network) -> dict[str, tuple[Variant, ...]]:
+@dataclass(frozen=True)
+class Group:
+    """Camera classes with equal frame rates at one node for one application; to the strategy they are one."""
+
+    application: str
+    node: int
+    rate: float
+    cameras: int
+
+    @property
+    def load(self) -> float:
+        """Frames a second of all its cameras."""
+        return self.rate * self.cameras
+
+
+def group_cameras(problem: Problem) -> tuple[list[Group], list[int]]:
+    """The groups of a problem's classes, and the group of each class."""
+    numbers: dict[tuple[str, int, float], int] = {}
+    counts: list[int] = []
+    of = []
+    for each in problem.classes:
+        key = each.application, problem.cluster.index[each.node], problem.rate(each)
+        number = numbers.setdefault(key, len(numbers))
+        if number == len(counts):
+            counts.append(0)
+        counts[number] += each.count
+        of.append(number)
+    return [Group(*key, count) for key, count in zip(numbers, counts, strict=True)], of
+
+
+def configurations(problem: Problem, delays: Delays) -> dict[str, tuple[Configuration, ...]]:
     """The settings worth a look of each application."""
     found = {}
     for application in problem.applications:
         if any(each.application == application.name for each in problem.classes):
-            made = (_variant(problem, application, chosen, net) for chosen in settings(problem, application))
+            made = (
+                _configuration(problem, application, chosen, delays)
+                for chosen in settings(problem, application)
+            )
             found[application.name] = tuple(each for each in made if all(map(len, each.choices)))
     return found
 
 
-def _variant(problem: Problem, application: Application, chosen: Setting, net: Network) -> Variant:
+def _configuration(
+    problem: Problem, application: Application, chosen: Setting, delays: Delays
+) -> Configuration:
     names = [stage.name for stage in application.stages]
     inputs = tuple(tuple(names.index(name) for name in stage.inputs) for stage in application.stages)
-    stays = tuple(follows(problem, stage) for stage in application.stages)
+    follow = tuple(follows_input(problem, stage) for stage in application.stages)
     sizes = tuple(problem.profiles.bytes_of(name, chosen) for name in names)
     choices = tuple(_choices(problem, stage, chosen) for stage in application.stages)
-    rest = _rest(net, inputs, sizes, stays, choices)
+    rest = _rest(delays, inputs, sizes, follow, choices)
     accuracy = problem.profiles.accuracy(chosen) or 0.0
-    return Variant(application, chosen, accuracy, inputs, sizes, stays, choices, rest)
+    return Configuration(application, chosen, accuracy, inputs, sizes, follow, choices, rest)
 
 
 def _choices(problem: Problem, stage: Stage, chosen: Setting) -> Choices:
@@ -177,20 +219,34 @@ def _costs(problem: Problem, at: int, service: Service) -> tuple[float, float]:
 
 
 def _rest(
-    net: Network,
+    delays: Delays,
     inputs: Sequence[tuple[int, ...]],
     sizes: Sequence[float],
-    stays: Sequence[bool],
+    follows_input: Sequence[bool],
     choices: Sequence[Choices],
 ) -> tuple[Floats, ...]:
-    count = len(net.fixed)
+    count = len(delays.fixed)
     rest = [np.zeros(count) for _ in inputs]
     for stage in reversed(range(len(inputs))):
         quickest = np.full(count, np.inf)
         np.minimum.at(quickest, choices[stage].nodes, choices[stage].seconds)
         after = quickest + rest[stage]
         for position, source in enumerate(inputs[stage]):
-            here = stays[stage] and position == 0
-            through = after if here else (net.seconds(sizes[source]) + after).min(axis=1)
+            here = follows_input[stage] and position == 0
+            through = after if here else (delays.seconds(sizes[source]) + after).min(axis=1)
             rest[source] = np.maximum(rest[source], through)
     return tuple(rest)
+
+
+def arcs_used(problem: Problem, configuration: Configuration, nodes: Sequence[int]) -> list[tuple[int, float]]:
+    """The arcs that a frame goes over, and its bytes there; an output is sent to a node only once."""
+    cluster = problem.cluster
+    found, sent = [], set()
+    for stage, inputs in enumerate(configuration.inputs):
+        for name in inputs:
+            start, end, size = nodes[name], nodes[stage], configuration.sizes[name]
+            if size and start != end and (name, end) not in sent:
+                sent.add((name, end))
+                path = cluster.path(cluster.nodes[start].name, cluster.nodes[end].name) or ()
+                found += [(arc, size) for arc in path]
+    return found

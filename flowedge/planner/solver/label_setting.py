@@ -1,10 +1,10 @@
-"""Label setting: the cheapest ways through a graph that are in time, on prices that the caller gives.
+"""Label setting: the cheapest assignments of a graph's stages that are in time, on given prices.
 
-A label is a partial way: where the stages so far are, when each of their results is there, and the cost up to
-now. Of two labels that have the stages which still matter on the same nodes, one that costs more and is later
-everywhere is dropped. `potentials` bound the rest of the cost from below, so that labels above a `ceiling` are
-dropped too (A*, as in Boland, Dethridge and Dumitrescu, Operations Research Letters 34, 2006). The labels are
-rows of arrays, and each stage extends all of them at once.
+A label is a partial assignment: where the stages so far are, when each of their results is there, and the cost
+up to now. Of two labels that have the stages which still matter on the same nodes, one that costs more and is
+later everywhere is dropped. `potentials` bound the rest of the cost from below, so that labels above a
+`ceiling` are dropped too (A*, as in Boland, Dethridge and Dumitrescu, Operations Research Letters 34, 2006).
+The labels are rows of arrays, and each stage extends all of them at once.
 """
 
 from __future__ import annotations
@@ -15,30 +15,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from flowedge.planner.options.columns import Network
-from flowedge.planner.solver.instance import Floats, Ints, Variant
+from flowedge.planner.options.delays import Delays
+from flowedge.planner.solver.instance import Configuration, Floats, Ints
+from flowedge.planner.solver.tuning import TOLERANCE, Tuning
 
-_LATE = 1e-9  # share of the goal by which floating point may miss it
 _LARGEST = 2**62  # of a key
-_OVERHEAD = 5000.0  # pairs of a label and an offer that take as long as a stage does for itself
-
-
-@dataclass
-class Budget:
-    """Work that may be done, in pairs of a label and an offer: so results do not depend on a clock."""
-
-    left: float
-
-    def spend(self, work: float) -> None:
-        self.left -= work
-
-    @property
-    def over(self) -> bool:
-        return self.left <= 0
 
 
 @dataclass(frozen=True)
-class Offered:
+class PricedChoices:
     """What may run a stage: on which node, at what cost, how long; `rows` are the caller's names of them."""
 
     nodes: Ints
@@ -46,22 +31,22 @@ class Offered:
     seconds: Floats
     rows: Ints
 
-    def only(self, kept: NDArray[np.bool_] | Ints) -> Offered:
+    def only(self, kept: NDArray[np.bool_] | Ints) -> PricedChoices:
         """Some of them."""
-        return Offered(self.nodes[kept], self.cost[kept], self.seconds[kept], self.rows[kept])
+        return PricedChoices(self.nodes[kept], self.cost[kept], self.seconds[kept], self.rows[kept])
 
-    def best(self) -> Offered:
+    def best(self) -> PricedChoices:
         """Without those that another one on the same node beats in cost and time."""
         order = np.lexsort((self.seconds, self.cost, self.nodes))
         return self.only(order[_falling(self.nodes[order], self.seconds[order])])
 
 
 @dataclass(frozen=True)
-class Ways:
-    """Ways found, cheapest first: costs, seconds, `rows` (ways x stages) and `nodes` (ways x stages).
+class CompleteLabels:
+    """Labels of the whole graph, cheapest first: costs, seconds, `rows` (L x stages) and `nodes` (L x stages).
 
-    No way that was not looked at costs less than `floor`; it is infinite if every way was. `work` is how much
-    there was to do, in pairs of a label and an offer.
+    No assignment that was not looked at costs less than `floor`; it is infinite if every one was. `work` is how
+    much there was to do, in pairs of a label and an offer.
     """
 
     costs: Floats
@@ -74,7 +59,7 @@ class Ways:
 
 @dataclass
 class _Labels:
-    """Partial ways; `low` is a lower bound of the latency, `bound` of the cost of any completion."""
+    """L partial assignments; `low` is a lower bound of the latency, `bound` of the cost of any completion."""
 
     cost: Floats
     bound: Floats
@@ -98,39 +83,40 @@ class _Labels:
 
 
 @dataclass(frozen=True)
-class Search:
-    """A search on given prices: `tolls` per byte from node to node (None if free), `worth` of a second.
+class LabelSetting:
+    """A search on given prices: `byte_prices` per byte from node to node (None if free), `worth` of a second.
 
     At most `most` labels are kept at a stage.
     """
 
-    variant: Variant
-    net: Network
-    offered: Sequence[Offered]
+    configuration: Configuration
+    delays: Delays
+    offered: Sequence[PricedChoices]
     rest: Sequence[Floats]
-    tolls: Floats | None = None
+    tuning: Tuning
+    byte_prices: Floats | None = None
     worth: float = 0.0
     most: int = 400
 
-    def among(self, source: int, nodes: NDArray[np.bool_], ceiling: float = np.inf) -> Ways:
-        """As `ways`, but only over some nodes; `floor` is then what is known of all others."""
+    def among(self, source: int, nodes: NDArray[np.bool_], ceiling: float = np.inf) -> CompleteLabels:
+        """As `extend`, but only over some nodes; `floor` is then what is known of all others."""
         offered = [each.only(nodes[each.nodes]) for each in self.offered]
-        found = replace(self, offered=offered).ways(source, ceiling)
+        found = replace(self, offered=offered).extend(source, ceiling)
         return replace(found, floor=min(found.floor, self._least(source)))
 
     def _least(self, source: int) -> float:
-        """The least cost of any way from cameras at a node, as far as it is known beforehand."""
-        firsts = zip(self.rest, self.variant.inputs, strict=True)
+        """The least cost of any assignment of cameras at a node, as far as it is known beforehand."""
+        firsts = zip(self.rest, self.configuration.inputs, strict=True)
         return float(sum(rest[source] for rest, inputs in firsts if not inputs))
 
-    def ways(self, source: int, ceiling: float = np.inf) -> Ways:
-        """The ways from cameras at a node that cost less than `ceiling` and are in time."""
-        stages = len(self.variant.inputs)
+    def extend(self, source: int, ceiling: float = np.inf) -> CompleteLabels:
+        """The labels of all stages for cameras at a node that cost less than `ceiling` and are in time."""
+        stages = len(self.configuration.inputs)
         width = (1, stages)
         first = self._least(source)
         if not first < ceiling:
             none = np.zeros((0, stages), np.int64)
-            return Ways(np.zeros(0), np.zeros(0), none, none, np.inf, 0.0)
+            return CompleteLabels(np.zeros(0), np.zeros(0), none, none, np.inf, 0.0)
         labels = _Labels(
             np.zeros(1),
             np.full(1, first),
@@ -139,10 +125,10 @@ class Search:
             np.zeros(width),
             np.zeros(width, np.int64),
         )
-        live = self.variant.live(tolls=self.tolls is not None)
+        live = self.configuration.live(byte_prices=self.byte_prices is not None)
         floor, work = np.inf, 0.0
         for stage in range(stages):
-            work += _OVERHEAD + len(labels) * len(self.offered[stage].nodes)
+            work += self.tuning.work_stage + len(labels) * len(self.offered[stage].nodes)
             labels = self._extended(labels, stage, source, ceiling)
             if len(labels) > 4 * self.most:
                 labels, lost = _cheapest(labels, 4 * self.most)
@@ -153,14 +139,14 @@ class Search:
                 labels, lost = _cheapest(labels, self.most)
                 floor = min(floor, lost)
         labels = labels.only(np.argsort(labels.bound, kind="stable"))
-        return Ways(labels.bound, labels.low, labels.rows, labels.nodes, floor, work)
+        return CompleteLabels(labels.bound, labels.low, labels.rows, labels.nodes, floor, work)
 
     def _extended(self, labels: _Labels, stage: int, source: int, ceiling: float) -> _Labels:
-        inputs = self.variant.inputs[stage]
+        inputs = self.configuration.inputs[stage]
         offered = self.offered[stage]
         ahead = labels.bound - self.rest[stage][labels.nodes[:, inputs[0]] if inputs else source]
-        children = [each for each, come in enumerate(self.variant.inputs) if come and come[0] == stage]
-        if self.variant.stays[stage]:
+        children = [each for each, come in enumerate(self.configuration.inputs) if come and come[0] == stage]
+        if self.configuration.follows_input[stage]:
             label = np.arange(len(labels))
             nodes = labels.nodes[:, inputs[0]]
             added, rows = np.zeros(len(labels)), nodes
@@ -176,16 +162,16 @@ class Search:
             label, chosen = np.nonzero(ahead[:, None] + beyond < ceiling)
             nodes, added, rows = offered.nodes[chosen], offered.cost[chosen], offered.rows[chosen]
             done = self._arrived(labels, stage, label, nodes) + offered.seconds[chosen]
-        latency = done + self.variant.rest[stage][nodes]
+        latency = done + self.configuration.rest[stage][nodes]
         low = np.maximum(labels.low[label], np.where(latency < np.inf, latency, 0.0))
         cost = labels.cost[label] + added
-        if self.tolls is not None:
+        if self.byte_prices is not None:
             cost += self._sent(labels, stage, label, nodes)
         bound = cost + (ahead - labels.cost + self.worth * -labels.low)[label] + self.worth * low
         for child in children:
             bound += self.rest[child][nodes]
-        goal = self.variant.application.latency
-        kept = np.nonzero((latency <= goal * (1 + _LATE)) & (latency < np.inf) & (bound < ceiling))[0]
+        goal = self.configuration.application.latency
+        kept = np.nonzero((latency <= goal * (1 + TOLERANCE)) & (latency < np.inf) & (bound < ceiling))[0]
         label = label[kept]
         found = _Labels(
             cost[kept], bound[kept], low[kept], labels.nodes[label], labels.times[label], labels.rows[label]
@@ -200,37 +186,37 @@ class Search:
     ) -> Floats:
         """When all inputs of a stage are on its node."""
         ready = np.zeros(len(label))
-        for position, name in enumerate(self.variant.inputs[stage]):
+        for position, name in enumerate(self.configuration.inputs[stage]):
             came = labels.times[label, name]
             if not (skip_first and position == 0):
                 start = labels.nodes[label, name]
-                size = self.variant.sizes[name]
-                came = came + self.net.fixed[start, nodes] + size * self.net.per_byte[start, nodes]
+                size = self.configuration.sizes[name]
+                came = came + self.delays.fixed[start, nodes] + size * self.delays.per_byte[start, nodes]
             ready = np.maximum(ready, came)
         return ready
 
     def _sent(self, labels: _Labels, stage: int, label: Ints, nodes: Ints) -> Floats:
-        """The tolls for the inputs of a stage; nothing for an output that this node is sent already."""
-        assert self.tolls is not None
+        """The byte_prices for the inputs of a stage; nothing for an output that this node is sent already."""
+        assert self.byte_prices is not None
         total = np.zeros(len(label))
-        for name in self.variant.inputs[stage]:
-            size = self.variant.sizes[name]
+        for name in self.configuration.inputs[stage]:
+            size = self.configuration.sizes[name]
             if size:
-                toll = size * self.tolls[labels.nodes[label, name], nodes]
-                for other in self.variant.consumers[name]:
+                price = size * self.byte_prices[labels.nodes[label, name], nodes]
+                for other in self.configuration.consumers[name]:
                     if other < stage:
-                        toll[labels.nodes[label, other] == nodes] = 0.0
-                total += toll
+                        price[labels.nodes[label, other] == nodes] = 0.0
+                total += price
         return total
 
     def _undominated(self, labels: _Labels, live: Sequence[int]) -> _Labels:
         key = np.zeros(len(labels), np.int64)
-        count = len(self.net.fixed)
+        count = len(self.delays.fixed)
         for number, stage in enumerate(live):
             key = key * count + labels.nodes[:, stage]
             if count ** (number + 2) > _LARGEST:  # else the next one fits in as well
                 key = np.unique(key, return_inverse=True)[1]
-        timed = self.variant.application.latency < np.inf or self.worth > 0
+        timed = self.configuration.application.latency < np.inf or self.worth > 0
         times = [labels.times[:, stage] for stage in live] if timed else []
         if self.worth > 0:
             times.append(labels.low)
@@ -242,7 +228,9 @@ class Search:
         return labels.only(order[_pareto(key[order], np.stack(times, axis=1)[order])])
 
 
-def potentials(variant: Variant, offered: Sequence[Offered], tolls: Floats | None, count: int) -> list[Floats]:
+def potentials(
+    configuration: Configuration, offered: Sequence[PricedChoices], byte_prices: Floats | None, count: int
+) -> list[Floats]:
     """For each stage, the least cost of it and all behind it, by the node of its first input (of the camera).
 
     Time, and what other inputs and outputs with several takers cost to send, are left out.
@@ -250,23 +238,27 @@ def potentials(variant: Variant, offered: Sequence[Offered], tolls: Floats | Non
     rest = [np.zeros(count) for _ in offered]
     for stage in reversed(range(len(offered))):
         behind = np.zeros(count)
-        for child, inputs in enumerate(variant.inputs):
+        for child, inputs in enumerate(configuration.inputs):
             if inputs and inputs[0] == stage:
                 behind += rest[child]
-        if variant.stays[stage]:
+        if configuration.follows_input[stage]:
             rest[stage] = behind
             continue
         own = np.full(count, np.inf)
         np.minimum.at(own, offered[stage].nodes, offered[stage].cost)
         own += behind
-        inputs = variant.inputs[stage]
+        inputs = configuration.inputs[stage]
         if not inputs:
             rest[stage] = own
-        elif tolls is None or not variant.sizes[inputs[0]] or len(variant.consumers[inputs[0]]) > 1:
+        elif (
+            byte_prices is None
+            or not configuration.sizes[inputs[0]]
+            or len(configuration.consumers[inputs[0]]) > 1
+        ):
             rest[stage] = np.full(count, own.min())
         else:
             near = np.nonzero(own < np.inf)[0]
-            reached = variant.sizes[inputs[0]] * tolls[:, near] + own[near]
+            reached = configuration.sizes[inputs[0]] * byte_prices[:, near] + own[near]
             rest[stage] = reached.min(axis=1) if len(near) else np.full(count, np.inf)
     return rest
 

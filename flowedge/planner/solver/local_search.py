@@ -1,7 +1,12 @@
-"""Local search: some lots are taken back and put on their way anew, in another order; what is better stays.
+"""Local search: assignments are removed and inserted anew, or one stage of them moves; what is better stays.
 
-What is taken back is one lot (a move), lots of several groups (a swap), all lots of a pool (which closes it),
-or a group, whose cameras are split up or brought together again. Putting back counts replicas anew.
+`iterated_local_search` (few groups) and `ruin_and_recreate` (many) remove one assignment, some of several
+groups, all of a pool, which closes it, or all of a group, whose cameras are then split or merged.
+
+`descend` moves single stages to another node or service (`shift_stages`). Where replicas are whole, much is
+gained by these small moves which inserting whole assignments does not see, since the first assignment that
+comes to an empty pool would pay for all of it: a pool moves as a whole, or just so many cameras leave it that
+it needs one replica less.
 """
 
 from __future__ import annotations
@@ -9,119 +14,126 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flowedge.planner.solver.column_generation import Master
-from flowedge.planner.solver.insertion import Guide
-from flowedge.planner.solver.partial_plan import Lot, Pools
-from flowedge.planner.solver.replica_sizing import dimension
-from flowedge.planner.solver.rounding import place
-from flowedge.planner.solver.shifting import shift
-
-_MOST_LOTS = 8  # taken back at once
-_BETTER = 1e-9
-_CLOSE = 1e-5  # to the bound, as a share
-_FAR = 0.5  # share of the value by which it may be worse before it settles
-_WORSE = 0.05  # and after
-_RETURN = 20  # attempts without a better plan after which the search returns to the best
+from flowedge.planner.model.profiles import Service
+from flowedge.planner.solver.column_generation import ColumnGeneration
+from flowedge.planner.solver.insertion import Prices, insert_all, new_pool_levels
+from flowedge.planner.solver.instance import Choices, PoolKey
+from flowedge.planner.solver.partial_plan import Assignment, PartialPlan, Pool
+from flowedge.planner.solver.replica_sizing import size_replicas
+from flowedge.planner.solver.tuning import TOLERANCE
 
 
-def settle(pools: Pools) -> None:
-    """Shifts, and deals promises out anew, until neither makes the pools better."""
-    shift(pools)
-    while dimension(pools) and not pools.budget.over:
-        shift(pools)
+def descend(partial: PartialPlan) -> None:
+    """Shift stages and size replicas, until neither makes the plan better."""
+    shift_stages(partial)
+    while size_replicas(partial) and not partial.budget.over:
+        shift_stages(partial)
 
 
-def wander(
-    pools: Pools,
-    master: Master,
-    steer: Guide,
+def iterated_local_search(
+    partial: PartialPlan,
+    master: ColumnGeneration,
+    prices: Prices,
     rng: random.Random,
     *,
     bound: float,
-    rounds: int,
     near: Sequence[NDArray[np.bool_]],
 ) -> int:
-    """Improves few groups until the bound is reached, `rounds` attempts in a row failed or the budget is spent.
+    """Improve until the bound is reached, too many attempts in a row failed or the budget is spent.
 
-    Iterated local search: every attempt settles again. What is a little worse is kept at times too, to get out
+    Iterated local search: every attempt descends again. What is a little worse is kept at times too, to get out
     of local optima (threshold accepting, Dueck and Scheuer 1990); the best remains. Returns the attempts.
     """
-    settle(pools)
-    free = Guide(np.zeros_like(steer.nodes), {})
-    best, lots = pools.value, pools.all()
-    now, here = best, lots
+    descend(partial)
+    free = Prices(np.zeros_like(prices.nodes), {})
+    best, assignments = partial.value, partial.all()
+    now, here = best, assignments
     failed = tried = 0
-    while failed < rounds and not pools.budget.over and best > bound + _CLOSE * abs(bound):
+    while failed < partial.tuning.failures and not partial.budget.over and not _at_bound(best, partial, bound):
         tried += 1
         failed += 1
-        taken = rng.choice(_TAKERS)(pools, rng)
-        for lot in taken:
-            pools.remove(lot)
-        blend, steered = rng.choice(((0.0, free), (0.0, free), (0.0, steer), (0.5, steer), (1.0, free)))
-        worst = now + _FAR * abs(now)
-        lost = place(pools, master, _dealt(taken, rng), steered, blend=blend, near=near)
-        if not lost and pools.value < worst:
-            settle(pools)
-        if not lost and pools.value < best - _BETTER * max(1.0, abs(best)):
-            best, lots, failed = pools.value, pools.all(), 0
-        if not lost and pools.value <= now + _WORSE * rng.random() ** 3 * abs(now):
-            now, here = pools.value, pools.all()
+        removed = rng.choice(_NEIGHBOURHOODS)(partial, rng)
+        for assignment in removed:
+            partial.remove(assignment)
+        blend, chosen = rng.choice(((0.0, free), (0.0, free), (0.0, prices), (0.5, prices), (1.0, free)))
+        worst = now + partial.tuning.descend_within * abs(now)
+        lost = insert_all(partial, master, _shuffled(removed, rng), chosen, blend=blend, near=near)
+        if not lost and partial.value < worst:
+            descend(partial)
+        if not lost and partial.value < best - TOLERANCE * max(1.0, abs(best)):
+            best, assignments, failed = partial.value, partial.all(), 0
+        if not lost and partial.value <= now + partial.tuning.accept_within * rng.random() ** 3 * abs(now):
+            now, here = partial.value, partial.all()
         else:
-            pools.become(here)
-        if failed % _RETURN == _RETURN - 1:
-            pools.become(lots)
-            now, here = best, lots
-    pools.become(lots)
+            partial.restore(here)
+        if failed % partial.tuning.return_after == partial.tuning.return_after - 1:
+            partial.restore(assignments)
+            now, here = best, assignments
+    partial.restore(assignments)
     return tried
 
 
-def improve(
-    pools: Pools,
-    master: Master,
-    steer: Guide,
+def ruin_and_recreate(
+    partial: PartialPlan,
+    master: ColumnGeneration,
+    prices: Prices,
     rng: random.Random,
     *,
-    rounds: int,
+    bound: float,
     near: Sequence[NDArray[np.bool_]],
 ) -> int:
-    """Improves the pools until `rounds` attempts in a row failed or their budget is spent; the attempts."""
+    """Improve until the bound is reached, too many attempts in a row failed or the budget is spent.
+
+    An attempt that is not better is undone (Schrimpf et al., Journal of Computational Physics 159, 2000).
+    Returns the attempts."""
     failed = tried = 0
-    free = Guide(np.zeros_like(steer.nodes), {})
-    while failed < rounds and not pools.budget.over:
+    free = Prices(np.zeros_like(prices.nodes), {})
+    while (
+        failed < partial.tuning.failures
+        and not partial.budget.over
+        and not _at_bound(partial.value, partial, bound)
+    ):
         tried += 1
-        taken = rng.choice(_TAKERS)(pools, rng)
-        limit = pools.value - _BETTER * max(1.0, abs(pools.value))
-        touched = {lot.group for lot in taken}
-        kept = {group: set(pools.lots[group]) for group in touched}
-        for lot in taken:
-            pools.remove(lot)
-        # Marginal costs are true without a guide and a blend: what comes to no less can then be left out early.
-        blend, steered = rng.choice(((0.0, free), (0.0, free), (0.0, steer), (0.5, steer), (1.0, free)))
-        most = limit if steered is free and not blend else math.inf
-        lost = place(pools, master, _dealt(taken, rng), steered, blend=blend, near=near, ceiling=most)
+        removed = rng.choice(_NEIGHBOURHOODS)(partial, rng)
+        limit = partial.value - TOLERANCE * max(1.0, abs(partial.value))
+        touched = {assignment.group for assignment in removed}
+        kept = {group: set(partial.assignments[group]) for group in touched}
+        for assignment in removed:
+            partial.remove(assignment)
+        # Without prices and blend marginal costs are true: what comes to no less can then be left out early.
+        blend, chosen = rng.choice(((0.0, free), (0.0, free), (0.0, prices), (0.5, prices), (1.0, free)))
+        most = limit if chosen is free and not blend else math.inf
+        lost = insert_all(
+            partial, master, _shuffled(removed, rng), chosen, blend=blend, near=near, ceiling=most
+        )
         failed += 1
-        if not lost and pools.value <= limit:
+        if not lost and partial.value <= limit:
             failed = 0
             continue
         for group in touched:
-            for lot in [each for each in pools.lots[group] if each not in kept[group]]:
-                pools.remove(lot)
-        for lot in taken:
-            pools.add(lot)
+            for assignment in [each for each in partial.assignments[group] if each not in kept[group]]:
+                partial.remove(assignment)
+        for assignment in removed:
+            partial.add(assignment)
     return tried
 
 
-def _dealt(taken: list[Lot], rng: random.Random) -> list[tuple[int, int]]:
-    """The cameras of lots, by group and in any order, at times together and at times in two parts."""
+def _at_bound(value: float, partial: PartialPlan, bound: float) -> bool:
+    return value <= bound + partial.tuning.close * abs(bound)
+
+
+def _shuffled(removed: list[Assignment], rng: random.Random) -> list[tuple[int, int]]:
+    """The cameras of assignments, by group and in any order, at times together and at times in two parts."""
     together = rng.random() < 0.5
     counts: dict[tuple[int, int], int] = {}
-    for position, lot in enumerate(taken):
-        key = lot.group, 0 if together else position
-        counts[key] = counts.get(key, 0) + lot.cameras
+    for position, assignment in enumerate(removed):
+        key = assignment.group, 0 if together else position
+        counts[key] = counts.get(key, 0) + assignment.cameras
     dealt = []
     for (group, _), cameras in counts.items():
         if cameras > 1 and rng.random() < 0.25:
@@ -133,64 +145,185 @@ def _dealt(taken: list[Lot], rng: random.Random) -> list[tuple[int, int]]:
     return dealt
 
 
-def _single(pools: Pools, rng: random.Random) -> list[Lot]:
-    return [_random_lot(pools, rng)]
+def _single(partial: PartialPlan, rng: random.Random) -> list[Assignment]:
+    return [_random_assignment(partial, rng)]
 
 
-def _several(pools: Pools, rng: random.Random) -> list[Lot]:
-    return list({_random_lot(pools, rng): None for _ in range(rng.randint(2, 4))})
+def _several(partial: PartialPlan, rng: random.Random) -> list[Assignment]:
+    return list({_random_assignment(partial, rng): None for _ in range(rng.randint(2, 4))})
 
 
-def _group(pools: Pools, rng: random.Random) -> list[Lot]:
-    return list(pools.lots[_random_lot(pools, rng).group])[:_MOST_LOTS]
+def _group(partial: PartialPlan, rng: random.Random) -> list[Assignment]:
+    return list(partial.assignments[_random_assignment(partial, rng).group])[: partial.tuning.removed]
 
 
-def _pool(pools: Pools, rng: random.Random) -> list[Lot]:
-    served = list(pools.served(_random_lot(pools, rng)))
+def _pool(partial: PartialPlan, rng: random.Random) -> list[Assignment]:
+    served = list(partial.served(_random_assignment(partial, rng)))
     if not served:
-        return _single(pools, rng)
+        return _single(partial, rng)
     name, node, service = rng.choice(served)[1]
-    return list(pools.pools[name][node, service].promised)[:_MOST_LOTS]
+    return list(partial.pools[name][node, service].wait_limits)[: partial.tuning.removed]
 
 
-def _random_lot(pools: Pools, rng: random.Random) -> Lot:
-    return rng.choice(list(pools.lots[rng.randrange(len(pools.groups))]))
+def _random_assignment(partial: PartialPlan, rng: random.Random) -> Assignment:
+    return rng.choice(list(partial.assignments[rng.randrange(len(partial.groups))]))
 
 
-_TAKERS: tuple[Callable[[Pools, random.Random], list[Lot]], ...] = (_single, _several, _group, _pool)
+_NEIGHBOURHOODS: tuple[Callable[[PartialPlan, random.Random], list[Assignment]], ...] = (
+    _single,
+    _several,
+    _group,
+    _pool,
+)
 
 
-def repair(
-    pools: Pools,
-    master: Master,
-    lost: list[tuple[int, int]],
-    steer: Guide,
-    rng: random.Random,
-    *,
-    rounds: int,
-    near: Sequence[NDArray[np.bool_]],
-) -> list[tuple[int, int]]:
-    """Finds room for cameras by taking others beside them back first; what is left."""
-    for _ in range(rounds):
-        if not lost or pools.budget.over:
-            break
-        beside = _beside(pools, near[rng.choice(lost)[0]])
-        mine = [each for each in lost if each[0] in beside]
-        before = pools.all()
-        held = [lot for group in beside for lot in pools.lots[group]]
-        taken = rng.sample(held, min(len(held), rng.randint(1, 4)))
-        for lot in taken:
-            pools.remove(lot)
-        rng.shuffle(mine)
-        left = [*mine, *((lot.group, lot.cameras) for lot in taken)]
-        still = place(pools, master, left, steer, near=near)
-        if sum(cameras for _, cameras in still) <= sum(cameras for _, cameras in mine):
-            lost = [each for each in lost if each[0] not in beside] + still
-        else:
-            pools.become(before)
-    return lost
+Part: TypeAlias = tuple[Assignment, int]
+"""So many cameras of an assignment."""
 
 
-def _beside(pools: Pools, near: NDArray[np.bool_]) -> dict[int, None]:
-    """The groups of cameras at nodes that are near, or all if there are few."""
-    return dict.fromkeys(at for at, each in enumerate(pools.groups) if pools.few or near[each.node])
+def shift_stages(partial: PartialPlan) -> None:
+    """Shift stages until no shift makes the plan better, or the budget is spent."""
+    while not partial.budget.over:
+        keys = [(name, node, service) for name, there in partial.pools.items() for node, service in there]
+        if not sum(_shifted(partial, key) for key in keys):
+            return
+
+
+def _shifted(partial: PartialPlan, key: PoolKey) -> bool:
+    """Whether a shift away from a pool was made."""
+    name, node, service = key
+    for parts in _parts(partial, key):
+        pool = partial.pools[name][node, service]
+        assignment = parts[0][0]
+        at = next(at for at, other in partial.served(assignment) if other == key)
+        for row in _targets(partial, key, pool, parts, assignment.configuration.choices[at]):
+            if partial.budget.over:
+                return False
+            partial.budget.spend(partial.tuning.work_shift)
+            if _tried(partial, key, parts, assignment.configuration.choices[at], row):
+                return True
+    return False
+
+
+def _parts(partial: PartialPlan, key: PoolKey) -> list[list[Part]]:
+    """What could leave a pool: all, one assignment, or as many cameras as make some replicas superfluous."""
+    name, node, service = key
+    pool = partial.pools[name].get((node, service))
+    if pool is None:  # it has left as a part of another shift
+        return []
+    assignments = list(pool.wait_limits)
+    found = [[(assignment, assignment.cameras) for assignment in assignments]]
+    if name in partial.singletons:
+        return found
+    if len(assignments) > 1:
+        found += [[(assignment, assignment.cameras)] for assignment in assignments]
+    for kept in range(pool.replicas - 1, max(0, pool.replicas - partial.tuning.freed), -1):
+        surplus = pool.load - kept * partial.problem.utilisation * service.rate
+        found.append(_least(partial, assignments[: partial.tuning.shifted], surplus))
+    return [parts for parts in found if parts]
+
+
+def _least(partial: PartialPlan, assignments: Sequence[Assignment], surplus: float) -> list[Part]:
+    """Cameras of assignments that send the least load of at least the surplus; none if all send less."""
+    sums: dict[float, list[Part]] = {0.0: []}
+    for assignment in assignments:
+        rate = partial.groups[assignment.group].rate
+        for load, parts in list(sums.items()):
+            for cameras in range(1, assignment.cameras + 1):
+                if load >= surplus or len(sums) >= partial.tuning.sums:
+                    break
+                load = round(load + rate, 6)
+                sums.setdefault(load, [*parts, (assignment, cameras)])
+    return sums[min((load for load in sums if load >= surplus), default=0.0)]
+
+
+def _targets(
+    partial: PartialPlan, key: PoolKey, pool: Pool, parts: Sequence[Part], choices: Choices
+) -> list[int]:
+    """Rows of choices where the parts would be cheaper, the cheapest first; latency and room not looked at."""
+    name, node, service = key
+    frames = sum(partial.groups[assignment.group].rate * cameras for assignment, cameras in parts)
+    cameras = sum(cameras for _, cameras in parts)
+    stay = [
+        pool.wait_limits[assignment]
+        for assignment in pool.wait_limits
+        if (assignment, assignment.cameras) not in parts
+    ]
+    here = choices.row[node, service]
+    left = 0
+    if stay:
+        left, _ = partial.replicas(service, pool.load - frames, pool.streams - cameras, min(stay))
+    saved = (pool.replicas - left) * choices.reserve[here] + frames * choices.frame[here]
+    added, _ = new_pool_levels(partial, name, choices, frames, cameras)
+    cost = added[choices.kinds[1], 0] * choices.reserve + frames * choices.frame
+    for (target, other), have in partial.pools[name].items():
+        row = choices.row.get((target, other))
+        if row is not None:
+            kept = min(have.wait_limits.values())
+            needed, _ = partial.replicas(other, have.load + frames, have.streams + cameras, kept)
+            cost[row] = (needed - have.replicas) * choices.reserve[row] + frames * choices.frame[row]
+    if name in partial.singletons:
+        cost[added[choices.kinds[1], 0] > 1] = math.inf
+    cost[here] = math.inf
+    partial.budget.spend(len(choices))
+    order = np.argsort(cost, kind="stable")[: partial.tuning.targets]
+    return [int(row) for row in order if cost[row] < (math.inf if partial.latency_counts else saved)]
+
+
+def _tried(partial: PartialPlan, key: PoolKey, parts: Sequence[Part], choices: Choices, row: int) -> bool:
+    """Make the shift if the plan is better with it; return whether it is."""
+    before = partial.value
+    name, target, service = key[0], int(choices.nodes[row]), choices.services[row]
+    new: list[Assignment | None] = []
+    for assignment, cameras in parts:
+        new.append(_moved(partial, assignment, cameras, name, target, service))
+        if cameras < assignment.cameras:
+            rest = Assignment(
+                assignment.group,
+                assignment.cameras - cameras,
+                assignment.configuration,
+                assignment.rows,
+                assignment.nodes,
+                assignment.wait_limits,
+                assignment.latency,
+            )
+            new.append(rest)
+    if not all(new):
+        return False
+    made = [assignment for assignment in new if assignment is not None]
+    for assignment, _ in parts:
+        partial.remove(assignment)
+    for assignment in made:
+        partial.add(assignment)
+    if partial.value < before - TOLERANCE * max(1.0, abs(before)) and partial.feasible():
+        return True
+    for assignment in made:
+        partial.remove(assignment)
+    for assignment, _ in parts:
+        partial.add(assignment)
+    return False
+
+
+def _moved(
+    partial: PartialPlan, assignment: Assignment, cameras: int, name: str, target: int, service: Service | None
+) -> Assignment | None:
+    """Cameras of an assignment with one stage, and those that follow it, elsewhere; None where that is late."""
+    configuration = assignment.configuration
+    rows, nodes, waits = list(assignment.rows), list(assignment.nodes), partial.waits(assignment)
+    rate = partial.groups[assignment.group].rate
+    for at, stage in enumerate(configuration.application.stages):
+        if stage.name == name:
+            row = configuration.choices[at].row.get((target, service))
+            mask = configuration.admits(rate)[at]
+            if row is None or service is None or not (mask is None or mask[row]):
+                return None
+            rows[at], nodes[at] = row, target
+            pool = partial.pools[name].get((target, service), Pool())
+            wait_limit = min(pool.wait_limits.values(), default=math.inf)
+            load, streams = pool.load + rate * cameras, pool.streams + cameras
+            waits[at] = partial.replicas(service, load, streams, wait_limit)[1]
+            if name in partial.singletons:
+                waits[at] = partial.longest(service)
+        elif configuration.follows_input[at]:
+            nodes[at] = rows[at] = nodes[configuration.inputs[at][0]]
+    return partial.assignment(assignment.group, cameras, configuration, rows, nodes, waits)

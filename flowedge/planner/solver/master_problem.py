@@ -1,13 +1,13 @@
-"""The linear programme over the ways that are known so far: the restricted master of column generation.
+"""The restricted master problem: the linear programme over the columns that are known so far.
 
-Cameras are spread over ways, and pools have replicas, both in fractions, at the least cost. What nodes, links
-and singletons have is scaled to 1, and a pool has at least
+Cameras are spread over columns, and pools have replicas, both in fractions, at the least cost. What nodes,
+links and singletons have is scaled to 1, and a pool has at least
 
     load / (utilisation x rate)                                      replicas: they carry what there is;
     cameras of a group that use it / all cameras of that group       replicas: it is there at all.
 
 The second is implied by whole replicas alone. It is what makes the bound a good one where a camera needs but a
-part of a replica. With many groups, where it rarely matters, pools have no variables of their own: every way
+part of a replica. With many groups, where it rarely matters, pools have no variables of their own: every column
 has its part of the replicas in it (and no replica carries more than all the cameras send).
 """
 
@@ -22,20 +22,43 @@ import numpy as np
 
 from flowedge.planner.model.problem import Problem
 from flowedge.planner.model.profiles import Service
-from flowedge.planner.solver.instance import RESOURCES, Choices, Floats, Variant
-from flowedge.planner.solver.ways import Group, Key, Way, shipped
+from flowedge.planner.solver.instance import (
+    RESOURCES,
+    Choices,
+    Configuration,
+    Floats,
+    Group,
+    PoolKey,
+    arcs_used,
+)
+from flowedge.planner.solver.tuning import Tuning
 
-Row: TypeAlias = tuple[str, int]
+RowName: TypeAlias = tuple[str, int]
 """A resource of a node (by position), "link" and an arc, "singleton" and its number: these are scarce. "load"
 and a pool, "there" and pool x groups + group: what a pool must have."""
 
-_LOST = 10.0  # times the dearest way: the cost of a camera without one
+
+@dataclass(frozen=True)
+class Column:
+    """For cameras of a group, a configuration and the row of `Choices` and the node of each stage.
+
+    A camera has a `cost` and `uses` so much of each row of the programme (by number).
+    """
+
+    group: int
+    configuration: Configuration
+    rows: tuple[int, ...]
+    nodes: tuple[int, ...]
+    latency: float
+    cost: float
+    uses: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
 class Optimum:
-    """Cameras on each way, the value, dual prices of `rows` and of a camera of each group, and how many cameras
-    have no way.
+    """Cameras on each column, the value, and dual prices of `rows` and of a camera of each group.
+
+    `missing` is how many cameras have no column.
     """
 
     values: Floats
@@ -46,7 +69,7 @@ class Optimum:
 
 
 @dataclass
-class _Pool:
+class _PoolTerms:
     """A replica's cost, what it takes of each scarce row, and the rows that say how many there must be."""
 
     cost: float
@@ -55,23 +78,23 @@ class _Pool:
 
 
 @dataclass
-class Restricted:
-    """The programme of a problem, growing way by way; `pooled` gives pools variables of their own."""
+class RestrictedMaster:
+    """The programme, growing column by column; with few groups pools have variables of their own."""
 
     problem: Problem
     groups: Sequence[Group]
-    pooled: bool
-    ways: list[Way] = field(default_factory=list)
-    rows: dict[Row, int] = field(default_factory=dict)
+    tuning: Tuning
+    columns: list[Column] = field(default_factory=list)
+    rows: dict[RowName, int] = field(default_factory=dict)
     limits: list[float] = field(default_factory=list)
-    numbers: dict[Key, int] = field(default_factory=dict)
-    pools: list[_Pool] = field(default_factory=list)
+    numbers: dict[PoolKey, int] = field(default_factory=dict)
+    pools: list[_PoolTerms] = field(default_factory=list)
     by_stage: dict[str, list[tuple[int, Service, int]]] = field(default_factory=lambda: defaultdict(list))
     asked: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Frames a second that each stage gets in all."""
     singletons: dict[str, int] = field(default_factory=dict)
     complete: bool = False
-    """Whether it is known that all cameras have a way; then none may be left without."""
+    """Whether it is known that all cameras have a column; then none may be left without."""
 
     def __post_init__(self) -> None:
         stages = {each.name: each.stages for each in self.problem.applications}
@@ -86,21 +109,33 @@ class Restricted:
         return np.minimum(choices.capacity, self.asked[name])
 
     def add(
-        self, number: int, variant: Variant, rows: Sequence[int], nodes: Sequence[int], latency: float
+        self,
+        number: int,
+        configuration: Configuration,
+        rows: Sequence[int],
+        nodes: Sequence[int],
+        latency: float,
     ) -> None:
-        """A new way for cameras of a group."""
+        """A new column for cameras of a group."""
         group = self.groups[number]
         cost, uses = 0.0, defaultdict[int, float](float)
         if self.problem.minimize == "utility":
-            cost = self.problem.theta * latency - variant.accuracy
-        stages = zip(variant.application.stages, variant.choices, rows, nodes, variant.stays, strict=True)
-        for stage, choices, row, node, stays in stages:
-            service = choices.services[row] if not stays else None
+            cost = self.problem.theta * latency - configuration.accuracy
+        stages = zip(
+            configuration.application.stages,
+            configuration.choices,
+            rows,
+            nodes,
+            configuration.follows_input,
+            strict=True,
+        )
+        for stage, choices, row, node, follows_input in stages:
+            service = choices.services[row] if not follows_input else None
             if service is None:
                 continue
             cost += float(choices.frame[row]) * group.rate
-            replica = _Pool(float(choices.reserve[row]), self._takes(stage.name, node, choices.needs[row]))
-            if self.pooled:
+            replica = _PoolTerms(float(choices.reserve[row]), self._takes(stage.name, node, choices.needs[row]))
+            if self.tuning.few:
                 pool = self.numbers.setdefault((stage.name, node, service), len(self.numbers))
                 if pool == len(self.pools):
                     self.pools.append(replica)
@@ -112,10 +147,12 @@ class Restricted:
                 cost += replica.cost * replicas
                 for what, amount in replica.takes:
                     uses[what] += amount * replicas
-        for arc, size in shipped(self.problem, variant, nodes):
+        for arc, size in arcs_used(self.problem, configuration, nodes):
             bandwidth = self.problem.cluster.arcs[arc].bandwidth
             uses[self._row(("link", arc))] += 8 * size * group.rate / bandwidth
-        self.ways.append(Way(number, variant, tuple(rows), tuple(nodes), latency, cost, tuple(uses.items())))
+        self.columns.append(
+            Column(number, configuration, tuple(rows), tuple(nodes), latency, cost, tuple(uses.items()))
+        )
 
     def _takes(self, name: str, node: int, needs: Floats) -> tuple[tuple[int, float], ...]:
         have = self.problem.cluster.nodes[node]
@@ -137,12 +174,12 @@ class Restricted:
             musts.append((there, 1 / group.cameras))
         return musts
 
-    def _must(self, pool: int, row: Row) -> int:
+    def _must(self, pool: int, row: RowName) -> int:
         if row not in self.rows:
             self.pools[pool].rows.append(self._row(row, limit=0.0))
         return self.rows[row]
 
-    def _row(self, row: Row, limit: float = 1.0) -> int:
+    def _row(self, row: RowName, limit: float = 1.0) -> int:
         number = self.rows.setdefault(row, len(self.rows))
         if number == len(self.limits):
             self.limits.append(limit)
@@ -164,13 +201,13 @@ class Restricted:
         return paid, own
 
     def costs(self, phase: int) -> Floats:
-        """What a camera on each way costs beside its rows; nothing in phase 1."""
-        return np.array([way.cost if phase == 2 else 0.0 for way in self.ways])
+        """What a camera on each column costs beside its rows; nothing in phase 1."""
+        return np.array([column.cost if phase == 2 else 0.0 for column in self.columns])
 
     def priced(self, rows: Floats, phase: int) -> Floats:
-        """What a camera on each way costs with its rows at these prices."""
+        """What a camera on each column costs with its rows at these prices."""
         return np.asarray(
-            self.costs(phase) + self._matrix([way.uses for way in self.ways]).T @ self._padded(rows)
+            self.costs(phase) + self._matrix([column.uses for column in self.columns]).T @ self._padded(rows)
         )
 
     def _padded(self, prices: Floats) -> Floats:
@@ -178,17 +215,17 @@ class Restricted:
         return np.asarray(np.r_[prices, np.zeros(len(self.rows) - len(prices))])
 
     def optimum(self, phase: int) -> Optimum:
-        """The optimum so far: of the fewest cameras without a way (phase 1), or of the least cost (phase 2)."""
-        ways, groups = len(self.ways), len(self.groups)
-        if not ways:
+        """The optimum so far: the fewest cameras without a column (phase 1), or the least cost (phase 2)."""
+        columns, groups = len(self.columns), len(self.groups)
+        if not columns:
             cameras = float(self._cameras().sum())
             lost = np.inf if phase == 2 else 1.0
             return Optimum(np.zeros(0), lost * cameras, np.zeros(0), np.full(groups, lost), cameras)
-        found = self._solved(self._matrices(phase), np.zeros(ways + len(self.pools)))
+        found = self._solved(self._matrices(phase), np.zeros(columns + len(self.pools)))
         if found.status != 0:
             raise ArithmeticError(f"HiGHS: {found.message}")
         return Optimum(
-            np.asarray(found.x[:ways]),
+            np.asarray(found.x[:columns]),
             float(found.fun),
             np.maximum(0.0, -np.asarray(found.ineqlin.marginals)) if self.rows else np.zeros(0),
             np.asarray(found.eqlin.marginals),
@@ -196,47 +233,47 @@ class Restricted:
         )
 
     def dive(self) -> list[int]:
-        """Whole cameras on each way, by rounding the optimum up camera by camera, with whole replicas.
+        """Whole cameras on each column, by rounding the optimum up camera by camera, with whole replicas.
 
-        The cameras that are on their way stay there, and their replicas count as paid for. Cameras for which
-        the programme then finds nothing are on no way.
+        Cameras that have a column keep it, and their replicas count as paid for. Cameras for which
+        the programme then finds nothing are on no column.
         """
-        ways = len(self.ways)
+        columns = len(self.columns)
         matrices = self._matrices(phase=2)
-        fixed, most = np.zeros(ways), np.full(ways, np.inf)
+        fixed, most = np.zeros(columns), np.full(columns, np.inf)
         steps: list[tuple[int, float]] = []
         while True:
             found = self._solved(matrices, np.r_[fixed, self._open(fixed)], most)
             if found.status != 0:  # there is no room for the last ones
                 if not steps:
-                    return [0] * ways
-                way, count = steps.pop()
-                fixed[way] -= count
-                most[way] = fixed[way]
+                    return [0] * columns
+                position, count = steps.pop()
+                fixed[position] -= count
+                most[position] = fixed[position]
                 continue
-            left = found.x[:ways] - fixed
+            left = found.x[:columns] - fixed
             if left.max() < 1e-6:
                 return [round(count) for count in fixed]
             whole = np.floor(left + 1e-6)
             if not whole.any():
                 whole[left.argmax()] = 1
             fixed += whole
-            steps += [(int(way), float(whole[way])) for way in np.nonzero(whole)[0]]
+            steps += [(int(position), float(whole[position])) for position in np.nonzero(whole)[0]]
 
     def _open(self, fixed: Floats) -> list[float]:
-        """The replicas that whole cameras on ways need, by pool."""
-        used = self._matrix([way.uses for way in self.ways]) @ fixed
+        """The replicas that whole cameras on columns need, by pool."""
+        used = self._matrix([column.uses for column in self.columns]) @ fixed
         return [float(np.ceil(used[pool.rows].max() - 1e-6)) for pool in self.pools]
 
     def _solved(self, matrices: tuple[Floats, Any, Any], least: Floats, most: Floats | float = np.inf) -> Any:
-        """HiGHS' solution, with at least so many cameras on ways and replicas, and at most so many cameras."""
+        """HiGHS' solution with at least so many cameras and replicas, and at most so many cameras."""
         from scipy.optimize import linprog
 
         costs, uses, cover = matrices
         bounds = np.zeros((len(costs), 2))
         bounds[:, 1] = np.inf
         bounds[: len(least), 0] = least
-        bounds[: len(self.ways), 1] = most
+        bounds[: len(self.columns), 1] = most
         if self.complete:
             bounds[-len(self.groups) :, 1] = 0.0
         return linprog(
@@ -253,23 +290,21 @@ class Restricted:
         return np.array([group.cameras for group in self.groups], float)
 
     def _matrices(self, phase: int) -> tuple[Floats, Any, Any]:
-        """Costs of cameras on ways, of replicas of pools and of cameras without a way; what these use of each
-        row; and the groups that they are of.
-        """
+        """Costs of cameras on columns, of replicas and of missing cameras; their rows; their groups."""
         from scipy.sparse import block_array, csr_array, eye_array
 
         groups = len(self.groups)
         own = np.r_[self.costs(phase), [pool.cost if phase == 2 else 0.0 for pool in self.pools]]
-        dear = (_LOST * self._dearest() or 1.0) if phase == 2 else 1.0
+        dear = (self.tuning.missing_cost * self._dearest() or 1.0) if phase == 2 else 1.0
         musts = [(*pool.takes, *((row, -1.0) for row in pool.rows)) for pool in self.pools]
-        uses = self._matrix([*(way.uses for way in self.ways), *musts, *[()] * groups])
-        of = [way.group for way in self.ways], np.arange(len(self.ways))
-        cover = csr_array((np.ones(len(self.ways)), of), (groups, len(own)))
+        uses = self._matrix([*(column.uses for column in self.columns), *musts, *[()] * groups])
+        of = [column.group for column in self.columns], np.arange(len(self.columns))
+        cover = csr_array((np.ones(len(self.columns)), of), (groups, len(own)))
         lost = np.full(groups, dear)
         return np.r_[own, lost], uses, block_array([[cover, eye_array(groups)]], format="csr")
 
     def _dearest(self) -> float:
-        """More than any way costs with the replicas that it needs."""
+        """More than any column costs with the replicas that it needs."""
         replicas = np.zeros(len(self.rows))
         for pool in self.pools:
             replicas[pool.rows] = pool.cost

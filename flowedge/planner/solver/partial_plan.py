@@ -1,8 +1,9 @@
-"""A plan under construction: lots of cameras on their ways, and the pools of replicas that serve them.
+"""A plan under construction: assignments of cameras, and the pools of replicas that serve them.
 
-A pool is all replicas of one service of one stage on one node. Each lot is promised a longest wait in each of
-its pools, such that it is in time if all promises are kept; a pool has the fewest replicas that keep them, by
-`flowedge.planner.model.queueing`. So lots can be added and removed one by one, and what is there stays in time.
+A pool is all replicas of one service of one stage on one node. Each assignment has a limit to its wait in each
+of its pools, such that it is in time if all limits hold; a pool has the fewest replicas that keep them, by
+`flowedge.planner.model.queueing`. So assignments can be added and removed one by one, and what is there stays
+in time.
 """
 
 from __future__ import annotations
@@ -16,50 +17,46 @@ import numpy as np
 from flowedge.planner.model.problem import Problem
 from flowedge.planner.model.profiles import Service
 from flowedge.planner.model.queueing import wait
-from flowedge.planner.options.columns import Network
-from flowedge.planner.solver.instance import RESOURCES, Floats, Variant
-from flowedge.planner.solver.label_setting import Budget
-from flowedge.planner.solver.ways import FEW, Group, Key, shipped
-
-_SLACK = 1e-9
-_KEPT = 100_000  # numbers of replicas that are remembered
+from flowedge.planner.options.delays import Delays
+from flowedge.planner.solver.instance import RESOURCES, Configuration, Floats, Group, PoolKey, arcs_used
+from flowedge.planner.solver.tuning import TOLERANCE, Budget, tuning_for
 
 
 @dataclass(frozen=True, eq=False)
-class Lot:
-    """`cameras` of a group that go one way, with the wait promised at each stage."""
+class Assignment:
+    """`cameras` of a group, and for each stage a row of its choices, a node and a limit to the wait."""
 
     group: int
     cameras: int
-    variant: Variant
+    configuration: Configuration
     rows: tuple[int, ...]
     nodes: tuple[int, ...]
-    promises: tuple[float, ...]
+    wait_limits: tuple[float, ...]
     latency: float
 
 
 @dataclass
 class Pool:
-    """Replicas, and what they serve: frames a second, cameras, and the wait that each lot was promised."""
+    """Replicas, and what they serve: frames a second, cameras, and the limit to each assignment's wait."""
 
     replicas: int = 0
     load: float = 0.0
     streams: int = 0
-    promised: dict[Lot, float] = field(default_factory=dict)
+    wait_limits: dict[Assignment, float] = field(default_factory=dict)
 
 
 def replicas(
-    service: Service, utilisation: float, load: float, streams: int, promise: float
+    service: Service, utilisation: float, load: float, streams: int, wait_limit: float
 ) -> tuple[int, float]:
-    """The fewest replicas at which so much load waits no longer than promised, and how long it does."""
-    count = max(1, math.ceil(load / (utilisation * service.rate) - _SLACK))
+    """The fewest replicas at which so much load waits no longer than the limit, and how long it does."""
+    count = max(1, math.ceil(load / (utilisation * service.rate) - TOLERANCE))
     step = 1
-    while (waits := wait_in(service, load, streams, count)) > promise * (1 + _SLACK):
+    while (waits := wait_in(service, load, streams, count)) > wait_limit * (1 + TOLERANCE):
         count += step
         step *= 2
     while step > 1:  # what doubling overshot
         step //= 2
-        if wait_in(service, load, streams, count - step) <= promise * (1 + _SLACK):
+        if wait_in(service, load, streams, count - step) <= wait_limit * (1 + TOLERANCE):
             count -= step
             waits = wait_in(service, load, streams, count)
     return count, waits
@@ -71,172 +68,191 @@ def wait_in(service: Service, load: float, streams: int, count: int) -> float:
     return math.inf if used >= 1 else max(0.0, wait(used, service.seconds, service.deviation, count, streams))
 
 
-class Pools:
-    """The lots and pools of a problem; `value` is the objective, with every wait as long as promised."""
+class PartialPlan:
+    """The assignments and pools of a problem; `value` is the objective, with every wait at its limit."""
 
-    def __init__(self, problem: Problem, net: Network, groups: Sequence[Group], budget: Budget) -> None:
-        self.problem, self.net, self.groups, self.budget = problem, net, groups, budget
-        self.lots: dict[int, dict[Lot, None]] = {number: {} for number in range(len(groups))}
+    def __init__(self, problem: Problem, delays: Delays, groups: Sequence[Group], budget: Budget) -> None:
+        self.problem, self.delays, self.groups, self.budget = problem, delays, groups, budget
+        self.assignments: dict[int, dict[Assignment, None]] = {number: {} for number in range(len(groups))}
         self.pools: dict[str, dict[tuple[int, Service], Pool]] = {}
         nodes = problem.cluster.nodes
         self.free: Floats = np.array([[getattr(node, what) for what in RESOURCES] for node in nodes])
         self.limits = self.free.copy()
         self.band = np.array([arc.bandwidth for arc in problem.cluster.arcs])
         self.singletons = {each.name for app in problem.applications for each in app.stages if each.singleton}
-        self.hasty = problem.minimize == "utility" and problem.theta > 0
-        self.few = len(groups) <= FEW
+        self.latency_counts = problem.minimize == "utility" and problem.theta > 0
+        self.tuning = tuning_for(len(groups))
         self.value = 0.0
-        self.tolls: dict[tuple[tuple[tuple[int, float], ...], int], Floats] = {}
+        self.byte_prices: dict[tuple[tuple[tuple[int, float], ...], int], Floats] = {}
         self._known: dict[tuple[int, float, int, float], tuple[int, float]] = {}
-        self.anew: dict[tuple[int, float, int], tuple[Floats, Floats]] = {}
+        self.new_pool_levels: dict[tuple[int, float, int], tuple[Floats, Floats]] = {}
 
     def longest(self, service: Service) -> float:
-        """The wait that no load within the utilisation exceeds; what a singleton promises to all."""
+        """The wait that no load within the utilisation exceeds; what a singleton wait limits to all."""
         return wait(self.problem.utilisation, service.seconds, service.deviation)
 
-    def served(self, lot: Lot) -> Iterator[tuple[int, Key]]:
-        """The stages of a lot that a pool serves."""
+    def served(self, assignment: Assignment) -> Iterator[tuple[int, PoolKey]]:
+        """The stages of an assignment that a pool serves."""
         for at, (stage, choices, row) in enumerate(
-            zip(lot.variant.application.stages, lot.variant.choices, lot.rows, strict=True)
+            zip(
+                assignment.configuration.application.stages,
+                assignment.configuration.choices,
+                assignment.rows,
+                strict=True,
+            )
         ):
-            if not lot.variant.stays[at]:
+            if not assignment.configuration.follows_input[at]:
                 service = choices.services[row]
                 if service is not None:
-                    yield at, (stage.name, lot.nodes[at], service)
+                    yield at, (stage.name, assignment.nodes[at], service)
 
-    def add(self, lot: Lot) -> None:
-        """Puts a lot on its way, whether there is room for it or not."""
-        self.lots[lot.group][lot] = None
-        self._change(lot, 1)
+    def add(self, assignment: Assignment) -> None:
+        """Add an assignment, whether there is room for it or not."""
+        self.assignments[assignment.group][assignment] = None
+        self._change(assignment, 1)
 
-    def remove(self, lot: Lot) -> None:
-        """Takes a lot back."""
-        del self.lots[lot.group][lot]
-        self._change(lot, -1)
+    def remove(self, assignment: Assignment) -> None:
+        """Takes an assignment back."""
+        del self.assignments[assignment.group][assignment]
+        self._change(assignment, -1)
 
-    def waits(self, lot: Lot) -> list[float]:
-        """How long the frames of a lot wait at each stage."""
-        found = [0.0] * len(lot.nodes)
-        for at, (name, node, service) in self.served(lot):
+    def waits(self, assignment: Assignment) -> list[float]:
+        """How long the frames of an assignment wait at each stage."""
+        found = [0.0] * len(assignment.nodes)
+        for at, (name, node, service) in self.served(assignment):
             pool = self.pools[name][node, service]
             found[at] = wait_in(service, pool.load, pool.streams, pool.replicas)
             if name in self.singletons:
                 found[at] = self.longest(service)
         return found
 
-    def all(self) -> list[Lot]:
-        """All lots."""
-        return [lot for lots in self.lots.values() for lot in lots]
+    def all(self) -> list[Assignment]:
+        """All assignments."""
+        return [assignment for assignments in self.assignments.values() for assignment in assignments]
 
-    def become(self, lots: Sequence[Lot]) -> None:
-        """Changes the lots to these."""
-        wanted = dict.fromkeys(lots)
-        for lot in self.all():
-            if lot not in wanted:
-                self.remove(lot)
-        for lot in lots:
-            if lot not in self.lots[lot.group]:
-                self.add(lot)
+    def restore(self, assignments: Sequence[Assignment]) -> None:
+        """Changes the assignments to these."""
+        wanted = dict.fromkeys(assignments)
+        for assignment in self.all():
+            if assignment not in wanted:
+                self.remove(assignment)
+        for assignment in assignments:
+            if assignment not in self.assignments[assignment.group]:
+                self.add(assignment)
 
-    def room(self) -> bool:
+    def feasible(self) -> bool:
         """Whether no node and no link has more to bear than it can, and singletons are alone."""
         once = all(
             sum(pool.replicas for pool in self.pools.get(name, {}).values()) <= 1 for name in self.singletons
         )
-        return once and not self.crowded() and bool((self.band >= -1e-6 * np.abs(self.band) - 1e-3).all())
+        return (
+            once and not self.overloaded_nodes() and bool((self.band >= -1e-6 * np.abs(self.band) - 1e-3).all())
+        )
 
-    def crowded(self) -> list[int]:
+    def overloaded_nodes(self) -> list[int]:
         """The nodes that have more to bear than they can."""
         finite = np.where(np.isfinite(self.limits), self.limits, 0.0)
         return list(np.nonzero((self.free < -1e-7 * finite - 1e-9).any(axis=1))[0])
 
-    def congested(self) -> list[int]:
+    def overloaded_arcs(self) -> list[int]:
         """The arcs that have more to bear than they can."""
         return list(np.nonzero(self.band < -1e-3)[0])
 
-    def _change(self, lot: Lot, sign: int) -> None:
-        rate = self.groups[lot.group].rate
-        frames = rate * lot.cameras
-        for at, (name, node, service) in self.served(lot):
+    def _change(self, assignment: Assignment, sign: int) -> None:
+        rate = self.groups[assignment.group].rate
+        frames = rate * assignment.cameras
+        for at, (name, node, service) in self.served(assignment):
             there = self.pools.setdefault(name, {})
             pool = there.setdefault((node, service), Pool())
             pool.load += sign * frames
-            pool.streams += sign * lot.cameras
-            choices = lot.variant.choices[at]
+            pool.streams += sign * assignment.cameras
+            choices = assignment.configuration.choices[at]
             before = pool.replicas
             if sign > 0:
-                pool.promised[lot] = lot.promises[at]
+                pool.wait_limits[assignment] = assignment.wait_limits[at]
             else:
-                del pool.promised[lot]
-            if pool.promised:
-                promise = min(pool.promised.values())
-                pool.replicas, _ = self.replicas(service, pool.load, pool.streams, promise)
+                del pool.wait_limits[assignment]
+            if pool.wait_limits:
+                wait_limit = min(pool.wait_limits.values())
+                pool.replicas, _ = self.replicas(service, pool.load, pool.streams, wait_limit)
             else:
                 pool.replicas = 0
                 del there[node, service]
             more = pool.replicas - before
             if more:
-                self.free[node] -= more * choices.needs[lot.rows[at]]
-            self.value += more * float(choices.reserve[lot.rows[at]])
-            self.value += sign * frames * float(choices.frame[lot.rows[at]])
-        for arc, size in shipped(self.problem, lot.variant, lot.nodes):
+                self.free[node] -= more * choices.needs[assignment.rows[at]]
+            self.value += more * float(choices.reserve[assignment.rows[at]])
+            self.value += sign * frames * float(choices.frame[assignment.rows[at]])
+        for arc, size in arcs_used(self.problem, assignment.configuration, assignment.nodes):
             self.band[arc] -= sign * 8 * size * frames
         if self.problem.minimize == "utility":
-            self.value += sign * lot.cameras * (self.problem.theta * lot.latency - lot.variant.accuracy)
+            self.value += (
+                sign
+                * assignment.cameras
+                * (self.problem.theta * assignment.latency - assignment.configuration.accuracy)
+            )
 
-    def replicas(self, service: Service, load: float, streams: int, promise: float) -> tuple[int, float]:
+    def replicas(self, service: Service, load: float, streams: int, wait_limit: float) -> tuple[int, float]:
         """As the function `replicas`, at the problem's utilisation; kept, since much is asked again."""
-        key = id(service), round(load, 6), streams, promise
+        key = id(service), round(load, 6), streams, wait_limit
         found = self._known.get(key)
         if found is None:
-            if len(self._known) >= _KEPT:
+            if len(self._known) >= self.tuning.remembered:
                 self._known.clear()
-            found = self._known[key] = replicas(service, self.problem.utilisation, key[1], streams, promise)
+            found = self._known[key] = replicas(service, self.problem.utilisation, key[1], streams, wait_limit)
         return found
 
-    def lot(
+    def assignment(
         self,
         group: int,
         cameras: int,
-        variant: Variant,
+        configuration: Configuration,
         rows: Sequence[int],
         nodes: Sequence[int],
         waits: Sequence[float],
-    ) -> Lot | None:
-        """A lot that is promised these waits, and what is left of its time; None if too late.
+    ) -> Assignment | None:
+        """An assignment that is wait limits these waits, and what is left of its time; None if too late.
 
         What is left is dealt out by service times, since at equal loads waits are in proportion to them; with
         many groups in equal parts, as pools are then so large that nobody waits long. Where latency is part of
         the objective nothing is left.
         """
-        latency = self.latency(variant, rows, nodes, waits)
-        goal = variant.application.latency
-        if latency > goal * (1 + _SLACK):
+        latency = self.latency(configuration, rows, nodes, waits)
+        goal = configuration.application.latency
+        if latency > goal * (1 + TOLERANCE):
             return None
         parts = [
-            (float(choices.seconds[row]) if self.few else 1.0) if self._served(variant, at, row) else 0.0
-            for at, (choices, row) in enumerate(zip(variant.choices, rows, strict=True))
+            (float(choices.seconds[row]) if self.tuning.few else 1.0)
+            if self._served(configuration, at, row)
+            else 0.0
+            for at, (choices, row) in enumerate(zip(configuration.choices, rows, strict=True))
         ]
         total = sum(parts)
-        spare = 0.0 if self.hasty or not total else max(0.0, goal - latency) / total
-        promises = tuple(wait + spare * part if part else wait for wait, part in zip(waits, parts, strict=True))
-        return Lot(group, cameras, variant, tuple(rows), tuple(nodes), promises, latency)
+        spare = 0.0 if self.latency_counts or not total else max(0.0, goal - latency) / total
+        wait_limits = tuple(
+            wait + spare * part if part else wait for wait, part in zip(waits, parts, strict=True)
+        )
+        return Assignment(group, cameras, configuration, tuple(rows), tuple(nodes), wait_limits, latency)
 
-    def _served(self, variant: Variant, at: int, row: int) -> bool:
-        return not variant.stays[at] and variant.choices[at].services[row] is not None
+    def _served(self, configuration: Configuration, at: int, row: int) -> bool:
+        return not configuration.follows_input[at] and configuration.choices[at].services[row] is not None
 
     def latency(
-        self, variant: Variant, rows: Sequence[int], nodes: Sequence[int], waits: Sequence[float]
+        self, configuration: Configuration, rows: Sequence[int], nodes: Sequence[int], waits: Sequence[float]
     ) -> float:
         done: list[float] = []
-        fixed, per_byte = self.net.fixed, self.net.per_byte
-        for at, inputs in enumerate(variant.inputs):
+        fixed, per_byte = self.delays.fixed, self.delays.per_byte
+        for at, inputs in enumerate(configuration.inputs):
             ready = 0.0
             for name in inputs:
                 start, end = nodes[name], nodes[at]
-                sent = 0.0 if start == end else fixed[start, end] + variant.sizes[name] * per_byte[start, end]
+                sent = (
+                    0.0
+                    if start == end
+                    else fixed[start, end] + configuration.sizes[name] * per_byte[start, end]
+                )
                 ready = max(ready, done[name] + float(sent))
-            if self._served(variant, at, rows[at]):
-                ready += float(variant.choices[at].seconds[rows[at]]) + waits[at]
+            if self._served(configuration, at, rows[at]):
+                ready += float(configuration.choices[at].seconds[rows[at]]) + waits[at]
             done.append(ready)
         return max(done)

@@ -1,8 +1,9 @@
-"""How many replicas each pool needs so that no lot is late, decided for all of them together.
+"""How many replicas each pool needs so that no assignment is late, decided for all of them together.
 
-Promised waits are dealt out lot by lot, before it is known where time is dear. Here every pool begins with the
-fewest replicas that carry its load, and as long as a lot is late, one more goes where it saves the latest lot
-the most time for its cost. The promises are then dealt out anew around the waits that there are.
+Limits to waits are set assignment by assignment, before it is known where time is scarce. Here every pool
+begins with the fewest replicas that carry its load, and as long as an assignment is late, one more goes where
+it saves the latest assignment the most time for its cost. The limits are then set anew around the waits that
+result.
 """
 
 from __future__ import annotations
@@ -11,136 +12,145 @@ import math
 
 import numpy as np
 
-from flowedge.planner.solver.instance import RESOURCES, Floats
-from flowedge.planner.solver.partial_plan import Lot, Pools, wait_in
-from flowedge.planner.solver.ways import Key
-
-_LATE = 1e-9  # share of the goal
-_BETTER = 1e-9
-_FULL = 1e-6  # share of a node by which floating point may go beyond it
-_WORK = 400.0  # of a lot's latency, in pairs of a label and an offer
-_MOST = 60  # replicas added
+from flowedge.planner.solver.instance import RESOURCES, Floats, PoolKey
+from flowedge.planner.solver.partial_plan import Assignment, PartialPlan, wait_in
+from flowedge.planner.solver.tuning import TOLERANCE
 
 
-def dimension(pools: Pools) -> bool:
-    """Deals promises out anew; whether there is room now where none was, or else the pools became better.
+def size_replicas(partial: PartialPlan) -> bool:
+    """Deals wait limits out anew; whether there is room now where none was, or else the pools became better.
 
     If not, they stay as they were.
     """
-    before, value, room = pools.all(), pools.value, pools.room()
+    before, value, room = partial.all(), partial.value, partial.feasible()
     counts = {
-        (name, node, service): pools.replicas(service, pool.load, pool.streams, math.inf)[0]
-        for name, there in pools.pools.items()
+        (name, node, service): partial.replicas(service, pool.load, pool.streams, math.inf)[0]
+        for name, there in partial.pools.items()
         for (node, service), pool in there.items()
     }
-    waits = {key: _wait(pools, key, count) for key, count in counts.items()}
-    if not _in_time(pools, counts, waits) or (_free(pools, counts) < -_FULL * pools.limits).any():
+    waits = {key: _wait(partial, key, count) for key, count in counts.items()}
+    if (
+        not _in_time(partial, counts, waits)
+        or (_free(partial, counts) < -partial.tuning.full * partial.limits).any()
+    ):
         return False
-    if pools.hasty:
-        _hurry(pools, counts, waits)
+    if partial.latency_counts:
+        _hurry(partial, counts, waits)
     made = [
-        pools.lot(lot.group, lot.cameras, lot.variant, lot.rows, lot.nodes, _waits(pools, lot, waits))
-        for lot in before
+        partial.assignment(
+            assignment.group,
+            assignment.cameras,
+            assignment.configuration,
+            assignment.rows,
+            assignment.nodes,
+            _waits(partial, assignment, waits),
+        )
+        for assignment in before
     ]
-    lots = [lot for lot in made if lot is not None]
-    if len(lots) == len(made):
-        pools.become(lots)
-        if pools.room() and (not room or pools.value < value - _BETTER * max(1.0, abs(value))):
+    assignments = [assignment for assignment in made if assignment is not None]
+    if len(assignments) == len(made):
+        partial.restore(assignments)
+        if partial.feasible() and (not room or partial.value < value - TOLERANCE * max(1.0, abs(value))):
             return True
-        pools.become(before)
+        partial.restore(before)
     return False
 
 
-def _in_time(pools: Pools, counts: dict[Key, int], waits: dict[Key, float]) -> bool:
-    """Adds replicas until no lot is late; whether that can be."""
-    lots = pools.all()
-    for _ in range(_MOST):
+def _in_time(partial: PartialPlan, counts: dict[PoolKey, int], waits: dict[PoolKey, float]) -> bool:
+    """Adds replicas until no assignment is late; whether that can be."""
+    assignments = partial.all()
+    for _ in range(partial.tuning.replicas_added):
         late = [
-            (_latency(pools, lot, waits) - lot.variant.application.latency, at) for at, lot in enumerate(lots)
+            (_latency(partial, assignment, waits) - assignment.configuration.application.latency, at)
+            for at, assignment in enumerate(assignments)
         ]
         excess, at = max(late)
-        if excess <= _LATE * lots[at].variant.application.latency:
+        if excess <= TOLERANCE * assignments[at].configuration.application.latency:
             return True
-        key = _worthwhile(pools, lots[at], counts, waits)
+        key = _worthwhile(partial, assignments[at], counts, waits)
         if key is None:
             return False
         counts[key] += 1
-        waits[key] = _wait(pools, key, counts[key])
+        waits[key] = _wait(partial, key, counts[key])
     return False
 
 
-def _free(pools: Pools, counts: dict[Key, int]) -> Floats:
+def _free(partial: PartialPlan, counts: dict[PoolKey, int]) -> Floats:
     """What so many replicas leave of the nodes."""
-    free = pools.limits.copy()
+    free = partial.limits.copy()
     for key, count in counts.items():
         free[key[1]] -= count * _needs(key)
     return free
 
 
-def _hurry(pools: Pools, counts: dict[Key, int], waits: dict[Key, float]) -> None:
+def _hurry(partial: PartialPlan, counts: dict[PoolKey, int], waits: dict[PoolKey, float]) -> None:
     """More replicas, where a share of a node saves the cameras the most time, as long as there is room.
 
     For an objective in which latency counts and replicas cost nothing.
     """
-    free = _free(pools, counts)
-    for _ in range(_MOST):
-        worths = {each: _worth(pools, each, count, waits, free) for each, count in counts.items()}
+    free = _free(partial, counts)
+    for _ in range(partial.tuning.replicas_added):
+        worths = {each: _worth(partial, each, count, waits, free) for each, count in counts.items()}
         key = max(worths, key=worths.__getitem__, default=None)
         if key is None or worths[key] <= 0:
             return
         counts[key] += 1
-        waits[key] = _wait(pools, key, counts[key])
+        waits[key] = _wait(partial, key, counts[key])
         free[key[1]] -= _needs(key)
 
 
-def _worth(pools: Pools, key: Key, count: int, waits: dict[Key, float], free: Floats) -> float:
+def _worth(partial: PartialPlan, key: PoolKey, count: int, waits: dict[PoolKey, float], free: Floats) -> float:
     """Camera seconds that another replica of a pool saves, for a node's share of it; 0 where it has no room."""
     name, node, service = key
     needs = _needs(key)
-    if waits[key] <= 0 or name in pools.singletons or (needs > free[node]).any():
+    if waits[key] <= 0 or name in partial.singletons or (needs > free[node]).any():
         return 0.0
-    shorter = {**waits, key: _wait(pools, key, count + 1)}
+    shorter = {**waits, key: _wait(partial, key, count + 1)}
     saved = sum(
-        lot.cameras * (_latency(pools, lot, waits) - _latency(pools, lot, shorter))
-        for lot in pools.pools[name][node, service].promised
+        assignment.cameras * (_latency(partial, assignment, waits) - _latency(partial, assignment, shorter))
+        for assignment in partial.pools[name][node, service].wait_limits
     )
     used = needs > 0
-    return saved / float((needs[used] / pools.limits[node][used]).max()) if used.any() else math.inf
+    return saved / float((needs[used] / partial.limits[node][used]).max()) if used.any() else math.inf
 
 
-def _needs(key: Key) -> Floats:
+def _needs(key: PoolKey) -> Floats:
     return np.array([getattr(key[2], what) for what in RESOURCES])
 
 
-def _worthwhile(pools: Pools, lot: Lot, counts: dict[Key, int], waits: dict[Key, float]) -> Key | None:
-    """The pool of a lot where another replica saves it the most time for its cost."""
-    now = _latency(pools, lot, waits)
+def _worthwhile(
+    partial: PartialPlan, assignment: Assignment, counts: dict[PoolKey, int], waits: dict[PoolKey, float]
+) -> PoolKey | None:
+    """The pool of an assignment where another replica saves it the most time for its cost."""
+    now = _latency(partial, assignment, waits)
     best, found = 0.0, None
-    for at, key in pools.served(lot):
-        if key[0] in pools.singletons:
+    for at, key in partial.served(assignment):
+        if key[0] in partial.singletons:
             continue
-        saved = now - _latency(pools, lot, {**waits, key: _wait(pools, key, counts[key] + 1)})
-        worth = saved / (float(lot.variant.choices[at].reserve[lot.rows[at]]) + 1e-12)
+        saved = now - _latency(partial, assignment, {**waits, key: _wait(partial, key, counts[key] + 1)})
+        worth = saved / (float(assignment.configuration.choices[at].reserve[assignment.rows[at]]) + 1e-12)
         if worth > best:
             best, found = worth, key
     return found
 
 
-def _wait(pools: Pools, key: Key, count: int) -> float:
+def _wait(partial: PartialPlan, key: PoolKey, count: int) -> float:
     name, node, service = key
-    if name in pools.singletons:
-        return pools.longest(service)
-    pool = pools.pools[name][node, service]
+    if name in partial.singletons:
+        return partial.longest(service)
+    pool = partial.pools[name][node, service]
     return wait_in(service, pool.load, pool.streams, count)
 
 
-def _waits(pools: Pools, lot: Lot, waits: dict[Key, float]) -> list[float]:
-    found = [0.0] * len(lot.nodes)
-    for at, key in pools.served(lot):
+def _waits(partial: PartialPlan, assignment: Assignment, waits: dict[PoolKey, float]) -> list[float]:
+    found = [0.0] * len(assignment.nodes)
+    for at, key in partial.served(assignment):
         found[at] = waits[key]
     return found
 
 
-def _latency(pools: Pools, lot: Lot, waits: dict[Key, float]) -> float:
-    pools.budget.spend(_WORK)
-    return pools.latency(lot.variant, lot.rows, lot.nodes, _waits(pools, lot, waits))
+def _latency(partial: PartialPlan, assignment: Assignment, waits: dict[PoolKey, float]) -> float:
+    partial.budget.spend(partial.tuning.work_latency)
+    return partial.latency(
+        assignment.configuration, assignment.rows, assignment.nodes, _waits(partial, assignment, waits)
+    )

@@ -14,8 +14,9 @@ from flowedge.planner.exact.exact import exact
 from flowedge.planner.model.checker import violations
 from flowedge.planner.model.cluster import Cluster
 from flowedge.planner.model.problem import Problem, Stage
-from flowedge.planner.options.columns import Column, Place, assemble, hosts, offers
-from flowedge.planner.options.columns import settings as choices
+from flowedge.planner.options.offers import hosts, offers
+from flowedge.planner.options.offers import settings as choices
+from flowedge.planner.options.routes import Place, RouteOption, assemble
 from tests.planner.crossing import CLOUD_DETECT, EDGE_DETECT, SIZE, crossing, plan
 from tools.planner_instances import instance
 
@@ -40,7 +41,7 @@ def enumerated(problem: Problem) -> float:
                     for offer in offers(problem, service)
                 ]
             )
-        ways += [Column(camera.name, chosen, places) for places in itertools.product(*able)]
+        ways += [RouteOption(camera.name, chosen, places) for places in itertools.product(*able)]
     for combination in itertools.combinations_with_replacement(ways, camera.count):
         made = assemble(problem, "all", [(column, 1) for column in combination])
         if made.value < least and not violations(problem, made):

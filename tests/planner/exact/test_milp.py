@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from flowedge.planner.exact.milp import Model
+from flowedge.planner.exact.milp import IntegerProgramme
 
 
-def knapsack() -> Model:
+def knapsack() -> IntegerProgramme:
     """The best of three things that weigh 4, 3 and 2 and may weigh 5 together: the last two, worth 7."""
-    model = Model()
+    model = IntegerProgramme()
     things = [model.variable(cost=-worth, upper=1.0, integer=True) for worth in (5.0, 4.0, 3.0)]
     model.row(list(zip(things, (4.0, 3.0, 2.0), strict=True)), upper=5.0)
     return model
@@ -29,7 +29,7 @@ def test_integers_and_their_relaxation() -> None:
 
 
 def test_terms_of_one_variable_add_up() -> None:
-    model = Model()
+    model = IntegerProgramme()
     x = model.variable(cost=-1.0)
     model.row([(x, 1.0), (x, 1.0)], upper=4.0)
     assert model.solve().value == -2.0
@@ -43,8 +43,8 @@ def test_what_cannot_be_is_infeasible() -> None:
 
 
 def test_rows_without_variables() -> None:
-    assert Model().solve().value == 0.0
-    empty = Model()
+    assert IntegerProgramme().solve().value == 0.0
+    empty = IntegerProgramme()
     empty.row([], lower=1.0)
     assert empty.solve().state == "infeasible"
     one = knapsack()

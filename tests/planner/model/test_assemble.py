@@ -36,13 +36,6 @@ def made(graph: Graph | None = None, **changes: Any) -> Problem:
     return problem(graph or watch(), given.pop("cluster"), given.pop("profiles"), **given)
 
 
-def test_parameters_are_knobs_beside_those_of_choose() -> None:
-    whole = made(parameters={"area": (20, 50)})
-    assert whole.applications[0].knobs == (("area", (20, 50)), ("width", (320, 640)))
-    with pytest.raises(ConfigError, match="width: is a parameter and a knob of the graph"):
-        made(parameters={"width": (1, 2)})
-
-
 def test_the_profiles_alone_make_no_knob() -> None:
     measured = profiles(Service("MotionDetect", "pi", 1, 0.02, setting=setting(area=20)))
     with pytest.raises(ConfigError, match=r"MotionDetect: its profiles are for values of area, .* choose"):
@@ -51,8 +44,10 @@ def test_the_profiles_alone_make_no_knob() -> None:
 
 def test_values_of_which_none_was_measured_are_refused() -> None:
     measured = profiles(Service("MotionDetect", "pi", 1, 0.02, setting=setting(area=20)))
+    graph = Graph("watch")
+    video(graph, "street://") >> Resize(320) >> MotionDetect(min_area=choose("area", 30, 40)) >> Null()
     with pytest.raises(ConfigError, match="area=30, 40: was not measured; the profiles have 20"):
-        made(profiles=measured, parameters={"area": (30, 40)})
+        made(graph, profiles=measured)
 
 
 def test_every_operator_but_sources_needs_a_profile() -> None:

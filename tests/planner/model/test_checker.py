@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowedge.planner.model.checker import violations
+from flowedge.planner.model.checker import better, violations
 from flowedge.planner.model.cluster import Cluster
 from flowedge.planner.model.plan import Deployment, Placement, Plan, Reason, Route
 from flowedge.planner.model.prediction import predict
@@ -230,3 +230,19 @@ def _deployment_lost(problem: Problem, valid: Plan, data: st.DataObject) -> Plan
 
 
 SPOIL = (_camera_lost, _route_lost, _replicas_without_end, _value_wrong, _stage_moved, _deployment_lost)
+
+
+def test_the_plan_in_force_stays_where_it_is_valid_and_better() -> None:
+    problem = crossing()
+    worse = replace(plan(), deployments=(replace(plan().deployments[0], replicas=1), plan().deployments[1]))
+    wasteful = replace(plan(), value=80.0)
+    assert better(problem, wasteful, worse).value == plan().value
+    assert better(problem, wasteful, worse).strategy == wasteful.strategy
+    nothing = Plan("test", reason=Reason(("no time",), proven=False))
+    assert better(problem, nothing, plan()).routes == plan().routes
+    assert better(problem, nothing, None) is nothing
+    assert better(problem, nothing, nothing) is nothing
+    assert better(crossing(goals={"latency": 0.01}), nothing, plan()) is nothing
+    assert better(problem, replace(wasteful, value=1.0), plan()).value == 1.0
+    elsewhere = replace(plan(), routes=(replace(plan().routes[0], camera_class="gone"),))
+    assert better(problem, nothing, elsewhere) is nothing

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.planner.small import small
-from tests.planner.solver.under_way import solved
+from tests.planner.solver.partial_plans import solved
 from tools.planner_instances import instance
 
 
@@ -29,7 +29,7 @@ def test_a_dive_keeps_to_the_cores() -> None:
     # Near there is room for 4 replicas, which are 6 cameras; the seventh goes far.
     master, _ = solved(small(count=7))
     counts: Counter[int] = Counter()
-    for way, cameras in zip(master.ways, master.programme.dive(), strict=True):
+    for way, cameras in zip(master.columns, master.programme.dive(), strict=True):
         counts[way.nodes[1]] += cameras
     assert counts.total() == 7
     assert counts[0] <= 6
@@ -41,7 +41,7 @@ def test_dives_take_no_camera_twice(seed: int) -> None:
     problem, _ = instance(seed, nodes=3 + seed % 9, operators=3 + seed % 4)
     master, _ = solved(problem)
     counts: Counter[int] = Counter()
-    for way, cameras in zip(master.ways, master.programme.dive(), strict=True):
+    for way, cameras in zip(master.columns, master.programme.dive(), strict=True):
         assert cameras >= 0
         counts[way.group] += cameras
     assert all(counts[number] <= group.cameras for number, group in enumerate(master.groups))

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from flowedge.planner.model.problem import Problem
-from flowedge.planner.solver.replica_sizing import dimension
+from flowedge.planner.solver.replica_sizing import size_replicas
 from tests.planner.small import small
-from tests.planner.solver.under_way import empty, held, put, solved
+from tests.planner.solver.partial_plans import empty, held, put, solved
 
 
 def tight(latency: float) -> Problem:
@@ -18,34 +18,34 @@ def tight(latency: float) -> Problem:
 
 def test_promises_that_ask_for_too_much_are_dealt_out_anew() -> None:
     master, _ = solved(tight(1.0))
-    pools = empty(master)
-    lot = put(pools, master, 4, {"Detect": "near"})
-    assert held(pools) == {("Detect", "near"): 3}
-    pools.remove(lot)
-    pools.add(replace(lot, promises=(0.0, 1e-6)))
-    assert held(pools) == {("Detect", "near"): 4}
-    assert dimension(pools)
-    assert held(pools) == {("Detect", "near"): 3}
+    partial = empty(master)
+    assignment = put(partial, master, 4, {"Detect": "near"})
+    assert held(partial) == {("Detect", "near"): 3}
+    partial.remove(assignment)
+    partial.add(replace(assignment, wait_limits=(0.0, 1e-6)))
+    assert held(partial) == {("Detect", "near"): 4}
+    assert size_replicas(partial)
+    assert held(partial) == {("Detect", "near"): 3}
 
 
 def test_no_fewer_than_time_allows() -> None:
     master, _ = solved(tight(0.055))
-    pools = empty(master)
-    put(pools, master, 4, {"Detect": "near"})
-    assert held(pools) == {("Detect", "near"): 4}
-    assert not dimension(pools)
-    assert held(pools) == {("Detect", "near"): 4}
+    partial = empty(master)
+    put(partial, master, 4, {"Detect": "near"})
+    assert held(partial) == {("Detect", "near"): 4}
+    assert not size_replicas(partial)
+    assert held(partial) == {("Detect", "near"): 4}
 
 
 def test_where_only_time_counts_replicas_fill_the_node() -> None:
     problem = replace(small(latency=1.0, cores=16, count=4), minimize="utility", theta=1.0)
     master, _ = solved(problem)
-    pools = empty(master)
-    lot = put(pools, master, 4, {"Detect": "near"})
-    pools.remove(lot)
-    pools.add(replace(lot, promises=(0.0, 0.5), latency=0.55))
-    slow = pools.value
-    assert dimension(pools)
-    assert held(pools) == {("Detect", "near"): 4}
-    assert pools.value < slow
-    assert pools.value == pytest.approx(4 * (0.05 - 0.4))
+    partial = empty(master)
+    assignment = put(partial, master, 4, {"Detect": "near"})
+    partial.remove(assignment)
+    partial.add(replace(assignment, wait_limits=(0.0, 0.5), latency=0.55))
+    slow = partial.value
+    assert size_replicas(partial)
+    assert held(partial) == {("Detect", "near"): 4}
+    assert partial.value < slow
+    assert partial.value == pytest.approx(4 * (0.05 - 0.4))

@@ -15,12 +15,11 @@ from flowedge.planner.model.cluster import Cluster, Link, Node, Power
 from flowedge.planner.model.prediction import predict
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, setting
-from flowedge.planner.options.columns import network
-from flowedge.planner.solver.column_generation import Master
-from flowedge.planner.solver.instance import variants
-from flowedge.planner.solver.label_setting import Budget
+from flowedge.planner.options.delays import path_delays
+from flowedge.planner.solver.column_generation import ColumnGeneration
+from flowedge.planner.solver.instance import configurations, group_cameras
 from flowedge.planner.solver.solve import flowedge
-from flowedge.planner.solver.ways import grouped
+from flowedge.planner.solver.tuning import Budget
 from tests.planner.small import small
 from tools.bench.planner import instance as city
 from tools.planner_instances import instance
@@ -233,9 +232,9 @@ def test_is_near_the_exact_optimum(seed: int) -> None:
 @pytest.mark.parametrize("seed", [3, 5, 9])
 def test_the_relaxation_is_below_every_plan(seed: int) -> None:
     problem, planted = instance(seed)
-    net = network(problem.cluster, problem.certainty)
-    groups, of = grouped(problem)
-    found = Master(problem, net, variants(problem, net), groups, of).solve(Budget(1e9))
+    delays = path_delays(problem.cluster, problem.certainty)
+    groups, of = group_cameras(problem)
+    found = ColumnGeneration(problem, delays, configurations(problem, delays), groups, of).solve(Budget(1e9))
     assert found.missing == pytest.approx(0, abs=1e-6)
     assert found.bound <= planted.value
     assert found.value == pytest.approx(found.bound, rel=2e-3)

@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from flowedge.planner.model.prediction import share
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.options.columns import Column, Offer, Place, hosts, offers
-from flowedge.planner.options.deadlines import follows
+from flowedge.planner.options.deadlines import follows_input
+from flowedge.planner.options.offers import Offer, hosts, offers
+from flowedge.planner.options.routes import Place, RouteOption
 from flowedge.planner.papers.continuum.reservation import Category, Reservation, Task, reserve
 
 _SLACK = 1e-9
-Key = tuple[str, Offer]
+InstanceKey = tuple[str, Offer]
 """A node and how instances there serve."""
 
 
 @dataclass
-class Ways:
+class ServingRules:
     """How the stages of an application are served: which services, how loaded, on which nodes first."""
 
     problem: Problem
@@ -79,7 +80,7 @@ def carried(offer: Offer, rate: float) -> float:
 
 
 @dataclass
-class Ledger:
+class CapacityLedger:
     """What is free (shares of nodes), how many replicas there are, what they serve, and what links carry.
 
     As printed (`literal`), Algorithm 3 takes nothing off what is free for tasks that are not intensive.
@@ -88,29 +89,29 @@ class Ledger:
     problem: Problem
     free: dict[str, float]
     literal: bool = False
-    replicas: dict[Key, int] = field(default_factory=dict)
-    served: dict[Key, tuple[float, int]] = field(default_factory=dict)
+    replicas: dict[InstanceKey, int] = field(default_factory=dict)
+    served: dict[InstanceKey, tuple[float, int]] = field(default_factory=dict)
     flows: dict[int, float] = field(default_factory=dict)
-    single: dict[str, Key] = field(default_factory=dict)
+    single: dict[str, InstanceKey] = field(default_factory=dict)
 
     @classmethod
-    def empty(cls, problem: Problem, *, literal: bool = False) -> Ledger:
+    def empty(cls, problem: Problem, *, literal: bool = False) -> CapacityLedger:
         """Nothing is on any machine yet."""
         return cls(problem, {node.name: 1.0 for node in problem.cluster.nodes}, literal)
 
-    def copy(self) -> Ledger:
+    def copy(self) -> CapacityLedger:
         """Another ledger that says the same."""
         parts = self.replicas, self.served, self.flows, self.single
-        return Ledger(self.problem, dict(self.free), self.literal, *(dict(part) for part in parts))  # type: ignore[arg-type]
+        return CapacityLedger(self.problem, dict(self.free), self.literal, *(dict(part) for part in parts))  # type: ignore[arg-type]
 
     def joined(
-        self, camera: CameraClass, shares: Sequence[tuple[Setting, int]], ways: Ways
-    ) -> tuple[Ledger, list[tuple[Column, int]]] | None:
+        self, camera: CameraClass, shares: Sequence[tuple[Setting, int]], ways: ServingRules
+    ) -> tuple[CapacityLedger, list[tuple[RouteOption, int]]] | None:
         """The ledger after so many cameras of a class have joined with each setting, and their columns."""
         after = self.copy()
         if not after._reserve(camera, shares, ways):
             return None
-        columns: list[tuple[Column, int]] = []
+        columns: list[tuple[RouteOption, int]] = []
         for chosen, count in shares:
             left = count
             while left:
@@ -123,7 +124,7 @@ class Ledger:
                 left -= cameras
         return after, columns
 
-    def _reserve(self, camera: CameraClass, shares: Sequence[tuple[Setting, int]], ways: Ways) -> bool:
+    def _reserve(self, camera: CameraClass, shares: Sequence[tuple[Setting, int]], ways: ServingRules) -> bool:
         """Reserves for the intensive stages what their load needs beyond what is there; False if rejected."""
         rate = self.problem.rate(camera)
         tasks: list[Task] = []
@@ -150,7 +151,13 @@ class Ledger:
         return True
 
     def _task(
-        self, camera: CameraClass, stage: Stage, chosen: Setting, category: Category, load: float, ways: Ways
+        self,
+        camera: CameraClass,
+        stage: Stage,
+        chosen: Setting,
+        category: Category,
+        load: float,
+        ways: ServingRules,
     ) -> Task:
         """What a stage needs for so many frames a second, beyond what its replicas can still take."""
         rate, able = self.problem.rate(camera), ways.able(camera, stage, chosen)
@@ -196,7 +203,7 @@ class Ledger:
     def _share(self, node: str, offer: Offer) -> float:
         return max(share(self.problem.cluster[node], offer.service), _SLACK)
 
-    def _column(self, camera: CameraClass, chosen: Setting, ways: Ways) -> Column | None:
+    def _column(self, camera: CameraClass, chosen: Setting, ways: ServingRules) -> RouteOption | None:
         """Algorithm 3: where one more camera's stages go, each as near to the stage before as there is room."""
         trial = self.copy()
         at: dict[str, str] = {}
@@ -212,18 +219,18 @@ class Ledger:
                     break
             else:
                 return None
-        return Column(camera.name, chosen, tuple(places))
+        return RouteOption(camera.name, chosen, tuple(places))
 
     def _candidates(
         self,
         camera: CameraClass,
         stage: Stage,
         chosen: Setting,
-        ways: Ways,
+        ways: ServingRules,
         category: Category,
         before: str,
     ) -> Iterator[tuple[str, Offer | None]]:
-        if follows(self.problem, stage):
+        if follows_input(self.problem, stage):
             yield before, None
             return
         able = ways.able(camera, stage, chosen)
@@ -241,7 +248,7 @@ class Ledger:
             else:
                 yield from ((node, offer) for offer in able[node] if (node, offer) in self.replicas)
 
-    def _most(self, column: Column, camera: CameraClass, wanted: int, ways: Ways) -> int:
+    def _most(self, column: RouteOption, camera: CameraClass, wanted: int, ways: ServingRules) -> int:
         """The most cameras, up to so many, that can go the way of a column; it has room for one."""
         if self.copy()._take(column, camera, wanted, ways):
             return wanted
@@ -254,7 +261,7 @@ class Ledger:
                 high = middle
         return low
 
-    def _take(self, column: Column, camera: CameraClass, cameras: int, ways: Ways) -> bool:
+    def _take(self, column: RouteOption, camera: CameraClass, cameras: int, ways: ServingRules) -> bool:
         """Sends so many cameras the way of a column; False, and a ledger of no use, where there is no room."""
         at: dict[str, str] = {}
         for stage, place in zip(ways.application.stages, column.places, strict=True):

@@ -23,8 +23,9 @@ from flowedge.planner.model.checker import violations
 from flowedge.planner.model.plan import Plan, Reason
 from flowedge.planner.model.problem import Application, CameraClass, Problem
 from flowedge.planner.model.profiles import Setting, holds
-from flowedge.planner.options.columns import Column, assemble, latency, network
-from flowedge.planner.papers.continuum.capacity import Ledger, Ways
+from flowedge.planner.options.delays import path_delays
+from flowedge.planner.options.routes import RouteOption, assemble, latency
+from flowedge.planner.papers.continuum.capacity import CapacityLedger, ServingRules
 from flowedge.planner.papers.continuum.models import (
     Estimate,
     algorithm_1,
@@ -153,13 +154,13 @@ class _Attempt:
     literal: bool
     sorts: Mapping[str, Sort] | None
     tried: int = 0
-    ways: dict[str, list[Ways]] = field(default_factory=dict)
+    ways: dict[str, list[ServingRules]] = field(default_factory=dict)
 
-    def run(self) -> list[tuple[Column, int]] | str:
+    def run(self) -> list[tuple[RouteOption, int]] | str:
         """The columns of all cameras, or why there are none."""
-        self.net = network(self.problem.cluster, self.problem.certainty)
-        ledger = Ledger.empty(self.problem, literal=self.literal)
-        chosen: list[tuple[Column, int]] = []
+        self.delays = path_delays(self.problem.cluster, self.problem.certainty)
+        ledger = CapacityLedger.empty(self.problem, literal=self.literal)
+        chosen: list[tuple[RouteOption, int]] = []
         for camera in self.problem.classes:
             joined = self._join(ledger, camera)
             if joined is None:
@@ -168,7 +169,9 @@ class _Attempt:
             chosen += columns
         return chosen
 
-    def _join(self, ledger: Ledger, camera: CameraClass) -> tuple[Ledger, list[tuple[Column, int]]] | None:
+    def _join(
+        self, ledger: CapacityLedger, camera: CameraClass
+    ) -> tuple[CapacityLedger, list[tuple[RouteOption, int]]] | None:
         """Algorithm 1: the best distribution of settings over the cameras of a class, and what it leaves."""
         application = self.problem.application(camera.application)
         known = [
@@ -177,7 +180,7 @@ class _Attempt:
         if not known:
             return None
         known.sort(key=self._accuracy, reverse=True)
-        found: list[tuple[Ledger, list[tuple[Column, int]]]] = []
+        found: list[tuple[CapacityLedger, list[tuple[RouteOption, int]]]] = []
         estimates: list[Estimate] = []
         for ways in self._ways(application):
             for counts in distributions(camera.count, len(known)):
@@ -194,19 +197,19 @@ class _Attempt:
             best = algorithm_1(estimates, application.accuracy, literal=self.literal)
         return None if best is None else found[best]
 
-    def _ways(self, application: Application) -> list[Ways]:
+    def _ways(self, application: Application) -> list[ServingRules]:
         if application.name not in self.ways:
             named = categories(self.problem, application, self.sorts)
             self.ways[application.name] = [
-                Ways(self.problem, application, named, self.fastest, level) for level in self.levels
+                ServingRules(self.problem, application, named, self.fastest, level) for level in self.levels
             ]
         return self.ways[application.name]
 
     def _estimate(
-        self, camera: CameraClass, application: Application, columns: Sequence[tuple[Column, int]]
+        self, camera: CameraClass, application: Application, columns: Sequence[tuple[RouteOption, int]]
     ) -> Estimate | None:
         """Equations 3 and 4 for a class; None where a camera would be late."""
-        seconds = [latency(self.problem, application, column, self.net) for column, _ in columns]
+        seconds = [latency(self.problem, application, column, self.delays) for column, _ in columns]
         if max(seconds) > application.latency:
             return None
         counts = [count for _, count in columns]

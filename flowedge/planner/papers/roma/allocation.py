@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from flowedge.planner.exact.milp import Model
+from flowedge.planner.exact.milp import IntegerProgramme
 from flowedge.planner.papers.roma.couplings import Linear, Points, Surface
 
 Coupled: TypeAlias = "Surface | tuple[Linear, Linear]"
@@ -49,7 +49,7 @@ def allocate(
     """
     if isinstance(coupled, Points):
         return _best(coupled, net, com, eta, scale)
-    model = Model()
+    model = IntegerProgramme()
     given = (
         model.variable(cost=eta / scale[0], upper=net),
         model.variable(cost=eta / scale[1], upper=com),
@@ -71,7 +71,7 @@ def _best(points: Points, net: float, com: float, eta: float, scale: tuple[float
 
 
 def couple(
-    model: Model, coupled: Coupled, net: int, com: int, performance: int, short: int | None = None
+    model: IntegerProgramme, coupled: Coupled, net: int, com: int, performance: int, short: int | None = None
 ) -> None:
     """Rows that couple three variables; `short` is what a row may be violated by, at a price."""
     if isinstance(coupled, Surface):

@@ -27,15 +27,17 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from flowedge.planner.exact.milp import Model, Term
+from flowedge.planner.exact.milp import IntegerProgramme, Term
 from flowedge.planner.model.checker import violations
 from flowedge.planner.model.cluster import Node
 from flowedge.planner.model.plan import Plan, Reason
 from flowedge.planner.model.prediction import path_seconds, predict, share
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.options.columns import Column, Place, assemble, hosts, latency, network, offers
-from flowedge.planner.options.deadlines import follows
+from flowedge.planner.options.deadlines import follows_input
+from flowedge.planner.options.delays import path_delays
+from flowedge.planner.options.offers import hosts, offers
+from flowedge.planner.options.routes import Place, RouteOption, assemble, latency
 from flowedge.planner.papers.baselines import cloud_only, edge_only
 from flowedge.planner.papers.roma.allocation import ETA, Coupled, couple
 from flowedge.planner.papers.roma.couplings import (
@@ -104,7 +106,7 @@ def roma_static(problem: Problem, start: Plan | None = None) -> Plan:
 
 
 @dataclass(frozen=True)
-class Demand:
+class CameraDemand:
     """What each of S settings needs for one camera, and reaches.
 
     `net` is Mbit/s from the camera's node, `com` the share of a node (mean of those that can) of all stages
@@ -149,7 +151,7 @@ class Demand:
 class _Lot:
     """`cameras` of a class that are placed together, at given nodes by stage if any are given."""
 
-    demand: Demand
+    demand: CameraDemand
     cameras: int
     fixed: dict[str, int] = field(default_factory=dict)
 
@@ -163,7 +165,7 @@ class _Given:
     com: float
 
 
-def demand(problem: Problem, camera: CameraClass) -> Demand | None:
+def demand(problem: Problem, camera: CameraClass) -> CameraDemand | None:
     """What a camera of a class needs; None where no setting can be served."""
     application = problem.application(camera.application)
     costly = [stage for stage in application.stages if not problem.profiles.free(stage.name)]
@@ -193,7 +195,7 @@ def demand(problem: Problem, camera: CameraClass) -> Demand | None:
     sent = {name for name, _ in _camera_edges(problem, application)}
     net = np.array([sum(problem.profiles.bytes_of(name, chosen) for name in sent) for chosen in kept])
     accuracy = np.array([problem.profiles.accuracy(chosen) or 0.0 for chosen in kept])
-    return Demand(camera, application, kept, 8e-6 * rate * net, com, accuracy, part, seconds)
+    return CameraDemand(camera, application, kept, 8e-6 * rate * net, com, accuracy, part, seconds)
 
 
 def _mean(need: dict[tuple[str, int], float], stage: str) -> float:
@@ -204,7 +206,7 @@ def _camera_edges(problem: Problem, application: Application) -> Iterator[tuple[
     """Pairs of stages of which the first is where the camera is, and the second may be elsewhere."""
     there: set[str] = set()
     for stage in application.stages:
-        if stage.source or (follows(problem, stage) and stage.inputs[0] in there):
+        if stage.source or (follows_input(problem, stage) and stage.inputs[0] in there):
             there.add(stage.name)
         else:
             yield from ((name, stage.name) for name in stage.inputs if name in there)
@@ -276,7 +278,7 @@ class _Programme:
     def __init__(
         self, problem: Problem, lots: list[_Lot], coupled: Sequence[Coupled], eta: float, margin: float
     ) -> None:
-        self.problem, self.eta, self.margin, self.model = problem, eta, margin, Model()
+        self.problem, self.eta, self.margin, self.model = problem, eta, margin, IntegerProgramme()
         self._used: dict[int, list[Term]] = defaultdict(list)
         self._sent: dict[int, list[Term]] = defaultdict(list)
         self._vars = [self._lot(lot, each) for lot, each in zip(lots, coupled, strict=True)]
@@ -314,7 +316,7 @@ class _Programme:
                 model.row([(resource, 1.0), (loose, 1.0)], lower=float(least))
         at: dict[str, dict[int, int]] = {}
         for stage in needs.application.stages:
-            if follows(self.problem, stage):
+            if follows_input(self.problem, stage):
                 at[stage.name] = at[stage.inputs[0]]
             else:
                 at[stage.name] = self._place(lot, stage, com)
@@ -382,7 +384,7 @@ class _Programme:
                 model.row([(done[stage.name], 1.0), (done[name], -1.0), *own, *legs], lower=0.0)
 
 
-def _order(needs: Demand, given: _Given) -> list[int]:
+def _order(needs: CameraDemand, given: _Given) -> list[int]:
     """Settings that are within what is given, best accuracy first, and then the others, least excess first."""
     most_net, most_com = max(given.net, 1e-9), max(given.com, 1e-9)
     excess = np.maximum(needs.net / most_net, needs.com / most_com)
@@ -395,9 +397,9 @@ def _order(needs: Demand, given: _Given) -> list[int]:
 
 def _realised(problem: Problem, name: str, lots: list[_Lot], orders: list[list[int]]) -> Plan:
     """The plan in which every lot has its first setting that fits beside those before it."""
-    net = network(problem.cluster, problem.certainty)
+    net = path_delays(problem.cluster, problem.certainty)
     counts: dict[str, int] = defaultdict(int)
-    chosen: list[tuple[Column, int]] = []
+    chosen: list[tuple[RouteOption, int]] = []
     tried = 0
     for lot, order in zip(lots, orders, strict=True):
         counts[lot.demand.camera.name] += lot.cameras
@@ -422,7 +424,7 @@ def _realised(problem: Problem, name: str, lots: list[_Lot], orders: list[list[i
     return replace(assemble(problem, name, chosen), tried=tried)
 
 
-def _columns(problem: Problem, lot: _Lot, order: list[int]) -> Iterator[Column]:
+def _columns(problem: Problem, lot: _Lot, order: list[int]) -> Iterator[RouteOption]:
     """Ways for a lot at its nodes: settings in order, by the cheapest services and then by the quickest."""
     needs, nodes = lot.demand, problem.cluster.nodes
     for position in order:
@@ -444,7 +446,7 @@ def _columns(problem: Problem, lot: _Lot, order: list[int]) -> Iterator[Column]:
                     cheap = min(able, key=lambda each, node=node: _cost(node, each, quick))  # type: ignore[misc]
                     places.append(Place(stage.name, node.name, offers(problem, cheap)[level]))
             if len(places) == len(needs.application.stages):
-                yield Column(needs.camera.name, chosen, tuple(places))
+                yield RouteOption(needs.camera.name, chosen, tuple(places))
 
 
 def _cost(node: Node, service: Service, quick: bool) -> tuple[float, float]:

@@ -1,0 +1,82 @@
+"""Routes that a plan may contain, of offers alone: their latency, and the plan that they make.
+
+The exact programme and the papers' strategies choose among these; the default strategy has its own tables
+(`flowedge.planner.solver.instance`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from flowedge.planner.model.plan import Deployment, Placement, Plan, Route
+from flowedge.planner.model.prediction import predict
+from flowedge.planner.model.problem import Application, Problem
+from flowedge.planner.model.profiles import Setting
+from flowedge.planner.options.delays import Delays
+from flowedge.planner.options.offers import Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a route option has a stage, and by which offer; by none where the stage costs nothing."""
+
+    stage: str
+    node: str
+    offer: Offer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteOption:
+    """A route that a plan may have: a setting, and a node and an offer for each stage in order."""
+
+    camera_class: str
+    setting: Setting
+    places: tuple[Place, ...]
+
+
+def latency(problem: Problem, application: Application, column: RouteOption, delays: Delays) -> float:
+    """Seconds along the longest path of the graph, with the waits of the offers."""
+    index = problem.cluster.index
+    at = {place.stage: index[place.node] for place in column.places}
+    done: dict[str, float] = {}
+    for stage, place in zip(application.stages, column.places, strict=True):
+        ready = 0.0
+        for name in stage.inputs:
+            size = problem.profiles.bytes_of(name, column.setting)
+            sent = delays.fixed[at[name], at[stage.name]] + size * delays.per_byte[at[name], at[stage.name]]
+            ready = max(ready, done[name] + sent)
+        done[stage.name] = float(ready + (place.offer.seconds if place.offer else 0.0))
+    return max(done.values())
+
+
+def assemble(problem: Problem, strategy: str, chosen: Iterable[tuple[RouteOption, int]]) -> Plan:
+    """The plan in which so many cameras take each column, with the fewest replicas that keep the offers.
+
+    Its value is that of `flowedge.planner.model.prediction.predict`; nothing else is checked here.
+    """
+    classes = {each.name: each for each in problem.classes}
+    together: dict[RouteOption, int] = {}
+    for column, cameras in chosen:
+        together[column] = together.get(column, 0) + cameras
+    keys: dict[tuple[str, Offer], int] = {}
+    needs: list[tuple[float, int]] = []
+    routes = []
+    for column, cameras in together.items():
+        rate = problem.rate(classes[column.camera_class])
+        placements = []
+        for place in column.places:
+            position = None
+            if place.offer is not None:
+                position = keys.setdefault((place.node, place.offer), len(keys))
+                needs += [(0.0, 0)] * (len(keys) - len(needs))
+                load, streams = needs[position]
+                needs[position] = load + rate * cameras, streams + cameras
+            placements.append(Placement(place.stage, place.node, position))
+        routes.append(Route(column.camera_class, cameras, column.setting, tuple(placements)))
+    deployments = tuple(
+        Deployment(offer.service.operator, node, offer.service, offer.replicas(*need))
+        for (node, offer), need in zip(keys, needs, strict=True)
+    )
+    plan = Plan(strategy, deployments, tuple(routes))
+    return replace(plan, value=predict(problem, plan).value)

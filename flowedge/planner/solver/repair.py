@@ -1,0 +1,48 @@
+"""Repair: room for the last cameras, by taking others near them back first."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowedge.planner.solver.column_generation import ColumnGeneration
+from flowedge.planner.solver.insertion import Prices, insert_all
+from flowedge.planner.solver.partial_plan import PartialPlan
+
+
+def repair(
+    partial: PartialPlan,
+    master: ColumnGeneration,
+    lost: list[tuple[int, int]],
+    prices: Prices,
+    rng: random.Random,
+    *,
+    near: Sequence[NDArray[np.bool_]],
+) -> list[tuple[int, int]]:
+    """Finds room for cameras by taking others beside them back first; what is left."""
+    for _ in range(partial.tuning.repairs):
+        if not lost or partial.budget.over:
+            break
+        beside = _nearby_groups(partial, near[rng.choice(lost)[0]])
+        mine = [each for each in lost if each[0] in beside]
+        before = partial.all()
+        held = [assignment for group in beside for assignment in partial.assignments[group]]
+        removed = rng.sample(held, min(len(held), rng.randint(1, 4)))
+        for assignment in removed:
+            partial.remove(assignment)
+        rng.shuffle(mine)
+        left = [*mine, *((assignment.group, assignment.cameras) for assignment in removed)]
+        still = insert_all(partial, master, left, prices, near=near)
+        if sum(cameras for _, cameras in still) <= sum(cameras for _, cameras in mine):
+            lost = [each for each in lost if each[0] not in beside] + still
+        else:
+            partial.restore(before)
+    return lost
+
+
+def _nearby_groups(partial: PartialPlan, near: NDArray[np.bool_]) -> dict[int, None]:
+    """The groups of cameras at nodes that are near, or all if there are few."""
+    return dict.fromkeys(at for at, each in enumerate(partial.groups) if partial.tuning.few or near[each.node])
