@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flowedge.graph.graph import unzip as unzip
     from flowedge.graph.knobs import choose as choose
     from flowedge.graph.knobs import param as param
+    from flowedge.runtime.run import Run as Run
     from flowedge.values import Absent as Absent
     from flowedge.values import Detections as Detections
     from flowedge.values import Event as Event
@@ -43,11 +44,14 @@ _HOMES = {
     "errors": ("ConfigError", "GraphError", "SourceError", "UserError"),
     "graph.graph": ("Goal", "Graph", "Parts", "Stream", "join", "unzip"),
     "graph.knobs": ("choose", "param"),
+    "runtime.run": ("Run",),
     "values": ("Absent", "Detections", "Event", "Faces", "Frame", "Origin", "Packet", "Rect", "Tracks"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME_OF)
+__version__ = "0.1.0"
+
+__all__ = ["__version__", *sorted(_HOME_OF)]
 
 
 def __getattr__(name: str) -> Any:

@@ -194,6 +194,19 @@ class Detections:
     missing: tuple[Rect, ...] = ()
     region: Rect | None = None
 
+    if TYPE_CHECKING:  # columns read as arrays, but whatever makes an array is taken
+
+        def __init__(
+            self,
+            origin: Origin,
+            boxes: ArrayLike,
+            scores: ArrayLike,
+            classes: ArrayLike,
+            names: tuple[str, ...] = (),
+            missing: tuple[Rect, ...] = (),
+            region: Rect | None = None,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         count = _column(self, "boxes", np.float32, None, 4)
         _column(self, "scores", np.float32, count)
@@ -231,6 +244,20 @@ class Tracks(Detections):
 
     ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            origin: Origin,
+            boxes: ArrayLike,
+            scores: ArrayLike,
+            classes: ArrayLike,
+            names: tuple[str, ...] = (),
+            missing: tuple[Rect, ...] = (),
+            region: Rect | None = None,
+            ids: ArrayLike = (),
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         Detections.__post_init__(self)
         _column(self, "ids", np.int64, len(self.boxes))
@@ -255,6 +282,21 @@ class Faces(Detections):
 
     embeddings: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     landmarks: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0, 2), np.float32))
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            origin: Origin,
+            boxes: ArrayLike,
+            scores: ArrayLike,
+            classes: ArrayLike,
+            names: tuple[str, ...] = (),
+            missing: tuple[Rect, ...] = (),
+            region: Rect | None = None,
+            embeddings: ArrayLike = (),
+            landmarks: ArrayLike = (),
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         Detections.__post_init__(self)

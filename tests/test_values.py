@@ -21,7 +21,7 @@ def test_faces_need_neither_embeddings_nor_landmarks() -> None:
     assert (bare.embeddings.shape, bare.landmarks.shape) == ((2, 0), (2, 0, 2))
     assert (bare.embeddings.dtype, bare.landmarks.dtype) == (np.float32, np.float32)
     assert bare.select([True, False]).landmarks.shape == (1, 0, 2)
-    none = Faces(NORTH, [], [], [], embeddings=[], landmarks=[])  # type: ignore[arg-type]
+    none = Faces(NORTH, [], [], [], embeddings=[], landmarks=[])
     assert (none.embeddings.shape, none.landmarks.shape) == ((0, 0), (0, 0, 2))
 
 

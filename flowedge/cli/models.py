@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -26,7 +27,8 @@ def list_models() -> None:
     for model in available():
         size = f"{model.size / 2**20:.1f}" if model.size else ""
         table.add_row(model.name, str(model.path or "no"), size, model.licence, model.note)
-    Console().print(table)
+    # A program reads what is no terminal: names and paths must not be cut at the usual 80 columns.
+    Console(width=None if sys.stdout.isatty() else 10_000, markup=False).print(table)
 
 
 @app.command()

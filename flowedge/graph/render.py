@@ -6,6 +6,7 @@ from flowedge.graph.contract import Gather, Operator, Sink, Source, Split, State
 from flowedge.graph.nodes import GraphNode, Half, Output, Pair, Wire, described
 from flowedge.graph.signature import readable, signature
 from flowedge.graph.topology import Topology
+from flowedge.secrets import redact
 
 HEADINGS = ("operator", "kind", "takes", "gives", "fed by", "state", "knobs")
 
@@ -100,7 +101,8 @@ def _row(node: GraphNode) -> tuple[str, ...]:
     takes = signature(step).takes
     kind = _kind(step).__name__.lower()
     knobs = {
-        choice.name: f"{choice.name}: {', '.join(map(str, choice.values))}" for choice in step.knobs.values()
+        choice.name: f"{choice.name}: {redact(', '.join(map(str, choice.values)))}"
+        for choice in step.knobs.values()
     }
     return (
         node.name,

@@ -169,17 +169,24 @@ def resolve(name_or_path: str | Path, size: int | None = None, known: Sequence[K
         return _runnable(path, size)
     if path.name != str(name_or_path):
         raise ModelError(f"there is no model file {str(path)!r}: check the path")
-    for folder in _folders():
-        for filename in _filenames(path.name, size):
-            if (folder / filename).is_file():
-                return _runnable(folder / filename, size)
-        if size is None and (only := _of_any_size(folder, path.name)):
-            return only
+    if (file := _here(path.name, size)) is not None:
+        return _runnable(file, size)
     offered = _known_by_name(path.name, known)
     # Weights that could not be exported are not worth fetching.
     if offered is None or (offered.filename.endswith(".pt") and not _can_export()):
         raise ModelError(_missing(path.name, size, known))
     return _runnable(pull(offered.name, known), size)
+
+
+def _here(name: str, size: int | None) -> Path | None:
+    """The file that a name stands for on this machine."""
+    for folder in _folders():
+        for filename in _filenames(name, size):
+            if (folder / filename).is_file():
+                return folder / filename
+        if size is None and (only := _of_any_size(folder, name)):
+            return only
+    return None
 
 
 def _of_any_size(folder: Path, name: str) -> Path | None:
@@ -207,19 +214,24 @@ def pull(name: str, known: Sequence[KnownModel] = KNOWN) -> Path:
 
 
 def available(known: Sequence[KnownModel] = KNOWN) -> list[ModelInfo]:
-    """Every model that a name reaches: the files in the folders and the cache, and those to be pulled."""
-    by_filename = {model.filename: model for model in known}
-    found: dict[str, ModelInfo] = {}
-    for folder in _folders():
-        files = sorted(file for file in folder.glob("*") if file.suffix in SUFFIXES)
-        for file in files:
-            model = by_filename.get(file.name)
-            licence, note = (model.licence, model.note) if model else _SHIPPED_NOTES.get(file, ("", ""))
-            # A name stands for the first file that carries it, as `resolve` finds it.
-            found.setdefault(file.name, ModelInfo(file.stem, file, file.stat().st_size, licence, note))
-    for filename, model in by_filename.items():
-        found.setdefault(filename, ModelInfo(model.name, None, model.size, model.licence, model.note))
-    return sorted(found.values(), key=lambda info: info.name)
+    """Every name that reaches a model, with the file that `resolve` gives for it or would export first."""
+    offered = {model.name: model for model in known}
+    stems = {file.stem for folder in _folders() for file in folder.glob("*") if file.suffix in SUFFIXES}
+    return [_info(name, offered.get(name)) for name in sorted(stems | offered.keys())]
+
+
+def _info(name: str, offered: KnownModel | None) -> ModelInfo:
+    file = _here(name, None)
+    if file is None:
+        assert offered is not None  # else the name came from a file
+        return ModelInfo(name, None, offered.size, offered.licence, offered.note)
+    if offered is not None and file.name == offered.filename:
+        licence, note = offered.licence, offered.note
+    else:
+        licence, note = _SHIPPED_NOTES.get(file, ("", ""))
+    if file.suffix == ".pt" and (exported := _exported(file, USUAL_SIZE)).is_file():
+        file = exported
+    return ModelInfo(name, file, file.stat().st_size, licence, note)
 
 
 def export(pt_path: Path, size: int = USUAL_SIZE) -> Path:
@@ -229,9 +241,7 @@ def export(pt_path: Path, size: int = USUAL_SIZE) -> Path:
     ``.pt`` file runs code that it may hold: only use weights from a source that you trust.
     Raises ModelError where ultralytics is not installed or cannot export the file.
     """
-    with pt_path.open("rb") as weights:
-        content = hashlib.file_digest(weights, "sha256").hexdigest()[:16]
-    target = cache_folder() / "exported" / f"{pt_path.stem}-{size}-{content}.onnx"
+    target = _exported(pt_path, size)
     if not target.is_file():
         with _written_whole(target) as part, tempfile.TemporaryDirectory() as folder:
             # ultralytics writes beside the weights, where we may not be allowed to.
@@ -239,6 +249,13 @@ def export(pt_path: Path, size: int = USUAL_SIZE) -> Path:
             shutil.copyfile(pt_path, copy)
             shutil.copyfile(_export_beside(copy, size), part)
     return target
+
+
+def _exported(pt_path: Path, size: int) -> Path:
+    """Where the export of PyTorch weights is kept."""
+    with pt_path.open("rb") as weights:
+        content = hashlib.file_digest(weights, "sha256").hexdigest()[:16]
+    return cache_folder() / "exported" / f"{pt_path.stem}-{size}-{content}.onnx"
 
 
 def cache_folder() -> Path:

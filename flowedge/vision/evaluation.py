@@ -183,7 +183,7 @@ def aligned(found: Iterable[AnyDetections], truth: Sequence[Detections]) -> list
     example = next(iter(by_key.values()), None)
     kind, names = (type(example), example.names) if example is not None else (Tracks, ())
     return [
-        by_key[frame.origin.key] if frame.origin.key in by_key else kind(frame.origin, [], [], [], names)  # type: ignore[arg-type, misc]
+        by_key[frame.origin.key] if frame.origin.key in by_key else kind(frame.origin, [], [], [], names)  # type: ignore[misc]
         for frame in truth
     ]
 

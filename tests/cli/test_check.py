@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +45,77 @@ def test_models_are_listed(flowedge: Any) -> None:
     done = flowedge("models", "list")
     assert done.returncode == 0, done.stderr
     assert "yolox_nano" in done.stdout
+    assert "exported by flowedge[yolo]" in done.stdout
 
 
 def test_a_missing_model_says_what_to_do(flowedge: Any) -> None:
     done = flowedge("models", "path", "yolo99")
     assert done.returncode == 1
     assert "FLOWEDGE_MODELS" in done.stderr
+
+
+def test_the_list_of_models_is_whole_where_a_program_reads_it(flowedge: Any) -> None:
+    folder = flowedge.folder / "cache" / "flowedge" / "models"
+    folder.mkdir(parents=True)
+    name = "a_model_with_a_name_" + 5 * "and_more_of_it_"
+    (folder / f"{name}.onnx").write_bytes(b"x")
+    done = flowedge("models", "list")
+    row = next(line for line in done.stdout.splitlines() if f" {name} " in line)
+    assert flowedge("models", "path", name).stdout.strip() in row
+
+
+PARAMETERS = """
+from flowedge import Graph, param
+from flowedge.operators import Null, Resize, video
+
+source = param("source", "rtsp://me:secret@10.0.0.5/street", help="what to look at")
+graph = Graph("parameters")
+video(graph, source) >> Resize(param("width", 640, choices=(320, 640), help="pixels")) >> Null()
+"""
+
+
+def test_check_lists_parameters_and_keeps_passwords(flowedge: Any) -> None:
+    (flowedge.folder / "graph.py").write_text(PARAMETERS)
+    done = flowedge("check", "graph.py")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["parameter", "type", "default", "choices", "help"] in rows
+    assert ["source", "str", "rtsp://10.0.0.5/street", "what", "to", "look", "at"] in rows
+    assert ["width", "int", "640", "320,", "640", "pixels"] in rows
+    assert "width: 640, 320" in done.stdout
+    data = json.loads(flowedge("check", "graph.py", "--json").stdout)
+    assert data["parameters"][1] == {
+        "name": "width", "type": "int", "default": 640, "choices": [320, 640], "help": "pixels",
+    }  # fmt: skip
+    for words in ([], ["--json"], ["--mermaid"], ["source=rtsp://you:secret@10.0.0.6/", "--json"]):
+        assert "secret" not in flowedge("check", "graph.py", *words).stdout
+
+
+def test_check_refuses_a_value_that_is_none_of_the_choices(flowedge: Any) -> None:
+    (flowedge.folder / "graph.py").write_text(PARAMETERS)
+    done = flowedge("check", "graph.py", "width=600")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: width=600: the choices are 320, 640; did you mean 640?\n",
+    )
+
+
+def test_the_version_is_said_by_package_command_and_metadata(flowedge: Any) -> None:
+    import flowedge as package
+
+    assert flowedge("--version").stdout == f"flowedge {package.__version__}\n"
+    assert package.__version__ == version("flowedge")
+
+
+def test_the_package_is_a_command(flowedge: Any) -> None:
+    command = [sys.executable, "-m", "flowedge", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.stdout == flowedge("--version").stdout
+
+
+def test_run_is_public_and_costs_nothing_before_it_is_used() -> None:
+    code = (
+        "import sys, flowedge; assert 'flowedge.runtime' not in sys.modules and 'numpy' not in sys.modules;"
+        "from flowedge.runtime.run import Run; assert flowedge.Run is Run and 'Run' in dir(flowedge)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -13,7 +13,9 @@ GRAPHS = """
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flowedge import Frame, Graph, Operator, choose, join, param, unzip
+from flowedge import (
+    Detections, Faces, Frame, Graph, Operator, Origin, Tracks, choose, join, param, unzip,
+)
 from tests.graph_steps import (
     Both, Detect, Draw, Drop, Film, Keep, Lines, Merge, Pass, Scale, Slice, Track, camera,
 )
@@ -39,6 +41,18 @@ reveal_type(frames >> Pass())  # type: Stream[Frame]
 reveal_type(frames >> Slice() >> Pass())  # type: Parts[Frame]
 reveal_type(tracks >> Lines())  # type: None
 reveal_type(choose("size", 416, 512))  # type: int
+reveal_type(param("tiles", choices=(1, 2)))  # type: int
+reveal_type(param("tiles", 2, choices=(1, 2)))  # type: int
+reveal_type(Scale(width=320).knobs)  # type: Mapping[str, Choice[Any]]
+
+north = Origin("north")
+tracked = Tracks(north, [[0, 0, 9, 9]], [0.5], [1], names=("person", "car"), ids=[7])
+Detections(north, [[0, 0, 9, 9]], [0.5], [1], names=("person", "car"))
+Detections(tracked.origin, tracked.boxes, tracked.scores, tracked.classes)
+Faces(north, [[0, 0, 9, 9]], [0.9], [0], embeddings=[[1.0]])
+reveal_type(tracked.select([True]))  # type: Tracks
+reveal_type(tracked.boxes)  # type: ndarray[tuple[Any, ...], dtype[floating[_32Bit]]]
+reveal_type(tracked.ids)  # type: ndarray[tuple[Any, ...], dtype[signedinteger[_64Bit]]]
 reveal_type(param("size", 640))  # type: int
 reveal_type(param("output", type=str))  # type: str | None
 
@@ -56,6 +70,9 @@ join(frames, parts)  # error: call-overload
 unzip(frames)  # error: arg-type
 Scale("wide")  # error: arg-type
 Scale(choose("width", "a", "b"))  # error: arg-type
+Scale(knobs={})  # error: call-arg
+Detections(north, object(), [0.5], [1])  # error: arg-type
+tracked.boxes = tracked.boxes  # error: misc
 choose(416, 512)  # error: arg-type
 
 @dataclass

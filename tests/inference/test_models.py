@@ -188,6 +188,19 @@ def test_available_lists_files_and_what_can_be_pulled(folder: Path) -> None:
     assert list(infos) == sorted(infos)
 
 
+def test_the_list_agrees_with_what_a_name_resolves_to(folder: Path, exports: list[int]) -> None:
+    touch(folder / "best-416.onnx", folder / "own.pt", folder / "both.pt", folder / "both.onnx")
+    touch(folder / "yolo11n-640.onnx", cache_folder() / "yolo11s.pt")
+    assert [info.path for info in available() if info.name in ("own", "yolo11s")] == [
+        folder / "own.pt",
+        cache_folder() / "yolo11s.pt",
+    ]
+    resolved = {name: resolve(name) for name in ("best-416", "own", "both", "yolo11n", "yolo11s", "street")}
+    names = [info.name for info in available()]
+    assert len(names) == len(set(names))
+    assert {info.name: info.path for info in available() if info.name in resolved} == resolved
+
+
 def test_known_models_are_complete() -> None:
     assert len({model.name for model in KNOWN}) == len(KNOWN)
     for model in KNOWN:

@@ -32,7 +32,7 @@ def at(
     boxes = [(x - 10, y - TALL, x + 10, y) for x, y in feet.values()]
     kinds = [(classes or {}).get(identity, 0) for identity in feet]
     origin = Origin(camera, index=index, width=640, height=480)
-    return Tracks(origin, boxes, [1.0] * len(feet), kinds, NAMES, ids=list(feet))  # type: ignore[arg-type]
+    return Tracks(origin, boxes, [1.0] * len(feet), kinds, NAMES, ids=list(feet))
 
 
 def walk(points: Iterable[Point], identity: int = 7) -> list[Tracks]:
@@ -141,7 +141,7 @@ def test_lines_may_be_parts_of_the_picture() -> None:
     down = walk([(320, 200), (320, 300)])
     assert totals(down, {"middle": (0, 0.5, 1, 0.5)})["middle in"] == 1
     assert totals(down, {"low": (0, 0.75, 1, 0.75)})["low in"] == 0
-    blind = Tracks(Origin("a"), [], [], [], ids=[])  # type: ignore[arg-type]
+    blind = Tracks(Origin("a"), [], [], [], ids=[])
     with pytest.raises(InvalidValueError, match="camera a does not tell its size: give its lines in pixels"):
         run_operator(CountLines({"middle": (0, 0.5, 1, 0.5)}), [blind])
 

@@ -28,7 +28,7 @@ class Pictures(ListSource[Frame]):
 
 class FindNothing(Operator[Frame, Detections]):
     def process(self, frame: Frame, /) -> Detections:
-        return Detections(frame.origin, [], [], [], region=frame.region)  # type: ignore[arg-type]
+        return Detections(frame.origin, [], [], [], region=frame.region)
 
 
 def frame(width: int, height: int) -> Frame:

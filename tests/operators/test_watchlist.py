@@ -42,7 +42,7 @@ class SeeSquares:
             for x in range(0, frame.width, SIDE)
             if frame.image[y, x].any()
         ]
-        return Faces(frame.origin, boxes, [0.9] * len(boxes), [0] * len(boxes), ("face",))  # type: ignore[arg-type]
+        return Faces(frame.origin, boxes, [0.9] * len(boxes), [0] * len(boxes), ("face",))
 
 
 @dataclass
@@ -135,7 +135,7 @@ def test_the_threshold_decides(enrol: Enrol) -> None:
 
 def test_frames_without_faces(enrol: Enrol) -> None:
     people = enrol({"ada.png": [ADA]})
-    for nobody in (seen(), Faces(NORTH, [], [], [])):  # type: ignore[arg-type]
+    for nobody in (seen(), Faces(NORTH, [], [], [])):
         result = named(people, nobody)
         assert (len(result), result.names) == (0, ("unknown", "ada"))
 
