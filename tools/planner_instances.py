@@ -14,7 +14,7 @@ from flowedge.planner.model.cluster import Cluster, Link, Node, Power
 from flowedge.planner.model.plan import Plan
 from flowedge.planner.model.prediction import predict
 from flowedge.planner.model.problem import Application, CameraClass, Objective, Problem, Stage
-from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, Setting
+from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, Setting
 from flowedge.planner.options.delays import Delays, path_delays
 from flowedge.planner.options.offers import Offer, hosts, offers
 from flowedge.planner.options.routes import Place, RouteOption, assemble, latency
@@ -121,13 +121,13 @@ def _classes(rng: random.Random, cluster: Cluster) -> tuple[CameraClass, ...]:
 def _profiles(rng: random.Random, application: Application) -> Profiles:
     chosen = list(application.settings())
     services: list[Service] = []
-    outputs = [Output("video", rng.uniform(3e4, 1.2e5))]
+    outputs = [OutputSize("video", rng.uniform(3e4, 1.2e5))]
     for stage in application.stages[1:]:
         if rng.random() < 0.15 and not stage.singleton:
             continue  # costs nothing
         work = 1e-4 if stage.singleton else 10 ** rng.uniform(-3, -1.7)
         scaled = rng.random() < 0.5 and not stage.singleton
-        outputs.append(Output(stage.name, 10 ** rng.uniform(2, 4.8)))
+        outputs.append(OutputSize(stage.name, 10 ** rng.uniform(2, 4.8)))
         for each in chosen if scaled else [()]:
             services += _services(rng, stage.name, work * _scale(each), each)
     accuracies = [Accuracy(0.3 + 0.12 * _scale(each) ** 0.5, each) for each in chosen]

@@ -60,7 +60,7 @@ def profile(
 ) -> None:
     """Measure a graph's operators on this machine, for the planner.
 
-    Example: flowedge profile graphs/mot.py --knob tiles=1,4 --kind xeon --output xeon.toml
+    Example: flowedge profile graphs/continuum.py --knob size=416 --kind xeon --output xeon.toml
 
     Each setting of the graph's knobs (parameters with choices among them) is measured with each number of
     cores, on the same frames, one operator after the other. Sinks write into a folder that is removed. Models

@@ -4,10 +4,10 @@
 camera classes, profiles), lets a strategy make a `Plan`, and can predict what comes of it.
 `flowedge.planner.model.checker` verifies any plan from scratch, whoever made it.
 
-Data comes in and data goes out: no files are opened, nothing is kept between calls. But the clock is read: the
-strategies that solve integer programmes (`flowedge`, `exact`) give HiGHS seconds of wall time, so that a busy
-machine may end such a search earlier and return another plan than an idle one. It is valid all the same, and
-its `bound` says how far from the best it may be.
+Data comes in and data goes out: no file is opened, nothing is kept between calls. The default strategy is
+bounded by work and reads no clock, so that load does not change its plan. `exact` has a limit in seconds: where
+it reaches it, a busy machine may return another plan than an idle one, valid all the same, and `bound` says how
+far from the best it may be. The search for the reason why no plan exists has such a limit too.
 """
 
 from importlib import import_module

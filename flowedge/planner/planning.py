@@ -73,7 +73,7 @@ def plan(
     >>> from flowedge.operators import Detect, Null, video
     >>> from flowedge.planner import plan
     >>> from flowedge.planner.model.cluster import Link, Node, Power
-    >>> from flowedge.planner.model.profiles import Output, Service
+    >>> from flowedge.planner.model.profiles import OutputSize, Service
     >>> graph = Graph("door", Goal(latency="250 ms"))
     >>> video(graph, "rtsp://127.0.0.1/door") >> Detect("street") >> Null()
     >>> cluster = Cluster(
@@ -85,7 +85,7 @@ def plan(
     ...     (Link("pi", "server", bandwidth=20e6, delay=0.01),),
     ... )
     >>> profiles = Profiles(
-    ...     (Service("Detect", "pi", 1, 0.3), Service("Detect", "xeon", 1, 0.02)), (Output("Decode", 60e3),)
+    ...     (Service("Detect", "pi", 1, 0.3), Service("Detect", "xeon", 1, 0.02)), (OutputSize("Decode", 60e3),)
     ... )
     >>> done = plan(
     ...     graph, cluster, profiles, cameras=[CameraClass("doors", "door", "pi", fps=5, count=2)],

@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from flowedge.errors import ConfigError
-from flowedge.planner.model.profiles import FREE_SECONDS, Accuracy, Output, Profiles, Service, Setting, setting
+from flowedge.planner.model.profiles import (
+    FREE_SECONDS,
+    Accuracy,
+    OutputSize,
+    Profiles,
+    Service,
+    Setting,
+    setting,
+)
 from flowedge.profiling.models import Encoded, Errors, Timed, errors, fit_accuracy, fit_bytes, fit_service
 
 PART_SECONDS = 0.02
@@ -149,14 +157,14 @@ def _part(service: Service, share: float) -> Service:
     )
 
 
-def _output(step: StepBytes, chosen: Setting) -> Output:
+def _output(step: StepBytes, chosen: Setting) -> OutputSize:
     if step.quality is None:
-        return Output(step.operator, step.bytes, "raw", chosen)
+        return OutputSize(step.operator, step.bytes, "raw", chosen)
     source = f"measured: JPEG of quality {step.quality}"
     if step.quality == SENT_AT and not step.scaled:
-        return Output(step.operator, step.bytes, "jpeg", chosen, source)
+        return OutputSize(step.operator, step.bytes, "jpeg", chosen, source)
     point = {"jpeg_quality": step.quality, "picture_pixels": round(step.pixels)}
-    return Output(step.operator, step.bytes, "jpeg", setting(**dict(chosen), **point), source)
+    return OutputSize(step.operator, step.bytes, "jpeg", setting(**dict(chosen), **point), source)
 
 
 Point = TypeVar("Point", bound=Hashable)

@@ -7,7 +7,7 @@ from typing import Any
 from flowedge.planner.model.cluster import Cluster, Link, Node, Power
 from flowedge.planner.model.plan import Deployment, Placement, Plan, Route
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
-from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, setting
 
 SIZE = setting(size=640)
 EDGE_DETECT = Service("Detect", "pi", cores=2, seconds=0.1, memory=1e9, setting=SIZE)
@@ -33,7 +33,7 @@ def crossing(**changes: Any) -> Problem:
     links = Link("pi", "server", 10e6, 0.004, 0.001), Link("server", "far", 1e9, 0.03)
     goals = {"latency": 0.5, "accuracy": 0.3} | changes.pop("goals", {})
     services = EDGE_DETECT, CLOUD_DETECT, SMALL_DETECT, EDGE_TRACK, CLOUD_TRACK
-    outputs = Output("video", 50_000.0), Output("Detect", 500.0), Output("Track", 250.0)
+    outputs = OutputSize("video", 50_000.0), OutputSize("Detect", 500.0), OutputSize("Track", 250.0)
     accuracies = Accuracy(0.38, SIZE), Accuracy(0.28, setting(size=416))
     given = {
         "cluster": Cluster(("edge", "cloud"), nodes, links),

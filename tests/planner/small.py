@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowedge.planner.model.cluster import Cluster, Link, Node, Power
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
-from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, setting
 
 
 def small(*, latency: float = 1.0, cores: float = 4, fps: float = 10, count: int = 1) -> Problem:
@@ -25,5 +25,5 @@ def small(*, latency: float = 1.0, cores: float = 4, fps: float = 10, count: int
         Cluster(("edge", "cloud"), nodes, (Link("near", "far", 8e6, 0.02),)),
         (Application("app", stages, (("size", (320, 640)),), latency=latency, accuracy=0.35),),
         (CameraClass("c", "app", "near", fps, count),),
-        Profiles(services, (Output("video", 1000),), accuracies),
+        Profiles(services, (OutputSize("video", 1000),), accuracies),
     )

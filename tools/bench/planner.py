@@ -24,7 +24,7 @@ from pathlib import Path
 from flowedge.planner.model.checker import violations
 from flowedge.planner.model.cluster import Cluster, Link, Node, Power
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
-from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, setting
 from flowedge.planner.solver.solve import flowedge
 
 SIZES = "30x10:300", "100x20:1000", "300x50:3000", "1000x100:10000", "1000x300:10000", "3000x1000:10000"
@@ -170,13 +170,13 @@ def _services(applications: Iterable[Application]) -> Iterator[Service]:
                         )
 
 
-def _outputs(applications: Iterable[Application]) -> Iterator[Output]:
+def _outputs(applications: Iterable[Application]) -> Iterator[OutputSize]:
     sizes = {"video": 2e4, "decode": 6e4, "detect": 4e2, "crop": 8e3, "classify": 5e2, "track": 5e2}
     for application in applications:
         for stage in application.stages:
             size = sizes.get(stage.name.split(".")[1])
             if size:
-                yield Output(stage.name, size, "jpeg", source="model")
+                yield OutputSize(stage.name, size, "jpeg", source="model")
 
 
 def _accuracies() -> Iterator[Accuracy]:

@@ -7,29 +7,30 @@ The street has 150 objects at 1080p, CARE's most demanding setting. `part=2/4` i
 
 from dataclasses import dataclass
 
-from flowedge import ConfigError, Frame, Graph, Operator, param
+from flowedge import Frame, Graph, Operator, param
 from flowedge.operators import Detect, Null, Slice, TrackTile, video
 
 STREET = "street://?people=112&vehicles=38&width=1920&height=1080&fps=10&seed=11"
 
-part = param("part", "1/1", help="the tile's number, and of how many tiles")
+part = param(
+    "part",
+    choices=tuple(f"{number}/{tiles}" for tiles in (1, 2, 4, 6) for number in range(1, tiles + 1)),
+    help="the tile's number, and of how many tiles",
+)
 model = param("model", "yolo11n-640", help="the detector")
 
 
 @dataclass
 class Tile(Operator[Frame, Frame]):
-    """One of the tiles that `Slice` cuts."""
+    """One of the tiles that `Slice` cuts: `part` is like "2/4", the second of four."""
 
-    number: int
-    tiles: int
+    part: str
 
     def process(self, frame: Frame, /) -> Frame:
-        return Slice(self.tiles, whole_frame=False).split(frame)[self.number - 1]
+        number, tiles = map(int, self.part.split("/"))
+        return Slice(tiles, whole_frame=False).split(frame)[number - 1]
 
 
-words = part.split("/")
-if not (len(words) == 2 and all(word.isdecimal() for word in words) and 1 <= int(words[0]) <= int(words[1])):
-    raise ConfigError(f"part={part}: write the tile's number and of how many tiles, like 2/4")
 graph = Graph("care_instance")
-tile = video(graph, STREET) >> Tile(*map(int, words))
+tile = video(graph, STREET) >> Tile(part)
 tile >> Detect(model, confidence=0.1) >> TrackTile() >> Null()

@@ -30,7 +30,7 @@ from flowedge.planner.model.checker import violations
 from flowedge.planner.model.cluster import Cluster, Link, Node
 from flowedge.planner.model.plan import Plan
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
-from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, setting
 from flowedge.planner.papers.continuum.models import (
     algorithm_1,
     distributions,
@@ -211,7 +211,7 @@ def steady(reading: Reading, sources: int, accuracy: AccuracyModel, *, spare: bo
         tuple(classes),
         Profiles(
             tuple(services),
-            tuple(Output("video", reading.frame(size) / 8, setting=setting(size=size)) for size in sizes),
+            tuple(OutputSize("video", reading.frame(size) / 8, setting=setting(size=size)) for size in sizes),
             tuple(Accuracy(accuracy(size), setting(size=size)) for size in sizes),
         ),
         minimize="resources",

@@ -22,7 +22,7 @@ from flowedge.planner.model.cluster import Cluster, Link, Node
 from flowedge.planner.model.plan import Plan
 from flowedge.planner.model.prediction import predict
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
-from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, setting
 from flowedge.planner.papers.baselines import cloud_only, edge_only
 from flowedge.planner.papers.roma.allocation import ETA
 from flowedge.planner.papers.roma.strategy import demand, roma, roma_linear, roma_static
@@ -114,7 +114,7 @@ def site(measured: Sequence[roma_grid.Point], edge: tuple[int, int], uplink: flo
             Service("Detect", kind, 1, seconds / speed, setting=chosen)
             for kind, speed in (("edge", 0.5), ("xeon", 1))
         ]
-        outputs.append(Output("video", point.net * 1e6 / 8 / roma_grid.FPS, "jpeg", chosen))
+        outputs.append(OutputSize("video", point.net * 1e6 / 8 / roma_grid.FPS, "jpeg", chosen))
         accuracies.append(Accuracy(point.score, chosen))
     nodes = (
         Node("edge 1", "edge", "edge", edge[0]),

@@ -31,7 +31,7 @@ from flowedge.planner.files.tables import File, Table, is_scalar
 from flowedge.planner.model import units
 from flowedge.planner.model.cluster import Cluster, Link, Node, Power
 from flowedge.planner.model.problem import Application, CameraClass, Objective, Problem, Stage
-from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, Setting
+from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, Setting
 from flowedge.values import Scalar
 
 T = TypeVar("T")
@@ -228,9 +228,9 @@ def service(data: object, where: str) -> Service:
     )
 
 
-def _output(data: object, where: str) -> Output:
+def _output(data: object, where: str) -> OutputSize:
     table = Table(data, where, ("operator", "size", "codec", "setting", "source"))
-    return Output(
+    return OutputSize(
         table.text("operator"),
         table.quantity("size", units.size),
         table.text("codec", "raw"),

@@ -22,7 +22,7 @@ from flowedge.errors import ConfigError
 from flowedge.planner.files import inputs
 from flowedge.planner.files.tables import Table, rows
 from flowedge.planner.model import units
-from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, Setting
+from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, Setting
 from flowedge.values import Scalar
 
 SERVICE = ("operator", "kind", "cores", "gpu", "time", "deviation", "batch", "memory", "source")
@@ -38,7 +38,7 @@ def profiles(text: str) -> Profiles:
     setting; a row may be all three. Rows that say the same about an output or an accuracy count once.
     """
     services: dict[Service, Service] = {}
-    outputs: dict[tuple[str, str, Setting], Output] = {}
+    outputs: dict[tuple[str, str, Setting], OutputSize] = {}
     accuracies: dict[Setting, Accuracy] = {}
     for line, cells in rows(text, COLUMNS):
         where = f"line {line}"
@@ -55,7 +55,7 @@ def profiles(text: str) -> Profiles:
             _add_service(services, inputs.service(given | common, where), where)
         if "output" in row:
             size, codec = table.quantity("output", units.size), table.text("codec", "raw")
-            output = Output(table.text("operator"), size, codec, table.setting(), common["source"])
+            output = OutputSize(table.text("operator"), size, codec, table.setting(), common["source"])
             sent = outputs.setdefault((output.operator, codec, output.setting), output)
             if sent.bytes != size:
                 values = f"an output of {sent.bytes:.12g} B", f"{size:.12g} B"

@@ -57,7 +57,7 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class OutputSize:
     """Bytes that an operator gives for one frame, as encoded for the network by `codec`."""
 
     operator: str
@@ -89,7 +89,7 @@ class Profiles:
     """
 
     services: tuple[Service, ...] = ()
-    outputs: tuple[Output, ...] = ()
+    outputs: tuple[OutputSize, ...] = ()
     accuracies: tuple[Accuracy, ...] = ()
     _of: dict[tuple[str, Setting], tuple[Service, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False, hash=False
@@ -111,7 +111,7 @@ class Profiles:
         """Bytes a frame under a setting, by the smallest codec; 0 for what was not measured (small events)."""
         return min((out.bytes for out in self.outputs_of(operator, chosen)), default=0.0)
 
-    def outputs_of(self, operator: str, chosen: Setting) -> Iterator[Output]:
+    def outputs_of(self, operator: str, chosen: Setting) -> Iterator[OutputSize]:
         """The encodings of an operator's output under a setting."""
         return (out for out in self._outputs.get(operator, ()) if holds(out.setting, chosen))
 
@@ -126,11 +126,11 @@ class Profiles:
         return {name: entries for name, entries in found.items() if not all(map(_negligible, entries))}
 
     @cached_property
-    def _outputs(self) -> dict[str, list[Output]]:
+    def _outputs(self) -> dict[str, list[OutputSize]]:
         return _by_operator(self.outputs)
 
 
-Entry = TypeVar("Entry", Service, Output)
+Entry = TypeVar("Entry", Service, OutputSize)
 
 
 def holds(part: Setting, chosen: Setting) -> bool:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from flowedge.errors import ConfigError
 from flowedge.planner.files.inputs import cameras, cluster, problem, profiles, profiles_as_data
 from flowedge.planner.model.checker import violations
-from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, setting
 from tests.planner.crossing import crossing, plan
 
 FILE = """
@@ -194,13 +194,13 @@ services = st.builds(
     setting=settings_,
     source=names,
 )
-outputs = st.builds(Output, operator=names, bytes=amounts, codec=names, setting=settings_, source=names)
+outputs = st.builds(OutputSize, operator=names, bytes=amounts, codec=names, setting=settings_, source=names)
 accuracies = st.builds(Accuracy, value=st.floats(0, 1), setting=settings_, source=names)
 
 
 @given(st.lists(services, max_size=3), st.lists(outputs, max_size=3), st.lists(accuracies, max_size=3))
 def test_profiles_come_back_as_they_were(
-    some: list[Service], others: list[Output], known: list[Accuracy]
+    some: list[Service], others: list[OutputSize], known: list[Accuracy]
 ) -> None:
     written = Profiles(tuple(some), tuple(others), tuple(known))
     for through in (through_json, lambda data: data):

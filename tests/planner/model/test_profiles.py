@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, holds, setting
+from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, holds, setting
 
 SMALL = Service("Detect", "pi", cores=1, seconds=0.1, batch=2, setting=setting(size=416))
 LARGE = Service("Detect", "pi", cores=2, seconds=0.2, setting=setting(size=640))
@@ -10,9 +10,9 @@ ANY = Service("Track", "pi", cores=1, seconds=0.01)
 PROFILES = Profiles(
     (SMALL, LARGE, ANY),
     (
-        Output("video", 9e4, "jpeg"),
-        Output("video", 4e4, "h264"),
-        Output("Detect", 100.0, setting=setting(size=416)),
+        OutputSize("video", 9e4, "jpeg"),
+        OutputSize("video", 4e4, "h264"),
+        OutputSize("Detect", 100.0, setting=setting(size=416)),
     ),
     (Accuracy(0.5), Accuracy(0.3, setting(size=416)), Accuracy(0.35, setting(size=416, tiles=4))),
 )

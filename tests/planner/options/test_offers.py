@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowedge.planner.model.problem import Stage
-from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, setting
 from flowedge.planner.model.queueing import wait
 from flowedge.planner.options import offers as offer_module
 from flowedge.planner.options.offers import hosts, offers
@@ -55,7 +55,7 @@ def test_a_setting_that_is_beaten_in_every_respect_is_left_out() -> None:
     problem = crossing(profiles=profiles)
     application = problem.applications[0]
     assert offer_module.settings(problem, application) == [SIZE]
-    larger = replace(profiles, outputs=(Output("Detect", 10.0, setting=SIZE),))
+    larger = replace(profiles, outputs=(OutputSize("Detect", 10.0, setting=SIZE),))
     assert len(offer_module.settings(replace(problem, profiles=larger), application)) == 2
     better_known = replace(profiles, accuracies=(Accuracy(0.4), Accuracy(0.5, setting(size=416))))
     assert offer_module.settings(replace(problem, profiles=better_known), application) == [SIZE]

@@ -14,7 +14,7 @@ from flowedge.planner.model.checker import violations
 from flowedge.planner.model.cluster import Cluster, Link, Node, Power
 from flowedge.planner.model.prediction import predict
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
-from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, setting
 from flowedge.planner.options.delays import path_delays
 from flowedge.planner.solver.column_generation import ColumnGeneration
 from flowedge.planner.solver.instance import configurations, group_cameras
@@ -153,7 +153,7 @@ def test_a_singleton_is_one_for_many_sites() -> None:
         tuple(CameraClass(f"c{at}", "app", node.name, 5 + at % 3) for at, node in enumerate(nodes)),
         Profiles(
             (Service("Detect", "pi", 1, 0.03), Service("Count", "pi", 0.5, 0.002)),
-            (Output("video", 8000), Output("Detect", 1000)),
+            (OutputSize("video", 8000), OutputSize("Detect", 1000)),
         ),
     )
     plan = flowedge(problem)

@@ -11,7 +11,7 @@ from flowedge.planner.model.checker import violations
 from flowedge.planner.model.cluster import Cluster, Link, Node
 from flowedge.planner.model.prediction import predict
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
-from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, setting
 from flowedge.planner.papers.continuum.models import (
     Estimate,
     algorithm_1,
@@ -46,7 +46,7 @@ def problem(cameras: int = 1, fps: float = 5, accuracy: float = 0.5) -> Problem:
         Service("Yolo", "nova", 4, 0.080, setting=LARGE),
         Service("Draw", "nova", 4, 0.001),
     )
-    outputs = (Output("Resize", 20_000, setting=SMALL), Output("Resize", 30_000, setting=LARGE))
+    outputs = (OutputSize("Resize", 20_000, setting=SMALL), OutputSize("Resize", 30_000, setting=LARGE))
     accuracies = (Accuracy(0.628, SMALL), Accuracy(0.649, LARGE))
     application = Application("yolo", stages, (("size", (416, 512)),), accuracy=accuracy)
     return Problem(

@@ -14,7 +14,7 @@ from flowedge.planner.model.checker import violations
 from flowedge.planner.model.cluster import Cluster, Link, Node
 from flowedge.planner.model.prediction import predict
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
-from flowedge.planner.model.profiles import Accuracy, Output, Profiles, Service, setting
+from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, setting
 from flowedge.planner.papers.baselines import cloud_only, edge_only
 from flowedge.planner.papers.roma.allocation import Allocation, allocate
 from flowedge.planner.papers.roma.couplings import Floats, Linear, Points, Surface
@@ -50,7 +50,7 @@ def watch(*, cameras: int = 2, accuracy: float = 0.0, edge_cores: float = 4, upl
         (CameraClass("north", "watch", "gate", 5.0, cameras),),
         Profiles(
             tuple(services),
-            tuple(Output("video", size, "jpeg", setting(width=w)) for w, (size, _, _) in WIDTHS.items()),
+            tuple(OutputSize("video", size, "jpeg", setting(width=w)) for w, (size, _, _) in WIDTHS.items()),
             tuple(Accuracy(value, setting(width=w)) for w, (_, _, value) in WIDTHS.items()),
         ),
         minimize="resources",
