@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Term: TypeAlias = tuple[int, float]
 """A variable and its coefficient."""
@@ -30,6 +30,30 @@ class Solution:
     values: NDArray[np.float64] | None = None
     value: float = math.inf
     bound: float = -math.inf
+
+
+_NEGLIGIBLE = 1e-7  # of the largest cost
+
+
+def scaled(costs: ArrayLike) -> tuple[NDArray[np.float64], float]:
+    """Costs for HiGHS, the largest from 1 to 2, and the unit that they are in.
+
+    HiGHS' tolerances are absolute, and where costs are many orders of magnitude apart it takes the objective
+    for a multiple of something and rounds its bound up to nonsense. So costs above 0 that are far below the
+    largest are left out, which can only lower the optimum as variables are 0 or more. Units are powers of two,
+    which do not round.
+
+    >>> costs, unit = scaled([3.0, 5.0, 1e-9])
+    >>> costs.tolist(), unit
+    ([0.75, 1.25, 0.0], 4.0)
+    """
+    values = np.asarray(costs, np.float64)
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest == 0:
+        return values, 1.0
+    unit = 2.0 ** math.floor(math.log2(largest))
+    negligible = (values > 0) & (values < _NEGLIGIBLE * largest)
+    return np.where(negligible, 0.0, values / unit), unit
 
 
 @dataclass
@@ -102,8 +126,9 @@ class IntegerProgramme:
             return Solution("optimal", np.zeros(0), 0.0, 0.0) if feasible else Solution("infeasible")
         shape = len(self._lower), len(self.costs)
         matrix = csr_array((self._values, (self._rows, self._columns)), shape=shape)
+        costs, unit = scaled(self.costs)
         found = milp(
-            np.array(self.costs),
+            costs,
             integrality=None if relaxed else np.array(self.integers, int),
             bounds=Bounds(0.0, np.array(self.uppers)),
             constraints=LinearConstraint(matrix, self._lower, self._upper) if self._lower else None,
@@ -119,6 +144,6 @@ class IntegerProgramme:
         return Solution(
             "optimal" if found.status == 0 else "unknown",
             found.x,
-            math.inf if found.x is None else found.fun,
-            -math.inf if bound is None else bound,
+            math.inf if found.x is None else float(np.dot(self.costs, found.x)),
+            -math.inf if bound is None else unit * bound,
         )

@@ -9,8 +9,9 @@ with the wait of `flowedge.planner.model.queueing`.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flowedge.planner.model.cluster import Cluster, Node
@@ -118,22 +119,52 @@ def route_latency(
     deployments: tuple[Deployment, ...],
     waits: list[float],
 ) -> Latency:
-    """The latency along the slowest way of one route."""
-    application = problem.application(camera.application)
+    """The latency along the longest path of one route's graph."""
+    stages = problem.application(camera.application).stages
+    position = {stage.name: at for at, stage in enumerate(stages)}
     placed = {placement.stage: placement for placement in route.placements}
-    done: dict[str, Latency] = {}
-    for stage in application.stages:
-        here = placed[stage.name]
-        arrivals = [
-            done[name] + Latency(network=transfer(problem, name, placed[name], here, route.setting))
-            for name in stage.inputs
-        ]
-        ready = max(arrivals, key=lambda latency: latency.total, default=Latency())
-        if here.deployment is not None:
-            service = deployments[here.deployment].service
-            ready += Latency(service.seconds, waits[here.deployment])
-        done[stage.name] = ready
-    return max(done.values(), key=lambda latency: latency.total)
+    places = [placed[stage.name] for stage in stages]
+    busy = [0.0 if each.deployment is None else deployments[each.deployment].service.seconds for each in places]
+    waiting = [0.0 if each.deployment is None else waits[each.deployment] for each in places]
+
+    def sent(start: int, end: int) -> float:
+        return transfer(problem, stages[start].name, places[start], places[end], route.setting)
+
+    inputs = [[position[name] for name in stage.inputs] for stage in stages]
+    own = [service + wait for service, wait in zip(busy, waiting, strict=True)]
+    _, path = longest_path(inputs, own, sent)
+    return Latency(
+        sum(busy[stage] for stage in path),
+        sum(waiting[stage] for stage in path),
+        sum(sent(*pair) for pair in itertools.pairwise(path)),
+    )
+
+
+def longest_path(
+    inputs: Sequence[Sequence[int]], own: Sequence[float], sent: Callable[[int, int], float]
+) -> tuple[float, list[int]]:
+    """Seconds until every stage of a graph is done, and the stages on the path that takes longest.
+
+    By stage, in topological order, `inputs` are the positions of the stages before it, `own` what a frame
+    spends there; `sent` gives the seconds from one stage's node to another's.
+
+    >>> longest_path([[], [0], [0], [1, 2]], [0.0, 0.05, 0.03, 0.01], lambda start, end: 0.03 * (end == 2))
+    (0.06999999999999999, [0, 2, 3])
+    """
+    done: list[float] = []
+    before: list[int] = []
+    for stage, names in enumerate(inputs):
+        ready, last = 0.0, -1
+        for name in names:
+            came = done[name] + sent(name, stage)
+            if last < 0 or came > ready:
+                ready, last = came, name
+        done.append(ready + own[stage])
+        before.append(last)
+    path = [max(range(len(done)), key=done.__getitem__)]
+    while before[path[-1]] >= 0:
+        path.append(before[path[-1]])
+    return done[path[0]], path[::-1]
 
 
 def transfer(problem: Problem, stage: str, start: Placement, end: Placement, chosen: Setting) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -92,7 +92,14 @@ def _in_time(
         for stage in application.stages
     }
     ready = _ready(problem, application, own, sent)
-    after = _after(problem, application, own, sent)
+    names = [stage.name for stage in application.stages]
+    remaining = least_remaining(
+        [[names.index(name) for name in stage.inputs] for stage in application.stages],
+        [follows_input(problem, stage) for stage in application.stages],
+        [own[name] for name in names],
+        lambda stage: sent[names[stage]],
+    )
+    after = dict(zip(names, remaining, strict=True))
     limit = application.latency * (1 + _ROUNDING)
     kept = {
         name: [
@@ -130,14 +137,22 @@ def _ready(
     return ready
 
 
-def _after(
-    problem: Problem, application: Application, own: Mapping[str, Seconds], sent: Mapping[str, Seconds]
-) -> dict[str, Seconds]:
-    """For each stage and node, the least time from its result to the last one that depends on it."""
-    after = {stage.name: np.zeros(len(problem.cluster.nodes)) for stage in application.stages}
-    for stage in reversed(application.stages):
-        rest = after[stage.name] + own[stage.name]
-        for position, name in enumerate(stage.inputs):
-            stays = position == 0 and follows_input(problem, stage)
-            after[name] = np.maximum(after[name], rest if stays else (sent[name] + rest).min(axis=1))
+def least_remaining(
+    inputs: Sequence[Sequence[int]],
+    follows: Sequence[bool],
+    own: Sequence[Seconds],
+    sent: Callable[[int], NDArray[np.float64]],
+) -> list[Seconds]:
+    """By stage and node, the least seconds from the stage's result there to the last one that depends on it.
+
+    By stage, in topological order, `inputs` are the positions of the stages before it, `follows` whether it
+    runs where its first input does, `own` the least a frame spends on each node; `sent` gives the seconds that
+    a stage's output takes from node to node.
+    """
+    after = [np.zeros(len(each)) for each in own]
+    for stage in reversed(range(len(inputs))):
+        rest = after[stage] + own[stage]
+        for position, name in enumerate(inputs[stage]):
+            stays = position == 0 and follows[stage]
+            after[name] = np.maximum(after[name], rest if stays else (sent(name) + rest).min(axis=1))
     return after

@@ -22,6 +22,10 @@ class Delays:
         """Seconds that so many bytes take from every node to every node."""
         return np.asarray(self.fixed + size * self.per_byte)
 
+    def between(self, start: int, end: int, size: float) -> float:
+        """Seconds that so many bytes take from one node to another, by position."""
+        return float(self.fixed[start, end] + size * self.per_byte[start, end])
+
 
 def path_delays(cluster: Cluster, certainty: float) -> Delays:
     """The network of a cluster, along the paths that `Cluster.path` gives.

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from flowedge.planner.model.plan import Deployment, Placement, Plan, Route
-from flowedge.planner.model.prediction import predict
+from flowedge.planner.model.prediction import longest_path, predict
 from flowedge.planner.model.problem import Application, Problem
 from flowedge.planner.model.profiles import Setting
 from flowedge.planner.options.delays import Delays
@@ -35,19 +35,18 @@ class RouteOption:
     places: tuple[Place, ...]
 
 
-def latency(problem: Problem, application: Application, column: RouteOption, delays: Delays) -> float:
+def latency(problem: Problem, application: Application, option: RouteOption, delays: Delays) -> float:
     """Seconds along the longest path of the graph, with the waits of the offers."""
-    index = problem.cluster.index
-    at = {place.stage: index[place.node] for place in column.places}
-    done: dict[str, float] = {}
-    for stage, place in zip(application.stages, column.places, strict=True):
-        ready = 0.0
-        for name in stage.inputs:
-            size = problem.profiles.bytes_of(name, column.setting)
-            sent = delays.fixed[at[name], at[stage.name]] + size * delays.per_byte[at[name], at[stage.name]]
-            ready = max(ready, done[name] + sent)
-        done[stage.name] = float(ready + (place.offer.seconds if place.offer else 0.0))
-    return max(done.values())
+    position = {stage.name: at for at, stage in enumerate(application.stages)}
+    nodes = [problem.cluster.index[place.node] for place in option.places]
+    sizes = [problem.profiles.bytes_of(stage.name, option.setting) for stage in application.stages]
+    inputs = [[position[name] for name in stage.inputs] for stage in application.stages]
+    own = [place.offer.seconds if place.offer else 0.0 for place in option.places]
+
+    def sent(start: int, end: int) -> float:
+        return delays.between(nodes[start], nodes[end], sizes[start])
+
+    return longest_path(inputs, own, sent)[0]
 
 
 def assemble(problem: Problem, strategy: str, chosen: Iterable[tuple[RouteOption, int]]) -> Plan:

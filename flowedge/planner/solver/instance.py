@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from flowedge.planner.model.prediction import frame_joules, reserved_watts, share
 from flowedge.planner.model.problem import Application, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.options.deadlines import follows_input
+from flowedge.planner.options.deadlines import follows_input, least_remaining
 from flowedge.planner.options.delays import Delays
 from flowedge.planner.options.offers import services, settings
 
@@ -164,7 +164,8 @@ def _configuration(
     follow = tuple(follows_input(problem, stage) for stage in application.stages)
     sizes = tuple(problem.profiles.bytes_of(name, chosen) for name in names)
     choices = tuple(_choices(problem, stage, chosen) for stage in application.stages)
-    rest = _rest(delays, inputs, sizes, follow, choices)
+    own = [_quickest(len(delays.fixed), each) for each in choices]
+    rest = tuple(least_remaining(inputs, follow, own, lambda stage: delays.seconds(sizes[stage])))
     accuracy = problem.profiles.accuracy(chosen) or 0.0
     return Configuration(application, chosen, accuracy, inputs, sizes, follow, choices, rest)
 
@@ -218,24 +219,11 @@ def _costs(problem: Problem, at: int, service: Service) -> tuple[float, float]:
             return 0.0, 0.0
 
 
-def _rest(
-    delays: Delays,
-    inputs: Sequence[tuple[int, ...]],
-    sizes: Sequence[float],
-    follows_input: Sequence[bool],
-    choices: Sequence[Choices],
-) -> tuple[Floats, ...]:
-    count = len(delays.fixed)
-    rest = [np.zeros(count) for _ in inputs]
-    for stage in reversed(range(len(inputs))):
-        quickest = np.full(count, np.inf)
-        np.minimum.at(quickest, choices[stage].nodes, choices[stage].seconds)
-        after = quickest + rest[stage]
-        for position, source in enumerate(inputs[stage]):
-            here = follows_input[stage] and position == 0
-            through = after if here else (delays.seconds(sizes[source]) + after).min(axis=1)
-            rest[source] = np.maximum(rest[source], through)
-    return tuple(rest)
+def _quickest(count: int, choices: Choices) -> Floats:
+    """By node, the least time of a choice there; infinite where there is none."""
+    seconds = np.full(count, np.inf)
+    np.minimum.at(seconds, choices.nodes, choices.seconds)
+    return seconds
 
 
 def arcs_used(problem: Problem, configuration: Configuration, nodes: Sequence[int]) -> list[tuple[int, float]]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from flowedge.planner.model.prediction import longest_path
 from flowedge.planner.model.problem import Problem
 from flowedge.planner.model.profiles import Service
 from flowedge.planner.model.queueing import wait
@@ -240,19 +241,15 @@ class PartialPlan:
     def latency(
         self, configuration: Configuration, rows: Sequence[int], nodes: Sequence[int], waits: Sequence[float]
     ) -> float:
-        done: list[float] = []
-        fixed, per_byte = self.delays.fixed, self.delays.per_byte
-        for at, inputs in enumerate(configuration.inputs):
-            ready = 0.0
-            for name in inputs:
-                start, end = nodes[name], nodes[at]
-                sent = (
-                    0.0
-                    if start == end
-                    else fixed[start, end] + configuration.sizes[name] * per_byte[start, end]
-                )
-                ready = max(ready, done[name] + float(sent))
-            if self._served(configuration, at, rows[at]):
-                ready += float(configuration.choices[at].seconds[rows[at]]) + waits[at]
-            done.append(ready)
-        return max(done)
+        """Seconds along the longest path, with these waits."""
+        own = [
+            float(choices.seconds[row]) + wait if self._served(configuration, at, row) else 0.0
+            for at, (choices, row, wait) in enumerate(zip(configuration.choices, rows, waits, strict=True))
+        ]
+        fixed, per_byte, sizes = self.delays.fixed, self.delays.per_byte, configuration.sizes
+
+        def sent(before: int, after: int) -> float:
+            start, end = nodes[before], nodes[after]
+            return 0.0 if start == end else float(fixed[start, end] + sizes[before] * per_byte[start, end])
+
+        return longest_path(configuration.inputs, own, sent)[0]

@@ -13,7 +13,7 @@ from flowedge.planner.exact.exact import exact
 from flowedge.planner.model.checker import violations
 from flowedge.planner.model.cluster import Cluster, Link, Node, Power
 from flowedge.planner.model.prediction import predict
-from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
+from flowedge.planner.model.problem import Application, CameraClass, Objective, Problem, Stage
 from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, setting
 from flowedge.planner.options.delays import path_delays
 from flowedge.planner.solver.column_generation import ColumnGeneration
@@ -246,3 +246,19 @@ def test_a_city_is_planned_within_its_bound() -> None:
     assert not violations(problem, plan)
     assert plan.gap is not None
     assert plan.gap < 0.05
+
+
+@pytest.mark.parametrize("minimize", ["energy", "resources", "cost"])
+@pytest.mark.parametrize("seed", [2, 4, 7])
+def test_the_bound_holds_on_machines_of_any_size(seed: int, minimize: Objective) -> None:
+    # A replica then is 1e-8 of a node: far below the solver's tolerances, which are absolute.
+    problem, _ = instance(seed)
+    large = tuple(
+        replace(node, cores=node.cores * 1e8, gpu=node.gpu * 1e8, memory=node.memory * 1e8)
+        for node in problem.cluster.nodes
+    )
+    problem = replace(problem, cluster=replace(problem.cluster, nodes=large), minimize=minimize)
+    plan = flowedge(problem, effort=LITTLE)
+    assert plan.bound is not None
+    assert plan.bound <= plan.value * (1 + 1e-6)
+    assert not violations(problem, plan)
