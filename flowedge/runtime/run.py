@@ -105,7 +105,7 @@ class Run:
             failures=self._failures,
             clock=clock,
         )
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a handler of signals may call `stop` while its thread is in it
         self._patience: threading.Timer | None = None
 
     def __enter__(self) -> Self:
