@@ -73,7 +73,7 @@ def progress(report: Report) -> str:
 
 
 def summary(report: Report) -> Iterator[str]:
-    """What the run did, in a few lines; the last ones are the findings of its sinks and their files."""
+    """What the run did, in a few lines; the last ones say what it found and name the files it wrote."""
     milliseconds = quantiles(report.latency_ms)
     yield (
         f"{report.graph}: {report.seconds:.1f} s, {report.fps:.1f} frames/s, "
