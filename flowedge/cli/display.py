@@ -49,23 +49,17 @@ def _logs_above() -> Iterator[None]:
 def tables(report: Report) -> Group:
     """The run so far, per camera and per operator."""
     cameras = Table(title=f"{report.graph}, {report.seconds:.0f} s", title_justify="left")
-    for heading in (
-        "camera",
-        "frames/s",
-        "produced",
-        "delivered",
-        "filtered",
-        "failed",
-        "in flight",
-        "dropped",
-    ):
-        cameras.add_column(heading, justify="left" if heading in ("camera", "dropped") else "right")
+    cameras.add_column("camera")
+    for heading in ("frames/s", "produced", "delivered", "filtered", "failed", "in flight"):
+        cameras.add_column(heading, justify="right")
+    cameras.add_column("dropped")
     for name, camera in report.cameras.items():
         counts = (camera.produced, camera.delivered, camera.filtered, camera.failed, camera.in_flight)
         cameras.add_row(name, f"{camera.fps:.1f}", *map(str, counts), dropped(camera) or "0")
     operators = Table()
-    for heading in ("operator", "frames", "failed", "service ms p50/p95/p99", "wait ms p50/p95/p99"):
-        operators.add_column(heading, justify="left" if heading == "operator" else "right")
+    operators.add_column("operator")
+    for heading in ("frames", "failed", "service ms p50/p95/p99", "wait ms p50/p95/p99"):
+        operators.add_column(heading, justify="right")
     for name, operator in report.operators.items():
         times = (quantiles(operator.service_ms), quantiles(operator.wait_ms))
         operators.add_row(name, str(operator.count), str(operator.failed), *times)
@@ -114,17 +108,17 @@ def dropped(counts: CountsReport) -> str:
 
 
 def _counts(camera: CameraReport) -> str:
-    words = [f"{camera.produced} produced, {camera.delivered} delivered"]
+    counts = [f"{camera.produced} produced, {camera.delivered} delivered"]
     if camera.filtered:
-        words.append(f"{camera.filtered} filtered")
+        counts.append(f"{camera.filtered} filtered")
     if camera.dropped:
-        words.append(f"dropped {dropped(camera)}")
+        counts.append(f"dropped {dropped(camera)}")
     if camera.failed:
         causes = ", ".join(f"{count} {cause}" for cause, count in camera.failures.items())
-        words.append(f"{camera.failed} failed ({causes})")
+        counts.append(f"{camera.failed} failed ({causes})")
     if camera.in_flight:
-        words.append(f"{camera.in_flight} in flight")
-    return ", ".join(words)
+        counts.append(f"{camera.in_flight} in flight")
+    return ", ".join(counts)
 
 
 def _paced(show: Callable[[Report], None], interval: float) -> Show:

@@ -1,4 +1,7 @@
-"""What a run did, as data: counts per camera, times per operator, latency, resources."""
+"""What a run did, as data: counts per camera, times per operator, latency, resources.
+
+Always, per camera and sink: produced = delivered + filtered + failed + in flight + the sum of dropped.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,11 @@ Quantiles = dict[str, float | None]
 
 @dataclass(frozen=True)
 class CountsReport:
-    """How frames ended: `dropped` and `failures` by cause and place."""
+    """How many frames ended in what way.
+
+    `dropped` counts those that were lost by cause and place ("newer frame at Detect"), `failures` those that
+    `failed` likewise. `in_flight` are those that have not ended.
+    """
 
     produced: int
     delivered: int
@@ -27,7 +34,11 @@ class CountsReport:
 
 @dataclass(frozen=True)
 class CameraReport(CountsReport):
-    """One camera, over all sinks and at each; `fps` are frames delivered per second."""
+    """One camera, over all sinks and at each of them.
+
+    Over all sinks, a frame counts as failed or dropped where one of them lost it. `fps` are the frames
+    delivered per second since its first one; `error` says why its stream broke off.
+    """
 
     live: bool
     fps: float
@@ -37,7 +48,11 @@ class CameraReport(CountsReport):
 
 @dataclass(frozen=True)
 class OperatorReport:
-    """One step: values taken, failures, results gathered in part, and times in milliseconds."""
+    """One step: the values that it took, those on which it failed, and times in milliseconds.
+
+    `partial` counts the frames that a gather put together without some of their parts. `wait_ms` is the time in
+    the inbox before it, for a gather since the first part of the frame.
+    """
 
     count: int
     failed: int
@@ -48,9 +63,12 @@ class OperatorReport:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole run, or a run so far. `latency_ms` is from capture to sink, over all sinks.
+    """A whole run, or a run so far.
 
-    `findings` are lines that sinks have to say at the end.
+    `seconds` count from when the cameras were opened; `fps` is over all cameras, between the first frame and
+    the last one delivered. `latency_ms` is from capture to sink, over all sinks. `cpu_seconds` and
+    `peak_rss_bytes` are those of the process. `files` were written, and `findings` are lines that sinks have to
+    say, at the end; `error` says what ended the run before its time.
     """
 
     graph: str

@@ -14,9 +14,13 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from flowedge.plane.item import End, Item
 from flowedge.values import Outcome, Packet
+
+Clock: TypeAlias = Callable[[], float]
+"""Seconds that never go back; `time.monotonic` unless a test brings its own."""
 
 PACKETS_KEPT = 30
 """Live packets that may wait: about a second. Only a decoder that cannot keep up has more."""
@@ -36,9 +40,12 @@ class Mailbox:
     order and before its `End`. Cameras take turns.
     """
 
-    def __init__(self, place: str, *, shed: Callable[[Item], None] | None) -> None:
+    def __init__(
+        self, place: str, *, shed: Callable[[Item], None] | None, clock: Clock = time.monotonic
+    ) -> None:
         self._place = place
         self._shed = shed
+        self._clock = clock
         self._cells: OrderedDict[str, deque[_Cell]] = OrderedDict()
         self._newest: dict[str, _Cell] = {}
         self._awaiting_key: set[str] = set()
@@ -107,7 +114,7 @@ class Mailbox:
     def _taken(self, most: int) -> list[tuple[Item | End, float]]:
         taken: list[tuple[Item | End, float]] = []
         values = 0
-        now = time.monotonic()
+        now = self._clock()
         while self._cells and values < most:
             camera, cells = next(iter(self._cells.items()))
             while cells and values < most:
@@ -125,7 +132,7 @@ class Mailbox:
         return taken
 
     def _keep(self, item: Item | End) -> _Cell:
-        cell = _Cell(item, time.monotonic())
+        cell = _Cell(item, self._clock())
         self._cells.setdefault(item.camera, deque()).append(cell)
         if self._waiting:
             self._waiting = False

@@ -6,6 +6,7 @@ On a live stream a frame is let go without the parts that are overdue, since new
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowedge.plane.item import End, Item, first_origin
-from flowedge.plane.mailbox import Mailbox
+from flowedge.plane.mailbox import Clock, Mailbox
 from flowedge.values import FrameId, Origin, Rect
 
 
@@ -35,7 +36,7 @@ class Assembled:
 
 @dataclass(slots=True)
 class _Frame:
-    """A frame some of whose parts have come, the first of them at `since`."""
+    """A frame some of whose parts have come, the first of them at `since` on the clock."""
 
     first: Item
     since: float
@@ -60,9 +61,9 @@ class Reassembly:
         *,
         deadline: float,
         on_complete: Callable[[FrameId], None],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
     ) -> None:
-        self._inbox = Mailbox(place, shed=None)
+        self._inbox = Mailbox(place, shed=None, clock=clock)
         self._deadline = deadline
         self._on_complete = on_complete
         self._clock = clock
@@ -80,8 +81,9 @@ class Reassembly:
         Waits for the first; an empty list means that the inbox is closed and nothing more can become ready.
         """
         while not self._ready:
-            for item, _ in self._inbox.take(1, self._until_deadline()):
-                self._receive(item)
+            # All that has come, before anything is called overdue: a slow gather is no reason to lose parts.
+            for item, waited in self._inbox.take(sys.maxsize, self._until_deadline()):
+                self._receive(item, waited)
             for camera in list(self._open):
                 self._release(camera)
             if not self._ready and self._inbox.finished:
@@ -97,7 +99,7 @@ class Reassembly:
         """Frames of which some parts have yet to come."""
         return len(self._overdue) + sum(map(len, self._open.values()))
 
-    def _receive(self, item: Item | End) -> None:
+    def _receive(self, item: Item | End, waited: float) -> None:
         if isinstance(item, End):
             self._finish(item)
         elif item.frame in self._overdue:
@@ -108,7 +110,7 @@ class Reassembly:
         else:
             frames = self._open.setdefault(item.camera, OrderedDict())
             if item.frame not in frames:
-                frames[item.frame] = _Frame(item, self._clock())
+                frames[item.frame] = _Frame(item, self._clock() - waited)
             frames[item.frame].came[item.part] = item
 
     def _finish(self, end: End) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from flowedge.errors import RunError
 from flowedge.monitor.histogram import Histogram
-from flowedge.runtime.limits import Clock, Limits
+from flowedge.plane.mailbox import Clock
+from flowedge.runtime.limits import Limits
 from flowedge.values import Absent, FrameId, Origin, Outcome
 
 

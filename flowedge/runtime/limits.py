@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
-
-Clock: TypeAlias = Callable[[], float]
-"""Seconds on a clock that never goes back; `time.monotonic` unless a test brings its own."""
 
 
 @dataclass(frozen=True)

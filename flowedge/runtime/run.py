@@ -12,11 +12,12 @@ from flowedge.errors import UserError
 from flowedge.graph.contract import Sink, Source
 from flowedge.graph.graph import Graph
 from flowedge.monitor.report import Report
+from flowedge.plane.mailbox import Clock
 from flowedge.plane.taps import Taps
 from flowedge.runtime.cameras import Cameras
 from flowedge.runtime.failures import Failures
 from flowedge.runtime.ledger import Ledger
-from flowedge.runtime.limits import Clock, Limits
+from flowedge.runtime.limits import Limits
 from flowedge.runtime.reporting import Reporter
 from flowedge.runtime.wiring import Wiring
 
@@ -28,7 +29,7 @@ class Run:
 
     `frames` bounds what every camera produces. `max_failures` is the share (0..1) of an operator's frames that
     may fail before the run ends. `limits` says how long the run waits and how much it holds; `clock` gives the
-    seconds by which latency and rates are measured.
+    seconds by which latency, waits, rates and deadlines are measured.
 
     The graph is checked when the run is made (`GraphError`). The `with` block begins once every operator is
     set up; what prevents that is raised there: `UserError`, or `RunError` for any other exception, whose
@@ -82,6 +83,7 @@ class Run:
             ledger=self._ledger,
             failures=self._failures,
             limits=self._limits,
+            clock=clock,
             on_end=lambda sink, camera: self._cameras.ended(sink, camera),
         )
         self._finished = threading.Event()
@@ -103,7 +105,7 @@ class Run:
             failures=self._failures,
             clock=clock,
         )
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a handler of signals may call `stop` while its thread is in it
         self._patience: threading.Timer | None = None
 
     def __enter__(self) -> Self:

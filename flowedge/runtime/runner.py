@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from flowedge.errors import RunError, UserError
 from flowedge.monitor.histogram import Histogram
 from flowedge.plane.item import End, Item, Receiver
-from flowedge.plane.mailbox import Mailbox
+from flowedge.plane.mailbox import Clock, Mailbox
 from flowedge.runtime.failures import Failures, Tally, described
 from flowedge.values import Outcome
 
@@ -79,9 +79,9 @@ class Runner(ABC):
     `UserError`, too large a share of failures, a step that cannot be set up.
     """
 
-    def __init__(self, step: Any, *, failures: Failures, shed: bool) -> None:
+    def __init__(self, step: Any, *, failures: Failures, shed: bool, clock: Clock) -> None:
         self.step = copy.deepcopy(step)
-        self.inbox = self._new_inbox(shed=shed)
+        self.inbox = self._new_inbox(shed=shed, clock=clock)
         self.outlet = Outlet()
         self.metrics = Metrics()
         self.ready = threading.Event()
@@ -186,8 +186,8 @@ class Runner(ABC):
         cause = "operator stopped" if error is self._error else type(error).__name__
         return item.absent(Outcome.FAILED, cause, self.name)
 
-    def _new_inbox(self, *, shed: bool) -> Inbox:
-        return Mailbox(str(self.step.name), shed=self._pass_on if shed else None)
+    def _new_inbox(self, *, shed: bool, clock: Clock) -> Inbox:
+        return Mailbox(self.name, shed=self._pass_on if shed else None, clock=clock)
 
     def _most(self) -> int:
         """The most values that `_call` takes at once."""

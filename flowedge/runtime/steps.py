@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from flowedge.errors import RunError
 from flowedge.graph.contract import Gather, Operator, Sink, Split
 from flowedge.plane.item import End, Item, first_origin
+from flowedge.plane.mailbox import Clock
 from flowedge.plane.reassembly import Assembled, Reassembly
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.runner import Inbox, Runner
@@ -147,8 +148,8 @@ class GatherRunner(Runner):
         self._on_complete = on_complete
         super().__init__(step, **common)
 
-    def _new_inbox(self, *, shed: bool) -> Inbox:  # noqa: ARG002
-        return Reassembly(self.step.name, deadline=self.step.deadline, on_complete=self._on_complete)
+    def _new_inbox(self, *, shed: bool, clock: Clock) -> Inbox:  # noqa: ARG002
+        return Reassembly(self.name, deadline=self.step.deadline, on_complete=self._on_complete, clock=clock)
 
     def _call(self, values: list[Assembled]) -> Sequence[Any]:
         self.metrics.partial += sum(not assembled.complete for assembled in values)

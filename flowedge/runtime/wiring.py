@@ -11,6 +11,7 @@ from flowedge.graph.nodes import GraphNode, Half, Output, Pair, Wire
 from flowedge.plane.gate import Gate
 from flowedge.plane.item import End, Item, Receiver
 from flowedge.plane.join import Join
+from flowedge.plane.mailbox import Clock
 from flowedge.runtime.failures import Failures
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits
@@ -33,12 +34,14 @@ class Wiring:
         ledger: Ledger,
         failures: Failures,
         limits: Limits,
+        clock: Clock,
         on_end: Callable[[str, str], None],
     ) -> None:
         self._graph = graph
         self._ledger = ledger
         self._failures = failures
         self._limits = limits
+        self._clock = clock
         self._on_end = on_end
         self._gates: dict[str, tuple[str, Gate]] = {}  # head -> (fork, gate)
         self._leavers: dict[str, list[Gate]] = {}  # exit -> gates
@@ -75,7 +78,7 @@ class Wiring:
 
     def _runner(self, node: GraphNode) -> Runner:
         shed = not (node.tiled or node.name in self._inside)
-        common: dict[str, Any] = {"failures": self._failures, "shed": shed}
+        common: dict[str, Any] = {"failures": self._failures, "shed": shed, "clock": self._clock}
         match node.step:
             case Operator(delayed=True):
                 return DelayedRunner(node.step, ledger=self._ledger, held_back=self._limits.held_back, **common)

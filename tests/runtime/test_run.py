@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from typing import Any
 
@@ -70,6 +71,14 @@ def test_files_of_several_cameras_stay_in_order_each():
     with Run(graph) as run:
         finish(run)
     assert by_camera(came) == {camera: list(range(60)) for camera in cameras}
+
+
+def test_an_embedded_run_leaves_the_switch_interval_of_the_program_alone():
+    graph, usual = Graph("test"), sys.getswitchinterval()
+    file(graph, 1) >> Collect()
+    with Run(graph) as run:
+        assert sys.getswitchinterval() == usual
+        finish(run)
 
 
 def test_no_thread_outlives_the_run():
