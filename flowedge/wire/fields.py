@@ -34,7 +34,7 @@ class WireError(UserError):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PlacedBuffer:
     """A buffer to write, `offset` bytes after the first: `source` in the leading columns of `shape`."""
 
     offset: int
@@ -58,11 +58,11 @@ class Writer:
 
     def __init__(self, jpeg: int | None) -> None:
         self.jpeg, self.end = jpeg, 0
-        self.parts: list[Part] = []
+        self.parts: list[PlacedBuffer] = []
 
     def add(self, source: NDArray[Any], shape: tuple[int, ...]) -> list[object]:
         """Append a buffer and return its description for the header."""
-        part = Part(aligned(self.end), source, shape)
+        part = PlacedBuffer(aligned(self.end), source, shape)
         self.parts.append(part)
         self.end = part.offset + part.length
         return [source.dtype.name, list(shape), part.offset, part.length]
