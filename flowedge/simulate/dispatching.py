@@ -207,7 +207,7 @@ class Dispatching:
     def _dispatchers(self, policy: str | Policy) -> dict[int, Dispatcher]:
         nodes = sorted(set(self.arrivals.nodes))
         feasible = None if self.scenario.feasible is None else FEASIBILITIES[self.scenario.feasible]
-        found = {}
+        dispatchers = {}
         for number, node in enumerate(nodes):
             if isinstance(policy, str):
                 one = make(policy, feasible)
@@ -216,10 +216,10 @@ class Dispatching:
             rng = np.random.default_rng([self.scenario.seed, 3, number])
             view = self.table.seen_from(np.zeros(len(self.table)), np.zeros(len(self.table)))
             view.up = view.up.copy()
-            found[node] = Dispatcher(node, one, rng, view)
+            dispatchers[node] = Dispatcher(node, one, rng, view)
             if one.period < math.inf:
-                self.core.at(one.period, self._window, found[node])
-        return found
+                self.core.at(one.period, self._window, dispatchers[node])
+        return dispatchers
 
     def _window(self, dispatcher: Dispatcher) -> None:
         dispatcher.policy.window(dispatcher.workers, dispatcher.rng)
