@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from flowedge import ConfigError, Origin
-from flowedge.values import InvalidValueError
+from flowedge.errors import ConfigError
+from flowedge.values import InvalidValueError, Origin
 
 Line: TypeAlias = Sequence[float]
 """x1, y1, x2, y2 in source pixels, or all from 0 to 1 as parts of the picture's width and height."""
