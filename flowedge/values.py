@@ -367,7 +367,8 @@ def _read_only(array: Array) -> Array:
 
 def _check_boxes(owner: Detections) -> None:
     boxes = owner.boxes
-    if np.isfinite(boxes).all() and (boxes[:, :2] <= boxes[:, 2:]).all():
+    upright = np.count_nonzero(boxes[:, :2] <= boxes[:, 2:]) == 2 * len(boxes)
+    if upright and np.count_nonzero(np.isfinite(boxes)) == boxes.size:
         return
     wrong = ~(np.isfinite(boxes).all(axis=1) & (boxes[:, :2] <= boxes[:, 2:]).all(axis=1))
     row = int(wrong.argmax())
@@ -379,7 +380,7 @@ def _check_boxes(owner: Detections) -> None:
 
 def _check_scores(owner: Detections) -> None:
     scores = owner.scores
-    if ((scores >= 0) & (scores <= 1)).all():
+    if np.count_nonzero((scores >= 0) & (scores <= 1)) == len(scores):
         return
     row = int((~((scores >= 0) & (scores <= 1))).argmax())
     raise InvalidValueError(
