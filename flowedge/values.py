@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,8 @@ Rect: TypeAlias = tuple[int, int, int, int]
 
 Image: TypeAlias = NDArray[np.uint8]
 """Height x width x 3, blue green red, as OpenCV has it."""
+
+Array = TypeVar("Array", bound=NDArray[Any])
 
 Scalar: TypeAlias = str | int | float | bool | None
 
@@ -112,7 +114,9 @@ class Frame:
 
     `picture` is the decoder's own picture (YUV planes in an `av.VideoFrame`) or an array of
     height x width x 3 uint8 in BGR order. It is converted when somebody looks: `image` gives full-size BGR,
-    cached; `bgr(width, height)` converts and scales in one step. Never write into either.
+    cached; `bgr(width, height)` converts and scales in one step. All of them are read only, because other
+    operators look at the same pixels: to change a picture, change `frame.image.copy()` and give
+    `frame.replace(image=...)`.
 
     >>> frame = Frame(Origin("north", width=4, height=2), np.zeros((2, 4, 3), np.uint8))
     >>> frame.region, frame.bgr(2, 1).shape
@@ -127,7 +131,9 @@ class Frame:
     def __post_init__(self) -> None:
         if isinstance(self.picture, np.ndarray):
             _require("Frame", "picture", self.picture, np.uint8, (None, None, 3))
-            self._image.append(self.picture)
+            picture = _read_only(self.picture)
+            object.__setattr__(self, "picture", picture)
+            self._image.append(picture)
         if self.region == (0, 0, 0, 0):
             whole = (0, 0, self.origin.width or self.width, self.origin.height or self.height)
             object.__setattr__(self, "region", whole)
@@ -156,9 +162,9 @@ class Frame:
         if isinstance(self.picture, np.ndarray):
             import cv2
 
-            return np.asarray(cv2.resize(self.picture, (width, height)), np.uint8)
+            return _read_only(np.asarray(cv2.resize(self.picture, (width, height)), np.uint8))
         # Never from the cached image: what an operator sees must not depend on who looked before.
-        return _converted(self.picture, width, height)
+        return _read_only(_converted(self.picture, width, height))
 
     def replace(self, *, image: Image) -> Frame:
         """The same region of the same source shown by another picture (blurred, resized, drawn on)."""
@@ -193,10 +199,11 @@ class Frame:
 class Detections:
     """Objects found in one frame, in columns of equal length N.
 
-    `boxes`: N x 4 float32, xyxy in source pixels; `scores`: N float32 in 0..1; `classes`: N int32, indices
-    into `names`. `region` is the part of the source that was looked at, None for all of it; `missing` are the
-    regions that nobody looked at (a lost tile), so that a tracker does not age what was hidden there. Lists
-    are converted; wrong lengths raise `InvalidValueError`.
+    `boxes`: N x 4 float32, xyxy in source pixels, finite, x1 <= x2 and y1 <= y2; `scores`: N float32 in 0..1;
+    `classes`: N int32, indices into `names`. `region` is the part of the source that was looked at, None for
+    all of it; `missing` are the regions that nobody looked at (a lost tile), so that a tracker does not age
+    what was hidden there. Lists are converted; columns are read only. Wrong lengths and numbers out of range
+    raise `InvalidValueError`.
 
     >>> found = Detections(Origin("north"), [[0, 0, 9, 9]], [0.5], [1], names=("person", "car"))
     >>> len(found), found.labels
@@ -227,6 +234,8 @@ class Detections:
     def __post_init__(self) -> None:
         count = _column(self, "boxes", np.float32, None, 4)
         _column(self, "scores", np.float32, count)
+        _check_boxes(self)
+        _check_scores(self)
         classes = _column_array(self, "classes", np.int32, count)
         if self.names and count and not 0 <= classes.min() <= classes.max() < len(self.names):
             raise InvalidValueError(
@@ -406,6 +415,39 @@ def _require(owner: str, name: str, array: object, dtype: type, shape: Sequence[
         raise InvalidValueError(f"{owner}.{name}: shape {wanted} is needed, {array.shape} was given")
 
 
+def _read_only(array: Array) -> Array:
+    """The array itself where nobody can write into it, else a view of it that refuses to be written into."""
+    if not array.flags.writeable:
+        return array
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+def _check_boxes(owner: Detections) -> None:
+    boxes = owner.boxes
+    upright = np.count_nonzero(boxes[:, :2] <= boxes[:, 2:]) == 2 * len(boxes)
+    if upright and np.count_nonzero(np.isfinite(boxes)) == boxes.size:
+        return
+    wrong = ~(np.isfinite(boxes).all(axis=1) & (boxes[:, :2] <= boxes[:, 2:]).all(axis=1))
+    row = int(wrong.argmax())
+    raise InvalidValueError(
+        f"{type(owner).__name__}.boxes: finite x1, y1, x2, y2 with x1 <= x2 and y1 <= y2 are needed, "
+        f"{boxes[row].tolist()} was given in row {row}"
+    )
+
+
+def _check_scores(owner: Detections) -> None:
+    scores = owner.scores
+    if np.count_nonzero((scores >= 0) & (scores <= 1)) == len(scores):
+        return
+    row = int((~((scores >= 0) & (scores <= 1))).argmax())
+    raise InvalidValueError(
+        f"{type(owner).__name__}.scores: numbers from 0 to 1 are needed, "
+        f"{scores[row].item():g} was given in row {row}"
+    )
+
+
 def _column(owner: Detections, name: str, dtype: type, count: int | None, *inner: int) -> int:
     return len(_column_array(owner, name, dtype, count, *inner))
 
@@ -436,5 +478,6 @@ def _column_array(
         raise InvalidValueError(
             f"{type(owner).__name__}.{name}: shape {expected} is needed, {array.shape} was given"
         )
+    array = _read_only(array)
     object.__setattr__(owner, name, array)
     return array

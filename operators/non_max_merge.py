@@ -51,11 +51,11 @@ class NonMaxMerge(Gather[Detections, Detections]):
 
     def gather(self, parts: Sequence[Detections], /) -> Detections:
         """The objects of all parts, best score first. Raises `InvalidValueError` where class names differ."""
-        every = together(self.name, parts)
+        combined = together(self.name, parts)
         views = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        columns = every.boxes, every.scores, every.classes
-        found = join(*columns, views, _regions(parts), self.overlap, self.metric, self.class_aware)
-        return replace(every, boxes=found.boxes, scores=found.scores, classes=found.classes)
+        columns = combined.boxes, combined.scores, combined.classes
+        joined = join(*columns, views, _regions(parts), self.overlap, self.metric, self.class_aware)
+        return replace(combined, boxes=joined.boxes, scores=joined.scores, classes=joined.classes)
 
 
 def _regions(parts: Sequence[Detections]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Faces: their geometry on tiny networks made here, and real ones where models and pictures are."""
+"""Faces: found and embedded by tiny networks made here, and real ones where models and pictures are."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -18,7 +16,6 @@ from flowedge import ConfigError, Faces, Frame, Origin
 from flowedge.inference.models import FOLDERS_VARIABLE, ModelError
 from flowedge.operators import DetectFaces, EmbedFaces
 from flowedge.testing import run_operator
-from flowedge.vision.faces import alignments
 
 # InsightFace's template, as its source has it.
 TEMPLATE = np.array(
@@ -71,32 +68,6 @@ def found(frame: Frame, *faces: NDArray[np.float32]) -> Faces:
     count = len(faces)
     landmarks = np.array(faces).reshape(count, 5, 2)
     return Faces(frame.origin, boxes, [0.9] * count, [0] * count, ("face",), landmarks=landmarks)
-
-
-@given(turn=st.floats(-3.1, 3.1), scale=st.floats(0.05, 20), x=st.floats(-2000, 2000), y=st.floats(-2000, 2000))
-def test_an_alignment_undoes_turn_scale_and_move(turn: float, scale: float, x: float, y: float) -> None:
-    points = placed(turn, scale, x, y)
-    [matrix] = alignments(points[None])
-    np.testing.assert_allclose(points @ matrix[:, :2].T + matrix[:, 2], TEMPLATE, atol=0.1)
-
-
-@given(noise=st.lists(st.floats(-8, 8), min_size=10, max_size=10), more=st.lists(st.floats(-1, 1), min_size=4))
-def test_no_other_similarity_comes_nearer(noise: list[float], more: list[float]) -> None:
-    points = TEMPLATE + np.array(noise, np.float32).reshape(5, 2)
-    [matrix] = alignments(points[None])
-
-    def far(a: float, b: float, x: float, y: float) -> float:
-        moved = points.astype(float) @ np.array([[a, -b], [b, a]]).T + (x, y)
-        return float(((moved - TEMPLATE) ** 2).sum())
-
-    best = matrix[0, 0], matrix[1, 0], matrix[0, 2], matrix[1, 2]
-    other = [value + delta for value, delta in zip(best, more, strict=False)]
-    assert far(*best) <= far(*other) + 1e-3
-
-
-def test_landmarks_in_one_point_break_nothing() -> None:
-    assert np.isfinite(alignments(np.ones((1, 5, 2), np.float32))).all()
-    assert alignments(np.empty((0, 5, 2), np.float32)).shape == (0, 2, 3)
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])

@@ -54,12 +54,20 @@ def columns(dtype: str, *shape: int) -> st.SearchStrategy[np.ndarray]:
     return arrays.arrays(dtype, shape, elements={"allow_nan": True} if dtype == "float32" else None)
 
 
+FINITE = {"allow_nan": False, "allow_infinity": False}
+
+
 @st.composite
 def detections(draw: st.DrawFn, kind: type[Detections] = Detections) -> Detections:
     count = draw(st.integers(0, 40))
     labels = draw(st.just(()) | names)
     classes = arrays.arrays("int32", (count,), elements=st.integers(0, len(labels) - 1) if labels else None)
-    given = (draw(columns("float32", count, 4)), draw(columns("float32", count)), draw(classes), labels)
+    corners = draw(
+        arrays.arrays("float32", (count, 2, 2), elements={"allow_nan": False, "allow_infinity": False})
+    )
+    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    scores = draw(arrays.arrays("float32", (count,), elements={"min_value": 0, "max_value": 1}))
+    given = (boxes, scores, draw(classes), labels)
     given += (tuple(draw(st.lists(rects, max_size=3))), draw(st.none() | rects))
     if kind is Tracks:
         given += (draw(columns("int64", count)),)
@@ -181,7 +189,7 @@ def test_native_pictures_come_back(name, size):
 
 def test_lists_of_names_and_large_columns():
     count = 20000
-    boxes = np.random.default_rng(0).random((count, 4), np.float32)
+    boxes = np.random.default_rng(0).random((count, 4), np.float32) + np.array([0, 0, 1, 1], np.float32)
     found = Tracks(ORIGIN, boxes, boxes[:, 0], np.arange(count), ids=np.arange(count) - 10)
     assert same(decode(encode(found)), found)
 

@@ -1,12 +1,17 @@
-"""The rows of CARE's evaluation: what a strategy chose for a latency and a quality, and what it costs."""
+"""A line of CARE's comparison: what a strategy chose, for the table, the file and the plots."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+HEADER = [
+    *("gpus", "latency_goal_s", "quality_goal (table I)", "strategy", "chosen", "latency_ms"),
+    *("energy_mj (model)", "deployments_tried", "latency is"),
+]
+
 
 @dataclass(frozen=True)
-class CareRow:
+class StrategyRow:
     """What a strategy chose for a latency (seconds) and a quality (0..1) on the servers with so many GPUs."""
 
     gpus: int
