@@ -13,12 +13,14 @@ import fcntl
 import os
 import stat
 import string
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from flowedge.errors import ConfigError, UserError
+
+_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 class OutputError(UserError):
@@ -59,19 +61,19 @@ class InputFiles:
     """The files that a source reads: no sink writes to them before `close`."""
 
     def __init__(self) -> None:
-        self._files: dict[Path, BinaryIO] = {}
+        self._files: dict[Path, int] = {}
 
     def add(self, path: Path) -> None:
-        """Protect a file; what is no regular file, cannot be read or is still being written needs nothing."""
+        """Protect a file or the pictures of a folder; what is neither, or is still written, needs nothing."""
         with suppress(OSError):
-            if path not in self._files and path.is_file():  # opening a pipe would wait for its writer
-                self._files[path] = path.open("rb")
+            if path not in self._files and (path.is_file() or path.is_dir()):  # opening a pipe would wait
+                self._files[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 fcntl.flock(self._files[path], fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def close(self) -> None:
         """Let the files go."""
         while self._files:
-            self._files.popitem()[1].close()
+            os.close(self._files.popitem()[1])
 
 
 class OutputFile:
@@ -188,6 +190,10 @@ class ReplacedFile:
         try:
             if self._handle < 0 or not os.path.samestat(os.fstat(handle), os.fstat(self._handle)):
                 _claim(handle, self._owner, self._path)
+                if path.suffix.lower() in _PICTURES and _is_read(path.parent):
+                    raise ConfigError(
+                        f'{self._owner}: "{self._path}" is one of the pictures being read: choose another name'
+                    )
         finally:
             os.close(handle)
 
@@ -278,6 +284,27 @@ def _claim(handle: int, owner: str, path: Path) -> None:
         raise ConfigError(f'{owner}: "{path}" {use}: choose another name') from None
     except OSError:  # a file system without locks
         return
+
+
+def _is_read(folder: Path) -> bool:
+    """Whether a source reads the pictures of a folder. Another that asks holds the lock for an instant only."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        for _ in range(5):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.01)
+            else:
+                return False
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def _is_special(path: Path) -> bool:

@@ -13,7 +13,7 @@ from flowedge.graph.knobs import suggestion
 from flowedge.operators.decode import Decode
 from flowedge.operators.street import StreetView, read_street
 from flowedge.outputs import InputFiles
-from flowedge.secrets import expand, redact
+from flowedge.secrets import check_user_part, expand, redact
 from flowedge.video.camera import Camera
 from flowedge.video.ffmpeg import DEVICE, FILE, HTTP, RTSP, Access, Feed, in_shown_order
 from flowedge.video.folder import read_pictures
@@ -136,6 +136,7 @@ def _kind(url: str) -> str:
 
 def _check(url: str) -> None:
     """Raise `ConfigError` for an address that cannot be right wherever it is opened."""
+    check_user_part(url)
     kind, shown = _kind(url), redact(url)
     if not url:
         raise ConfigError('Video.cameras: an address is empty; give a path or a URL such as "rtsp://10.0.0.5/"')

@@ -165,3 +165,16 @@ def test_a_folder_that_vanishes_is_the_error_that_is_told(tmp_path: Path) -> Non
     with pytest.raises(FileNotFoundError):
         replaced.write(b"2")
     assert files.paths() == ()
+
+
+def test_a_picture_of_a_folder_being_read_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "0.jpg").write_bytes(b"source")
+    reading = InputFiles()
+    reading.add(tmp_path)
+    with pytest.raises(ConfigError, match="is one of the pictures being read"):
+        ReplacedFile("Snapshot.path", tmp_path / "0.jpg").write(b"new")
+    assert (tmp_path / "0.jpg").read_bytes() == b"source"
+    ReplacedFile("Snapshot.path", tmp_path / "new.jpg").write(b"new")
+    reading.close()
+    ReplacedFile("Snapshot.path", tmp_path / "0.jpg").write(b"new")
+    assert (tmp_path / "0.jpg").read_bytes() == b"new"

@@ -18,7 +18,7 @@ def check(
     graph: GraphFile,
     given: Given = None,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print the graph as a Mermaid flowchart.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the graph as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the graph as JSON, passwords masked.")] = False,
     debug: Debug = False,
 ) -> None:
     """Check a graph and print its operators, types and parameters; passwords in addresses are left out.
@@ -28,6 +28,7 @@ def check(
     from flowedge.graph.loading import load
     from flowedge.graph.render import mermaid as flowchart
     from flowedge.graph.serialization import to_json
+    from flowedge.secrets import redact_all
 
     loaded, parameters = load(graph, assignments(given))
     loaded.check()
@@ -35,7 +36,7 @@ def check(
         print(flowchart(loaded))
     elif as_json:
         listed = [_as_data(parameter) for parameter in parameters.values()]
-        print(json.dumps(_redacted({**to_json(loaded), "parameters": listed}), indent=2))
+        print(json.dumps(redact_all({**to_json(loaded), "parameters": listed}), indent=2))
     else:
         print(loaded)
         for line in _lines(parameters.values()):
@@ -89,17 +90,3 @@ def _as_data(parameter: Parameter) -> dict[str, Any]:
 
 def _plain(value: object) -> Any:
     return value if value is None or isinstance(value, (bool, int, float)) else _text(value)
-
-
-def _redacted(data: Any) -> Any:
-    """JSON without the user names and passwords of the addresses in it."""
-    from flowedge.secrets import redact
-
-    match data:
-        case str():
-            return redact(data)
-        case list():
-            return [_redacted(item) for item in data]
-        case dict():
-            return {key: _redacted(value) for key, value in data.items()}
-    return data

@@ -73,7 +73,13 @@ def progress(report: Report) -> str:
 
 
 def summary(report: Report) -> Iterator[str]:
-    """What the run did, in a few lines; the last ones say what it found and name the files it wrote."""
+    """What the run did, in a few lines; the last ones say what it found and name the files it wrote.
+
+    Nothing of a run that failed before its first frame: a table of zeros would hide the error below it.
+    """
+    produced = any(camera.produced for camera in report.cameras.values())
+    if not report.cameras or (not produced and report.error):
+        return
     milliseconds = quantiles(report.latency_ms)
     yield (
         f"{report.graph}: {report.seconds:.1f} s, {report.fps:.1f} frames/s, "
@@ -93,12 +99,15 @@ def summary(report: Report) -> Iterator[str]:
 
 
 def quantiles(times: Quantiles) -> str:
-    """p50/p95/p99 in few digits.
+    """p50/p95/p99 in three digits, or as many as stand before the point.
 
-    >>> quantiles({"p50": 12.345, "p95": 120.4, "p99": None})
-    '12.3/120/-'
+    >>> quantiles({"p50": 12.345, "p95": 1320.4, "p99": None})
+    '12.3/1320/-'
     """
-    return "/".join("-" if value is None else f"{value:.3g}" for value in times.values())
+    texts = (
+        "-" if value is None else f"{value:{'.0f' if value >= 100 else '.3g'}}" for value in times.values()
+    )
+    return "/".join(texts)
 
 
 def dropped(counts: CountsReport) -> str:

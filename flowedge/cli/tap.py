@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +23,10 @@ from flowedge.graph.knobs import suggestion
 if TYPE_CHECKING:
     from flowedge.plane.topics import RunningGraph
 
+log = logging.getLogger("flowedge.cli")
+
 VALUES_KEPT = 64
+CAUSES_KEPT = 100
 PAUSE_SECONDS = 0.02
 LOOK_SECONDS = 0.5
 """How long after which the graph may have ended without a word."""
@@ -46,7 +51,6 @@ def tap(
     import zenoh
 
     from flowedge.plane.topics import connect, topic
-    from flowedge.wire.blocks import decode
     from flowedge.wire.json_form import json_line
 
     graph, slash, operator = stream.partition("/")
@@ -59,12 +63,12 @@ def tap(
     found = _find(graph)
     if operator not in found.operators:
         raise UserError(f"{graph} has no operator {operator}{suggestion(operator, found.operators)}")
+    refused: Counter[str] = Counter()
     try:
         with connect(found.endpoint) as session:
             channel: Any = zenoh.handlers.FifoChannel(VALUES_KEPT)
             with session.declare_subscriber(topic(graph, operator, camera), channel) as samples:
-                for sample in itertools.islice(_samples(samples, found), count):
-                    value = decode(sample.payload.to_bytes())
+                for value in itertools.islice(_values(samples, found, refused), count):
                     print(json_line(value), end="", flush=True)
                     if picture is not None:
                         _keep(value, picture)
@@ -72,6 +76,38 @@ def tap(
         sys.exit(130)
     except zenoh.ZError as error:
         raise UserError(f"{graph} cannot be tapped: {error}") from None
+    finally:
+        if refused:
+            causes = ", ".join(f"{number} x {cause}" for cause, number in refused.most_common(5))
+            log.warning("%d messages were refused: %s", refused.total(), causes)
+
+
+def _values(samples: Any, found: RunningGraph, refused: Counter[str]) -> Iterator[Any]:
+    """The values that come; a message that is none is counted by its cause, and the first one is told."""
+    from flowedge.wire.fields import WireError
+
+    for sample in _samples(samples, found):
+        try:
+            value = _value(str(sample.key_expr), sample.payload.to_bytes())
+        except WireError as error:
+            if not refused:
+                log.warning("%s: a message was refused: %s (more are counted)", sample.key_expr, error)
+            refused[str(error) if len(refused) < CAUSES_KEPT else "other causes"] += 1
+        else:
+            yield value
+
+
+def _value(key: str, data: bytes) -> Any:
+    """The value in a message. Raises `WireError` where it is none or belongs to another camera's topic."""
+    from flowedge.plane.item import first_origin
+    from flowedge.wire.blocks import decode
+    from flowedge.wire.fields import WireError
+
+    value = decode(data)
+    camera = first_origin(value).camera
+    if camera != key.rpartition("/")[2]:
+        raise WireError("a value of another camera than its topic's")
+    return value
 
 
 def _samples(samples: Any, found: RunningGraph) -> Iterator[Any]:

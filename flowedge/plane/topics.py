@@ -1,6 +1,9 @@
-"""Names of topics, and how this machine's runs find one another: on loopback, without multicast.
+"""Names of topics, and how this machine's runs find one another.
 
-`flowedge/<graph>/<operator>/<camera>` carries an operator's output.
+`flowedge/<graph>/<operator>/<camera>` carries an operator's output. A run listens at a Unix socket in a folder
+that only its user may enter, so the operating system keeps every other user of the machine out; a port on the
+loopback interface would be open to all of them. Who connects may subscribe and do nothing else: the session
+refuses to pass on what a client publishes, so nobody can put a false or an old value on a topic.
 """
 
 from __future__ import annotations
@@ -8,24 +11,48 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
+import secrets
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowedge.errors import UserError
 
 if TYPE_CHECKING:
     import zenoh
 
-ZENOH_PORT = 7447
-"""Where a Zenoh client looks first; a second run on the machine takes any free port."""
+SCHEME = "unixsock-stream/"
+"""What a Zenoh endpoint begins with before the path of its socket."""
 
-ATTEMPTS = 5
-"""How often a run tries to listen: several that start at once find the same port free."""
+LONGEST_SOCKET_PATH = 107
+"""Bytes that the operating system allows for the path of a Unix socket."""
+
+_READ_ONLY = {
+    "enabled": True,
+    "default_permission": "deny",
+    "rules": [
+        {
+            "id": "subscribe",
+            "permission": "allow",
+            "messages": ["declare_subscriber"],
+            "flows": ["ingress"],
+            "key_exprs": ["**"],
+        },
+        {
+            "id": "receive",
+            "permission": "allow",
+            "messages": ["put"],
+            "flows": ["egress"],
+            "key_exprs": ["flowedge/**"],
+        },
+    ],
+    "subjects": [{"id": "anyone"}],
+    "policies": [{"rules": ["subscribe", "receive"], "subjects": ["anyone"]}],
+}
+"""Zenoh's access control: clients get what operators publish, and publish, answer and declare nothing."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +75,18 @@ def topic(graph: str, operator: str, camera: str) -> str:
 
 
 def open_router() -> tuple[zenoh.Session, str]:
-    """A Zenoh session that others on this machine can connect to, and its endpoint."""
+    """A Zenoh session that this user's other processes can read from, and its endpoint.
+
+    Raises `UserError` where there is no place for its socket.
+    """
     import zenoh
 
-    for attempt in range(1, ATTEMPTS + 1):
-        endpoint = f"tcp/127.0.0.1:{_free_port()}"
-        try:
-            return zenoh.open(_config("router", listen=[endpoint])), endpoint
-        except zenoh.ZError:  # another run has taken the port since we looked
-            if attempt == ATTEMPTS:
-                raise
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    running()  # clears away what killed runs left
+    path = _folder() / f"{os.getpid()}-{secrets.token_hex(4)}.sock"
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH - len(".lock"):
+        raise UserError(f"{path}: is too long for a socket; set XDG_RUNTIME_DIR to a folder with a short path")
+    endpoint = f"{SCHEME}{path}"
+    return zenoh.open(_config("router", listen=[endpoint], access_control=_READ_ONLY)), endpoint
 
 
 def connect(endpoint: str) -> zenoh.Session:
@@ -71,7 +99,6 @@ def connect(endpoint: str) -> zenoh.Session:
 @contextlib.contextmanager
 def announced(graph: str, endpoint: str, operators: Sequence[str]) -> Iterator[None]:
     """Let `running` find this process's graph for as long as the context lasts."""
-    running()  # clears away what killed runs left
     path = _folder() / f"{graph}.{os.getpid()}.json"
     partial = path.with_suffix(".tmp")
     partial.write_text(json.dumps(asdict(RunningGraph(graph, os.getpid(), endpoint, list(operators)))))
@@ -91,6 +118,10 @@ def running() -> list[RunningGraph]:
             os.kill(candidate.pid, 0)
         except ProcessLookupError:
             path.unlink(missing_ok=True)
+            socket = Path(candidate.endpoint.removeprefix(SCHEME))
+            if socket.parent == path.parent:
+                socket.unlink(missing_ok=True)
+                socket.with_name(f"{socket.name}.lock").unlink(missing_ok=True)
         except (OSError, ValueError, TypeError):
             continue  # it ended just now, or is none of ours
         else:
@@ -112,22 +143,17 @@ def _folder() -> Path:
     return folder
 
 
-def _free_port() -> int:
-    for port in (ZENOH_PORT, 0):
-        with socket.socket() as candidate, contextlib.suppress(OSError):
-            candidate.setsockopt(
-                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # a run that just ended is no obstacle
-            candidate.bind(("127.0.0.1", port))
-            return int(candidate.getsockname()[1])
-    raise OSError("no free port on the loopback interface")
-
-
-def _config(mode: str, *, listen: list[str] | None = None, connect: list[str] | None = None) -> zenoh.Config:
+def _config(
+    mode: str,
+    *,
+    listen: list[str] | None = None,
+    connect: list[str] | None = None,
+    access_control: Mapping[str, Any] | None = None,
+) -> zenoh.Config:
     import zenoh
 
     config = zenoh.Config()
-    settings = {
+    settings: dict[str, Any] = {
         "mode": mode,
         "listen/endpoints": listen or [],
         "connect/endpoints": connect or [],
@@ -136,6 +162,8 @@ def _config(mode: str, *, listen: list[str] | None = None, connect: list[str] | 
         "scouting/delay": 0,  # there is nobody to wait for: half a second otherwise
         "transport/shared_memory/enabled": False,  # pixels do not travel here; a kill would leave segments
     }
+    if access_control:
+        settings["access_control"] = access_control
     for key, value in settings.items():
         config.insert_json5(key, json.dumps(value))
     return config

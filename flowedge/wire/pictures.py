@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from av.video.format import VideoFormat
     from av.video.plane import VideoPlane
 
+_ABORTING = ("yaf32le", "yaf32be")  # the formats with which FFmpeg 8 fails an assertion and ends the process
 _MAX_SIDE, _MAX_JPEG_PIXELS = 1 << 15, 1 << 26
 
 
@@ -122,6 +124,11 @@ class _Planes:
             ]
             if len(found) != len(sizes) or not all(fit):
                 raise WireError(f"planes of {sizes} are needed for {layout.name}, {found} were given")
+            if not _convertible(self.format, self.colorspace, self.color_range):
+                raise WireError(
+                    f"FFmpeg cannot convert pictures in {layout.name} of color space {self.colorspace} and "
+                    f"range {self.color_range} to BGR"
+                )
             picture = self._in_place() or self._copied(sizes)
             picture.colorspace, picture.color_range = self.colorspace, self.color_range
         except WireError:
@@ -165,6 +172,22 @@ class _Planes:
         for target, plane, (_, wide) in zip(picture.planes, self.planes, sizes, strict=True):
             _rows(target)[:, :wide] = plane[:, :wide]
         return picture
+
+
+@lru_cache(maxsize=256)
+def _convertible(name: str, colorspace: int, color_range: int) -> bool:
+    """Whether FFmpeg can make BGR of such a picture: not of YCgCo, for example, as a small one tells."""
+    import av
+
+    if name in _ABORTING:
+        return False
+    sample = av.VideoFrame(16, 16, name)
+    sample.colorspace, sample.color_range = colorspace, color_range
+    try:
+        sample.reformat(format="bgr24")
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _plane_sizes(layout: VideoFormat) -> list[tuple[int, int]]:

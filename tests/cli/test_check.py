@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 GRAPHS = Path(__file__).resolve().parents[2] / "graphs"
 DETECT = str(GRAPHS / "detect.py")
 
@@ -120,3 +122,30 @@ def test_run_and_plan_are_public_and_cost_nothing_before_it_is_used() -> None:
         "from flowedge.planner import plan; assert flowedge.plan is plan and 'plan' in dir(flowedge)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize("option", [(), ("--json",), ("--mermaid",)])
+def test_passwords_are_not_printed(flowedge: Any, option: tuple[str, ...]) -> None:
+    (flowedge.folder / "cam.py").write_text(
+        "from flowedge import Graph\n"
+        "from flowedge.operators import Null, video\n"
+        'graph = Graph("cam")\n'
+        'video(graph, "rtsp://10.0.0.5/user=admin_password=hunter2_channel=1?usr=hunter2") >> Null()\n'
+    )
+    done = flowedge("check", "cam.py", *option)
+    assert done.returncode == 0, done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_an_unset_variable_names_its_camera_before_anything_starts(flowedge: Any) -> None:
+    (flowedge.folder / "cam.py").write_text(
+        "from flowedge import Graph\n"
+        "from flowedge.operators import Null, video\n"
+        'graph = Graph("cam")\n'
+        'cameras = {"north": "street://?seconds=1", "south": "rtsp://admin:${NO_SUCH_PASS}@10.0.0.5/x"}\n'
+        "video(graph, cameras) >> Null()\n"
+    )
+    done = flowedge("run", "cam.py")
+    assert done.returncode == 1
+    sentence = "error: south: rtsp://10.0.0.5/x: the environment variable NO_SUCH_PASS is not set"
+    assert done.stderr.splitlines() == [sentence]

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
+
+from flowedge import Event, Origin
+from flowedge.plane.topics import announced, open_router
+from flowedge.wire.blocks import encode
 
 STREET = """
 from flowedge import Graph, join
@@ -63,16 +68,43 @@ def test_a_graph_that_does_not_run_is_named(street: Any) -> None:
 
 def test_a_tap_ends_with_its_graph(flowedge: Any) -> None:
     (flowedge.folder / "street.py").write_text(STREET)
-    process = flowedge.start("run", "street.py", "--for", "3s")
+    process = flowedge.start("run", "street.py")
     assert any("running street" in line for line in process.stderr)
-    done = flowedge("tap", "street/MotionDetect")
+    tap = flowedge.start("tap", "street/MotionDetect")
+    assert json.loads(tap.stdout.readline())
+    process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
-    assert done.returncode == 1
-    assert done.stdout
-    assert done.stderr == "error: street has ended\n"
+    _, errors = tap.communicate(timeout=30)
+    assert tap.returncode == 1
+    assert errors == "error: street has ended\n"
 
 
 def test_a_picture_needs_a_name_that_says_its_kind(flowedge: Any) -> None:
     done = flowedge("tap", "street/Draw", "--picture", "now.xyz")
     assert done.returncode == 1
     assert done.stderr == "error: --picture now.xyz: a name that ends in .jpg, .jpeg, .png is needed\n"
+
+
+def test_junk_on_a_topic_is_counted_and_does_not_end_a_tap(
+    flowedge: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(flowedge.folder))
+    good = bytes(encode(Event(Origin("north"), "door", {})))
+    other = bytes(encode(Event(Origin("south"), "door", {})))
+    newer = good[:4] + b"\xff\xff" + good[6:]
+    session, endpoint = open_router()
+    matched = threading.Event()
+    with session, announced("g", endpoint, ["Door"]):
+        publisher = session.declare_publisher("flowedge/g/Door/north")
+        publisher.declare_matching_listener(lambda status: matched.set() if status.matching else None)
+        process = flowedge.start("tap", "g/Door", "--count", "2")
+        assert matched.wait(30)
+        for message in (b"junk", b"", good[:-5], newer, good, other, good):
+            publisher.put(message)
+        output, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert len(output.splitlines()) == 2
+    first, last = errors.splitlines()
+    assert first.startswith("flowedge/g/Door/north: a message was refused: ")
+    assert last.startswith("5 messages were refused: ")
+    assert "1 x a value of another camera than its topic's" in last

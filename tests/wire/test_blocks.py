@@ -593,3 +593,20 @@ def test_the_format_has_not_changed():
 def test_the_import_is_cheap():
     code = "import sys, flowedge.wire.blocks; sys.exit(any(m in sys.modules for m in ('av', 'cv2')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "colorspace", "color_range"),
+    [
+        ("yuv420p", 8, 2),  # YCgCo
+        ("yuv444p", 10, 2),  # BT.2020 with constant luminance
+        ("yuv420p", 1, 9),
+        ("x2rgb10be", 1, 2),
+        ("yaf32le", 1, 2),  # FFmpeg would end the process
+    ],
+)
+def test_a_picture_that_cannot_be_converted_is_refused(name: str, colorspace: int, color_range: int) -> None:
+    made = picture(16, 16, name)
+    made.colorspace, made.color_range = colorspace, color_range
+    with pytest.raises(WireError, match="FFmpeg cannot convert pictures"):
+        decode(encode(Frame(ORIGIN, made)))
