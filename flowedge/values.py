@@ -95,7 +95,9 @@ class Frame:
 
     `picture` is the decoder's own picture (YUV planes in an `av.VideoFrame`) or an array of
     height x width x 3 uint8 in BGR order. It is converted when somebody looks: `image` gives full-size BGR,
-    cached; `bgr(width, height)` converts and scales in one step. Never write into either.
+    cached; `bgr(width, height)` converts and scales in one step. All of them are read only, because other
+    operators look at the same pixels: to change a picture, change `frame.image.copy()` and give
+    `frame.replace(image=...)`.
 
     >>> frame = Frame(Origin("north", width=4, height=2), np.zeros((2, 4, 3), np.uint8))
     >>> frame.region, frame.bgr(2, 1).shape
@@ -110,7 +112,9 @@ class Frame:
     def __post_init__(self) -> None:
         if isinstance(self.picture, np.ndarray):
             _require("Frame", "picture", self.picture, np.uint8, (None, None, 3))
-            self._image.append(self.picture)
+            picture = _read_only(self.picture)
+            object.__setattr__(self, "picture", picture)
+            self._image.append(picture)
         if self.region == (0, 0, 0, 0):
             whole = (0, 0, self.origin.width or self.width, self.origin.height or self.height)
             object.__setattr__(self, "region", whole)
@@ -139,9 +143,9 @@ class Frame:
         if isinstance(self.picture, np.ndarray):
             import cv2
 
-            return np.asarray(cv2.resize(self.picture, (width, height)), np.uint8)
+            return _read_only(np.asarray(cv2.resize(self.picture, (width, height)), np.uint8))
         # Never from the cached image: what an operator sees must not depend on who looked before.
-        return _converted(self.picture, width, height)
+        return _read_only(_converted(self.picture, width, height))
 
     def replace(self, *, image: Image) -> Frame:
         """The same region of the same source shown by another picture (blurred, resized, drawn on)."""
@@ -176,10 +180,11 @@ class Frame:
 class Detections:
     """Objects found in one frame, in columns of equal length N.
 
-    `boxes`: N x 4 float32, xyxy in source pixels; `scores`: N float32 in 0..1; `classes`: N int32, indices
-    into `names`. `region` is the part of the source that was looked at, None for all of it; `missing` are the
-    regions that nobody looked at (a lost tile), so that a tracker does not age what was hidden there. Lists
-    are converted; wrong lengths raise `InvalidValueError`.
+    `boxes`: N x 4 float32, xyxy in source pixels, finite, x1 <= x2 and y1 <= y2; `scores`: N float32 in 0..1;
+    `classes`: N int32, indices into `names`. `region` is the part of the source that was looked at, None for
+    all of it; `missing` are the regions that nobody looked at (a lost tile), so that a tracker does not age
+    what was hidden there. Lists are converted; columns are read only. Wrong lengths and numbers out of range
+    raise `InvalidValueError`.
 
     >>> found = Detections(Origin("north"), [[0, 0, 9, 9]], [0.5], [1], names=("person", "car"))
     >>> len(found), found.labels
@@ -197,6 +202,8 @@ class Detections:
     def __post_init__(self) -> None:
         count = _column(self, "boxes", np.float32, None, 4)
         _column(self, "scores", np.float32, count)
+        _check_boxes(self)
+        _check_scores(self)
         classes = _column_array(self, "classes", np.int32, count)
         if self.names and count and not 0 <= classes.min() <= classes.max() < len(self.names):
             raise InvalidValueError(
@@ -347,6 +354,36 @@ def _require(owner: str, name: str, array: object, dtype: type, shape: Sequence[
         raise InvalidValueError(f"{owner}.{name}: shape {wanted} is needed, {array.shape} was given")
 
 
+def _read_only(array: Image) -> Image:
+    """A view of the same pixels that refuses to be written into."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+def _check_boxes(owner: Detections) -> None:
+    boxes = owner.boxes
+    if np.isfinite(boxes).all() and (boxes[:, :2] <= boxes[:, 2:]).all():
+        return
+    wrong = ~(np.isfinite(boxes).all(axis=1) & (boxes[:, :2] <= boxes[:, 2:]).all(axis=1))
+    row = int(wrong.argmax())
+    raise InvalidValueError(
+        f"{type(owner).__name__}.boxes: finite x1, y1, x2, y2 with x1 <= x2 and y1 <= y2 are needed, "
+        f"{boxes[row].tolist()} was given in row {row}"
+    )
+
+
+def _check_scores(owner: Detections) -> None:
+    scores = owner.scores
+    if ((scores >= 0) & (scores <= 1)).all():
+        return
+    row = int((~((scores >= 0) & (scores <= 1))).argmax())
+    raise InvalidValueError(
+        f"{type(owner).__name__}.scores: numbers from 0 to 1 are needed, "
+        f"{scores[row].item():g} was given in row {row}"
+    )
+
+
 def _column(owner: Detections, name: str, dtype: type, count: int | None, *inner: int) -> int:
     return len(_column_array(owner, name, dtype, count, *inner))
 
@@ -377,5 +414,7 @@ def _column_array(
         raise InvalidValueError(
             f"{type(owner).__name__}.{name}: shape {expected} is needed, {array.shape} was given"
         )
-    object.__setattr__(owner, name, array)
-    return array
+    view = array.view()
+    view.setflags(write=False)
+    object.__setattr__(owner, name, view)
+    return view

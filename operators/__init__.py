@@ -10,13 +10,15 @@ from flowedge.operators.count_lines import CountLines
 from flowedge.operators.crop import Crop
 from flowedge.operators.decode import Decode
 from flowedge.operators.detect import Detect
+from flowedge.operators.detect_faces import DetectFaces
 from flowedge.operators.draw import Draw
 from flowedge.operators.draw_lines import DrawLines
-from flowedge.operators.faces import DetectFaces, EmbedFaces
+from flowedge.operators.embed_faces import EmbedFaces
 from flowedge.operators.json_lines import JSONLines
 from flowedge.operators.mot_file import MOTFile
-from flowedge.operators.motion import MotionDetect
-from flowedge.operators.non_max import NonMaxMerge, NonMaxSuppress
+from flowedge.operators.motion_detect import MotionDetect
+from flowedge.operators.non_max_merge import NonMaxMerge
+from flowedge.operators.non_max_suppress import NonMaxSuppress
 from flowedge.operators.null import Null
 from flowedge.operators.quality import Quality
 from flowedge.operators.reconstruct import Reconstruct
@@ -25,8 +27,9 @@ from flowedge.operators.sample import Sample
 from flowedge.operators.slice import Slice
 from flowedge.operators.snapshot import Snapshot
 from flowedge.operators.street import street
-from flowedge.operators.track import Track, TrackWithPicture
+from flowedge.operators.track import Track
 from flowedge.operators.track_tile import TrackTile
+from flowedge.operators.track_with_picture import TrackWithPicture
 from flowedge.operators.video import Video, video
 from flowedge.operators.video_file import VideoFile
 from flowedge.operators.watchlist import Watchlist

@@ -6,21 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from flowedge import Detections, Frame, Operator, State, Tracks
-from flowedge.inference.engines import Model, load
-from flowedge.inference.models import resolve
-from flowedge.inference.yolo import IMAGENET
-from flowedge.vision.tracking.appearance import Appearance
+from flowedge import Detections, Operator, State, Tracks
 from flowedge.vision.tracking.association import load_solver
-from flowedge.vision.tracking.camera_motion import CameraMotion
 from flowedge.vision.tracking.tracker import Tracker, TrackerSettings
 
 Given = TypeVar("Given", contravariant=True)
 
 
 @dataclass
-class _Tracking(Operator[Given, Tracks], Generic[Given]):
-    """What both operators have: when a track begins and ends, and a `Tracker` for each camera."""
+class Tracking(Operator[Given, Tracks], Generic[Given]):
+    """What `Track` and `TrackWithPicture` share: when a track begins and ends, a `Tracker` for each camera."""
 
     state = State.PER_CAMERA
 
@@ -56,7 +51,7 @@ class _Tracking(Operator[Given, Tracks], Generic[Given]):
 
 
 @dataclass
-class Track(_Tracking[Detections]):
+class Track(Tracking[Detections]):
     """Follow objects from frame to frame by where they are and how they move; no pixels are looked at.
 
     Let the detector give weak detections too: `Detect(..., confidence=0.1)`. Those from `low` on prolong
@@ -77,38 +72,3 @@ class Track(_Tracking[Detections]):
     def process(self, found: Detections, /) -> Tracks:
         """The tracks that are seen in this frame."""
         return self._tracker(found.origin.camera).update(found)
-
-
-@dataclass
-class TrackWithPicture(_Tracking[tuple[Frame, Detections]]):
-    """`Track` that also looks at the picture: `join(frames, found) >> TrackWithPicture()`.
-
-    `appearance` is a re-identification network, a path or a name that `flowedge models list` knows, by which a
-    track that was lost is found again; None for none. `camera_motion` corrects for a camera that shakes,
-    turns or rides along. This is BoT-SORT's part of looking (Aharon et al. 2022). The other fields are those of
-    `Track`. Raises `ConfigError` as it does, and `ModelError` for a network that is not there.
-
-    >>> TrackWithPicture(appearance=None).camera_motion
-    True
-    """
-
-    appearance: str | None = "osnet_x0_25"
-    camera_motion: bool = True
-    _model: Model | None = field(init=False, repr=False, compare=False, default=None)
-
-    def setup(self) -> None:
-        super().setup()
-        if self.appearance is not None:
-            self._model = load(resolve(self.appearance), normalise=IMAGENET)
-
-    def close(self) -> None:
-        self._model = None
-
-    def process(self, pair: tuple[Frame, Detections], /) -> Tracks:
-        """The tracks that are seen in this frame."""
-        frame, found = pair
-        return self._tracker(found.origin.camera).update(found, frame)
-
-    def _begin(self, settings: TrackerSettings) -> Tracker:
-        appearance = Appearance(self._model) if self._model is not None else None
-        return Tracker(settings, appearance, CameraMotion() if self.camera_motion else None)

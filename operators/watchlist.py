@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import ConfigError, Faces, Frame, Operator, Origin
-from flowedge.operators.faces import DetectFaces, EmbedFaces
+from flowedge.operators.detect_faces import DetectFaces
+from flowedge.operators.embed_faces import EmbedFaces
 from flowedge.video.folder import SUFFIXES
 
 UNKNOWN = "unknown"

@@ -1,11 +1,14 @@
-"""Faces: columns that may be open."""
+"""Values: what they refuse, what is read only, and columns of faces that may be open."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import av
 import numpy as np
 import pytest
 
-from flowedge import Faces, Origin
+from flowedge import Detections, Faces, Frame, Origin, Tracks
 from flowedge.values import InvalidValueError
 
 NORTH = Origin("north")
@@ -51,3 +54,60 @@ def test_columns_of_another_length_are_refused(columns: dict[str, object]) -> No
     [name] = columns
     with pytest.raises(InvalidValueError, match=rf"Faces\.{name}: shape"):
         faces(**columns)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [[5, 0, 4, 9], [0, 5, 9, 4], [0, 0, float("nan"), 9], [0, 0, float("inf"), 9]],
+    ids=["x", "y", "nan", "inf"],
+)
+def test_a_box_that_is_none_is_refused_by_its_row(box: list[float]) -> None:
+    with pytest.raises(InvalidValueError, match=r"Tracks\.boxes: finite x1, .* was given in row 1$"):
+        Tracks(NORTH, [[0, 0, 0, 0], box], [1, 1], [0, 0], ids=[1, 2])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("score", [-0.01, 1.5, float("nan")])
+def test_a_score_out_of_range_is_refused_by_its_row(score: float) -> None:
+    with pytest.raises(InvalidValueError, match=rf"Detections\.scores: .* {score:g} was given in row 1$"):
+        Detections(NORTH, BOXES, [1, score], [0, 0])  # type: ignore[arg-type]
+
+
+def test_columns_are_read_only_and_the_arrays_given_are_not_copied() -> None:
+    given = np.array(BOXES, np.float32)
+    value = faces(embeddings=np.eye(2)).select([1, 0])
+    for name in ("boxes", "scores", "classes", "embeddings", "landmarks"):
+        assert not getattr(value, name).flags.writeable
+    boxes = Detections(NORTH, given, [0.9, 0.8], [0, 0]).boxes  # type: ignore[arg-type]
+    assert np.shares_memory(boxes, given)
+    assert given.flags.writeable
+    with pytest.raises(ValueError, match="read-only"):
+        boxes[0, 0] = 1
+
+
+def decoded() -> Frame:
+    planes = np.full((12, 8), 128, np.uint8)
+    return Frame(NORTH, av.VideoFrame.from_ndarray(planes, format="yuv420p"))
+
+
+def given() -> Frame:
+    return Frame(NORTH, np.zeros((8, 8, 3), np.uint8))
+
+
+@pytest.mark.parametrize("make", [decoded, given])
+def test_pixels_are_read_only_however_one_comes_by_them(make: Callable[[], Frame]) -> None:
+    frame = make()
+    crop = frame.crop((2, 2, 6, 6))
+    changed = frame.image.copy()
+    views = (frame.image, frame.bgr(8, 8), frame.bgr(4, 4), crop.image, frame.replace(image=changed).image)
+    for view in views:
+        with pytest.raises(ValueError, match="read-only"):
+            view[:] = 0
+    assert np.shares_memory(crop.image, frame.image)
+
+
+def test_an_array_given_as_a_picture_is_not_copied_and_stays_as_it_is() -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+    frame = Frame(NORTH, image)
+    assert frame.image is frame.picture
+    assert np.shares_memory(frame.image, image)
+    assert image.flags.writeable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 import threading
 import time
@@ -37,7 +36,9 @@ def tap(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Print an operator's values as they come, one JSON object a line; pictures come ten times a second.
+    """Print an operator's values as they come, one JSON object a line (a pair is a list of two).
+
+    Pictures come ten times a second and print by their size.
 
     Example: flowedge tap crossing/Detect
     """
@@ -45,6 +46,7 @@ def tap(
 
     from flowedge.plane.topics import connect, topic
     from flowedge.wire.blocks import decode
+    from flowedge.wire.json_form import json_line
 
     graph, slash, operator = stream.partition("/")
     if not slash:
@@ -62,7 +64,7 @@ def tap(
             with session.declare_subscriber(topic(graph, operator, camera), channel) as samples:
                 for sample in itertools.islice(_samples(samples, found), count):
                     value = decode(sample.payload.to_bytes())
-                    print(json.dumps(described(value)), flush=True)
+                    print(json_line(value), end="", flush=True)
                     if picture is not None:
                         _keep(value, picture)
     except KeyboardInterrupt:
@@ -86,29 +88,6 @@ def _samples(samples: Any, found: RunningGraph) -> Iterator[Any]:
             raise UserError(f"{found.graph} has ended")
         else:
             looked = time.monotonic()
-
-
-def described(value: Any) -> Any:
-    """A value as plain data for a person to read: pictures and packets by their size."""
-    from flowedge.values import Detections, Event, Frame, Packet
-
-    if isinstance(value, tuple):
-        return [described(half) for half in value]
-    head = {"camera": value.origin.camera, "frame": value.origin.index, "time": value.origin.time}
-    match value:
-        case Frame():
-            return head | {"picture": [value.width, value.height], "region": value.region}
-        case Packet():
-            return head | {"codec": value.codec, "bytes": len(value.data), "keyframe": value.keyframe}
-        case Detections():
-            columns = zip(value.boxes.round(1).tolist(), value.scores.tolist(), value.labels, strict=True)
-            objects = [{"box": box, "score": round(score, 3), "name": name} for box, score, name in columns]
-            for row, identity in zip(objects, getattr(value, "ids", ()), strict=False):
-                row["id"] = int(identity)
-            return head | {"objects": objects}
-        case Event():
-            return head | {"kind": value.kind, "data": dict(value.data)}
-    return head
 
 
 def _find(graph: str) -> RunningGraph:

@@ -20,11 +20,13 @@ The rule:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flowedge.values import Detections, InvalidValueError, Rect
 from flowedge.vision.nms import settle
 from flowedge.vision.overlap import Columns, Floats, Mask, Metric, Rows, candidates, ratio
 
@@ -85,6 +87,52 @@ def join(
     pieces = free[better] & free[worse]
     _connect(owners, better[pieces], worse[pieces])
     return _joined(boxes, scores, classes, cut, owners, order)
+
+
+def together(name: str, parts: Sequence[Detections]) -> Detections:
+    """All boxes of the parts, one after the other, as found in the whole frame."""
+    names = common_names(name, parts)
+    return Detections(
+        replace(parts[0].origin, tile=0, tiles=1),
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.classes for part in parts]),
+        names,
+        tuple(region for part in parts for region in part.missing),
+        around(parts),
+    )
+
+
+def common_names(step: str, parts: Sequence[Detections]) -> tuple[str, ...]:
+    """The class names of all parts; raises `InvalidValueError`, naming the step, where they differ.
+
+    >>> from flowedge import Origin
+    >>> common_names("NonMaxMerge", [Detections(Origin("north"), [], [], [], ("person", "car"))])
+    ('person', 'car')
+    """
+    names = {part.names for part in parts}
+    if len(names) > 1:
+        first, second = sorted(names)[:2]
+        raise InvalidValueError(
+            f"{step}: the parts of frame {parts[0].origin.index} of camera {parts[0].origin.camera} have "
+            f"different class names, {_shown(first)} and {_shown(second)}; let one model look at all of them"
+        )
+    return parts[0].names
+
+
+def around(parts: Sequence[Detections]) -> Rect | None:
+    """The smallest rectangle around the regions of the parts; None where one looked at everything.
+
+    >>> from flowedge import Origin
+    >>> north, halves = Origin("north", width=60, height=40), [(0, 0, 40, 40), (20, 0, 60, 40)]
+    >>> around([Detections(north, [], [], [], region=half) for half in halves])
+    (0, 0, 60, 40)
+    """
+    regions = [part.region for part in parts if part.region is not None]
+    if len(regions) < len(parts):
+        return None
+    left, top, right, bottom = zip(*regions, strict=True)
+    return min(left), min(top), max(right), max(bottom)
 
 
 def _cut(boxes: NDArray[np.float32], seen: NDArray[np.float64], regions: NDArray[np.float64]) -> Mask:
@@ -167,3 +215,7 @@ def _joined(
     shown = np.empty(len(boxes), np.intp)
     shown[order] = place[group]
     return Joined(joined[by_score].astype(np.float32), best[by_score], classes[kept[by_score]], shown)
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return f"({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else "none"

@@ -17,8 +17,8 @@ from onnx import TensorProto, helper
 from flowedge import ConfigError, Faces, Frame, Origin
 from flowedge.inference.models import FOLDERS_VARIABLE, ModelError
 from flowedge.operators import DetectFaces, EmbedFaces
-from flowedge.operators.faces import alignments
 from flowedge.testing import run_operator
+from flowedge.vision.faces import alignments
 
 # InsightFace's template, as its source has it.
 TEMPLATE = np.array(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flowedge import ConfigError, Detections, Origin
-from flowedge.operators.non_max import NonMaxMerge, NonMaxSuppress
+from flowedge.operators import NonMaxMerge, NonMaxSuppress
 from flowedge.operators.slice import Slice
 from flowedge.testing import frames
 from flowedge.values import InvalidValueError

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowedge import ConfigError, Detections, Frame, Graph, Operator, Origin, UserError, choose
-from flowedge.operators.non_max import NonMaxMerge
+from flowedge.operators.non_max_merge import NonMaxMerge
 from flowedge.operators.slice import Slice
 from flowedge.runtime.run import Run
 from flowedge.testing import Collect, ListSource, frames

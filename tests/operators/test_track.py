@@ -10,8 +10,9 @@ import pytest
 from flowedge import ConfigError, Detections, Frame, Tracks
 from flowedge.inference.models import ModelError
 from flowedge.operators import Detect
-from flowedge.operators import track as module
-from flowedge.operators.track import Track, TrackWithPicture
+from flowedge.operators import track_with_picture as module
+from flowedge.operators.track import Track
+from flowedge.operators.track_with_picture import TrackWithPicture
 from flowedge.testing import frames, run_operator
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flowedge import Detections, Frame, Graph
-from flowedge.operators.non_max import NonMaxMerge
+from flowedge.operators.non_max_merge import NonMaxMerge
 from flowedge.operators.slice import Slice
 from flowedge.plane.item import Item
 from flowedge.runtime.run import Run

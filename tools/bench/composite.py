@@ -13,7 +13,7 @@ import numpy as np
 
 from flowedge import Detections, Tracks
 from flowedge.operators import Detect
-from flowedge.operators.non_max import NonMaxMerge
+from flowedge.operators.non_max_merge import NonMaxMerge
 from flowedge.operators.reconstruct import Reconstruct
 from flowedge.operators.slice import Slice
 from flowedge.operators.track_tile import TrackTile

@@ -28,10 +28,11 @@ import numpy as np
 from flowedge import Detections, Frame, Origin, Tracks
 from flowedge.operators.decode import Decode
 from flowedge.operators.detect import Detect
-from flowedge.operators.non_max import NonMaxMerge
+from flowedge.operators.non_max_merge import NonMaxMerge
 from flowedge.operators.slice import Slice
 from flowedge.operators.street import Street
-from flowedge.operators.track import Track, TrackWithPicture
+from flowedge.operators.track import Track
+from flowedge.operators.track_with_picture import TrackWithPicture
 from flowedge.operators.video import Video
 from flowedge.vision.evaluation import Ignore
 from tools.quality.sources import annotated

@@ -118,7 +118,7 @@ def _found(pictures: Stream[Frame], setting: Setting, source: Annotated) -> Stre
             from flowedge.operators.track_tile import TrackTile
 
             return parts >> TrackTile() >> Reconstruct()
-        from flowedge.operators.non_max import NonMaxMerge
+        from flowedge.operators.non_max_merge import NonMaxMerge
 
         found = parts >> NonMaxMerge()
     if setting.tracker == "track":
@@ -126,7 +126,7 @@ def _found(pictures: Stream[Frame], setting: Setting, source: Annotated) -> Stre
 
         return found >> Track()
     if setting.tracker == "picture":
-        from flowedge.operators.track import TrackWithPicture
+        from flowedge.operators.track_with_picture import TrackWithPicture
 
         return join(pictures, found) >> TrackWithPicture()
     return found

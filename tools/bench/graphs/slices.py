@@ -4,7 +4,7 @@ from typing import Literal
 
 from flowedge import Graph, param
 from flowedge.operators import Detect, JSONLines, video
-from flowedge.operators.non_max import NonMaxMerge
+from flowedge.operators.non_max_merge import NonMaxMerge
 from flowedge.operators.slice import Slice
 
 SUPPRESSED = 0.5  # from this overlap on SAHI, too, takes two boxes of one slice for one object

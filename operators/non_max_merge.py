@@ -1,4 +1,4 @@
-"""What was found in the parts of a frame brought together, each object once."""
+"""What was found in the tiles of a frame brought together, each object once."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Detections, Gather
-from flowedge.vision.nms import suppress
-from flowedge.vision.parts import around, common_names
-from flowedge.vision.tiles import join
+from flowedge.vision.tiles import join, together
 
 
 @dataclass
@@ -53,55 +51,11 @@ class NonMaxMerge(Gather[Detections, Detections]):
 
     def gather(self, parts: Sequence[Detections], /) -> Detections:
         """The objects of all parts, best score first. Raises `InvalidValueError` where class names differ."""
-        every = _together(self.name, parts)
+        every = together(self.name, parts)
         views = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
         columns = every.boxes, every.scores, every.classes
         found = join(*columns, views, _regions(parts), self.overlap, self.metric, self.class_aware)
         return replace(every, boxes=found.boxes, scores=found.scores, classes=found.classes)
-
-
-@dataclass
-class NonMaxSuppress(Gather[Detections, Detections]):
-    """Bring together what was found in the parts of a frame and keep of boxes that overlap only the best.
-
-    A box goes if a better one that is kept overlaps it by at least `overlap`, whichever parts they are from;
-    `metric` and `class_aware` as for `NonMaxMerge`, which knows of tile edges and is the better choice after
-    `Slice`.
-
-    >>> from flowedge import Origin
-    >>> one = Detections(Origin("north"), [[0, 0, 9, 9]], [0.6], [0])
-    >>> other = Detections(Origin("north"), [[0, 0, 9, 8]], [0.8], [0])
-    >>> NonMaxSuppress().gather([one, other]).boxes
-    array([[0., 0., 9., 8.]], dtype=float32)
-    """
-
-    overlap: float = 0.5
-    metric: Literal["iou", "ios"] = "iou"
-    class_aware: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require("overlap", 0 < self.overlap <= 1, "an overlap above 0 and up to 1")
-
-    def gather(self, parts: Sequence[Detections], /) -> Detections:
-        """The boxes kept, best score first. Raises `InvalidValueError` where class names differ."""
-        every = _together(self.name, parts)
-        columns = every.boxes, every.scores, every.classes
-        return every.select(suppress(*columns, self.overlap, self.metric, self.class_aware))
-
-
-def _together(name: str, parts: Sequence[Detections]) -> Detections:
-    """All boxes of the parts, one after the other, as found in the whole frame."""
-    names = common_names(name, parts)
-    return Detections(
-        replace(parts[0].origin, tile=0, tiles=1),
-        np.concatenate([part.boxes for part in parts]),
-        np.concatenate([part.scores for part in parts]),
-        np.concatenate([part.classes for part in parts]),
-        names,
-        tuple(region for part in parts for region in part.missing),
-        around(parts),
-    )
 
 
 def _regions(parts: Sequence[Detections]) -> NDArray[np.float64]:
