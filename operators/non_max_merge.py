@@ -55,7 +55,13 @@ class NonMaxMerge(Gather[Detections, Detections]):
         views = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
         columns = every.boxes, every.scores, every.classes
         found = join(*columns, views, _regions(parts), self.overlap, self.metric, self.class_aware)
-        return replace(every, boxes=found.boxes, scores=found.scores, classes=found.classes)
+        # Attributes are those of the surest box of each object.
+        order = np.lexsort((-every.scores, found.objects))
+        best = order[np.unique(found.objects[order], return_index=True)[1]]
+        attributes = {name: column[best] for name, column in every.attributes.items()}
+        return replace(
+            every, boxes=found.boxes, scores=found.scores, classes=found.classes, attributes=attributes
+        )
 
 
 def _regions(parts: Sequence[Detections]) -> NDArray[np.float64]:
