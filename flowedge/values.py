@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -27,6 +27,8 @@ Rect: TypeAlias = tuple[int, int, int, int]
 
 Image: TypeAlias = NDArray[np.uint8]
 """Height x width x 3, blue green red, as OpenCV has it."""
+
+Array = TypeVar("Array", bound=NDArray[Any])
 
 Scalar: TypeAlias = str | int | float | bool | None
 
@@ -375,8 +377,10 @@ def _require(owner: str, name: str, array: object, dtype: type, shape: Sequence[
         raise InvalidValueError(f"{owner}.{name}: shape {wanted} is needed, {array.shape} was given")
 
 
-def _read_only(array: Image) -> Image:
-    """A view of the same pixels that refuses to be written into."""
+def _read_only(array: Array) -> Array:
+    """The array itself where nobody can write into it, else a view of it that refuses to be written into."""
+    if not array.flags.writeable:
+        return array
     view = array.view()
     view.setflags(write=False)
     return view
@@ -431,9 +435,7 @@ def _attribute(owner: Detections, name: object, given: ArrayLike) -> NDArray[np.
     if array.shape != (len(owner.boxes),):
         raise InvalidValueError(f"{where}: shape ({len(owner.boxes)},) is needed, {array.shape} was given")
     wanted: DTypeLike = {"i": np.int64, "u": np.int64, "f": np.float32}.get(array.dtype.kind, array.dtype)
-    view = array.astype(wanted, copy=False).view()
-    view.setflags(write=False)
-    return view
+    return _read_only(array.astype(wanted, copy=False))
 
 
 def _column_array(
@@ -453,7 +455,6 @@ def _column_array(
         raise InvalidValueError(
             f"{type(owner).__name__}.{name}: shape {expected} is needed, {array.shape} was given"
         )
-    view = array.view()
-    view.setflags(write=False)
-    object.__setattr__(owner, name, view)
-    return view
+    array = _read_only(array)
+    object.__setattr__(owner, name, array)
+    return array

@@ -53,7 +53,7 @@ class CountLines(Operator[Tracks, Event]):
     lines: Lines
     margin: float = 0.1
     quiet: bool = False
-    _cameras: dict[str, _Camera] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _cameras: dict[str, _CameraCounts] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +66,7 @@ class CountLines(Operator[Tracks, Event]):
         camera = self._cameras.get(origin.camera)
         if camera is None or camera.size != (origin.width, origin.height):
             totals = None if camera is None else camera.totals
-            camera = _Camera(*lines_of(self.lines, origin), (origin.width, origin.height), totals)
+            camera = _CameraCounts(*lines_of(self.lines, origin), (origin.width, origin.height), totals)
             self._cameras[origin.camera] = camera
         crossed = camera.crossings(tracks, self.margin)
         if crossed:
@@ -79,7 +79,7 @@ class CountLines(Operator[Tracks, Event]):
         return ()
 
 
-class _Camera:
+class _CameraCounts:
     """The T objects of one camera, its L lines, and on which side of each an object was clear of it last.
 
     All of it holds for pictures of one `size`; `totals` are those of the pictures before, if there were any.

@@ -48,19 +48,19 @@ class Draw(Operator[tuple[Frame, Detections], Frame]):
 
     def process(self, pair: tuple[Frame, Detections], /) -> Frame:
         """The frame with everything drawn on it, at the frame's own size."""
-        frame, found = pair
+        frame, detections = pair
         canvas = Canvas(frame)
         thickness = max(1, round(frame.height / _LINES_PER_THICKNESS))
-        keys = found.classes.tolist()
-        if isinstance(found, Tracks):
-            keys = found.ids.tolist()
-            for identity, points in self._trails(found, frame):
+        keys = detections.classes.tolist()
+        if isinstance(detections, Tracks):
+            keys = detections.ids.tolist()
+            for identity, points in self._trails(detections, frame):
                 canvas.line(points, _colour(identity), thickness)
-        boxes = np.round(frame.from_source(found.boxes)).astype(int).tolist()
+        boxes = np.round(frame.from_source(detections.boxes)).astype(int).tolist()
         for box, key in zip(boxes, keys, strict=True):
             canvas.outline(box, _colour(key), thickness)
         if self.labels:
-            for box, key, text in zip(boxes, keys, _texts(found), strict=True):
+            for box, key, text in zip(boxes, keys, _texts(detections), strict=True):
                 _label(canvas, box, text, _colour(key))
         return Frame(frame.origin, canvas.picture, frame.region)
 
@@ -75,12 +75,12 @@ class Draw(Operator[tuple[Frame, Detections], Frame]):
         past.append(tracks)
         if not past or not len(tracks):
             return
-        ids = np.concatenate([each.ids for each in past])
-        boxes = frame.from_source(np.concatenate([each.boxes for each in past]))
+        ids = np.concatenate([tracks_before.ids for tracks_before in past])
+        boxes = frame.from_source(np.concatenate([tracks_before.boxes for tracks_before in past]))
         feet = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], axis=1)
         order = np.argsort(ids, kind="stable")
-        known, starts = np.unique(ids[order], return_index=True)
-        ways = dict(zip(known.tolist(), np.split(feet[order], starts[1:]), strict=True))
+        identities, starts = np.unique(ids[order], return_index=True)
+        ways = dict(zip(identities.tolist(), np.split(feet[order], starts[1:]), strict=True))
         for identity in tracks.ids.tolist():
             if len(ways[identity]) > 1:
                 yield identity, ways[identity]
@@ -93,17 +93,21 @@ def _colour(key: int) -> Colour:
     return round(255 * blue), round(255 * green), round(255 * red)
 
 
-def _texts(found: Detections) -> list[str]:
+def _texts(detections: Detections) -> list[str]:
     """What the label of each object says, e.g. "person #7 0.87"."""
-    ids = [f" #{i}" for i in found.ids.tolist()] if isinstance(found, Tracks) else [""] * len(found)
-    rows = zip(found.labels, ids, found.scores.tolist(), _attributes(found), strict=True)
+    ids = (
+        [f" #{i}" for i in detections.ids.tolist()]
+        if isinstance(detections, Tracks)
+        else [""] * len(detections)
+    )
+    rows = zip(detections.labels, ids, detections.scores.tolist(), _attributes(detections), strict=True)
     return [f"{label}{identity} {score:.2f}{more}" for label, identity, score, more in rows]
 
 
-def _attributes(found: Detections) -> list[str]:
+def _attributes(detections: Detections) -> list[str]:
     """What was added to each object: texts as they are, names of what is true, numbers with their names."""
-    words = [""] * len(found)
-    for name, column in found.attributes.items():
+    words = [""] * len(detections)
+    for name, column in detections.attributes.items():
         for row, value in enumerate(column.tolist()):
             if isinstance(value, bool):
                 words[row] += f" {name}" if value else ""

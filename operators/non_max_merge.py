@@ -51,16 +51,16 @@ class NonMaxMerge(Gather[Detections, Detections]):
 
     def gather(self, parts: Sequence[Detections], /) -> Detections:
         """The objects of all parts, best score first. Raises `InvalidValueError` where class names differ."""
-        every = together(self.name, parts)
+        combined = together(self.name, parts)
         views = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        columns = every.boxes, every.scores, every.classes
-        found = join(*columns, views, _regions(parts), self.overlap, self.metric, self.class_aware)
+        columns = combined.boxes, combined.scores, combined.classes
+        joined = join(*columns, views, _regions(parts), self.overlap, self.metric, self.class_aware)
         # Attributes are those of the surest box of each object.
-        order = np.lexsort((-every.scores, found.objects))
-        best = order[np.unique(found.objects[order], return_index=True)[1]]
-        attributes = {name: column[best] for name, column in every.attributes.items()}
+        order = np.lexsort((-combined.scores, joined.objects))
+        best = order[np.unique(joined.objects[order], return_index=True)[1]]
+        attributes = {name: column[best] for name, column in combined.attributes.items()}
         return replace(
-            every, boxes=found.boxes, scores=found.scores, classes=found.classes, attributes=attributes
+            combined, boxes=joined.boxes, scores=joined.scores, classes=joined.classes, attributes=attributes
         )
 
 

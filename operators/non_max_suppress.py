@@ -36,6 +36,6 @@ class NonMaxSuppress(Gather[Detections, Detections]):
 
     def gather(self, parts: Sequence[Detections], /) -> Detections:
         """The boxes kept, best score first. Raises `InvalidValueError` where class names differ."""
-        every = together(self.name, parts)
-        columns = every.boxes, every.scores, every.classes
-        return every.select(suppress(*columns, self.overlap, self.metric, self.class_aware))
+        combined = together(self.name, parts)
+        columns = combined.boxes, combined.scores, combined.classes
+        return combined.select(suppress(*columns, self.overlap, self.metric, self.class_aware))

@@ -70,12 +70,12 @@ class Quality(Sink[tuple[Detections, Tracks]]):
 
     def write(self, pair: tuple[Detections, Tracks], /) -> None:
         """Count one frame."""
-        found, truth = pair
-        self._detections.add(found, truth)
-        if not isinstance(found, Tracks):
+        detections, truth = pair
+        self._detections.add(detections, truth)
+        if not isinstance(detections, Tracks):
             self._identities = None
         elif self._identities is not None:
-            self._identities.add(found, truth)
+            self._identities.add(detections, truth)
 
     def close(self) -> None:
         """Write the file."""

@@ -80,10 +80,10 @@ class Reconstruct(Gather[Tracks, Tracks]):
         missing = tuple(dict.fromkeys(rect for part in parts for rect in part.missing))
         key = f"flowedge/{self.name}/{first.origin.camera}"
         for _ in range(_TRIES):
-            kept = self._store.load(key)
-            known = nobody() if kept is None else unpack(kept)
-            known, seen, ids = recognise(known, first.origin, rows, layout, missing, self.memory)
-            if self._store.swap(key, kept, pack(known), _KEPT):
+            stored = self._store.load(key)
+            identities = nobody() if stored is None else unpack(stored)
+            identities, seen, ids = recognise(identities, first.origin, rows, layout, missing, self.memory)
+            if self._store.swap(key, stored, pack(identities), _KEPT):
                 return Tracks(
                     replace(first.origin, tile=0, tiles=1),
                     seen.boxes.astype(np.float32),

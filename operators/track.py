@@ -69,6 +69,6 @@ class Track(Tracking[Detections]):
     [[1], [1]]
     """
 
-    def process(self, found: Detections, /) -> Tracks:
+    def process(self, detections: Detections, /) -> Tracks:
         """The tracks that are seen in this frame."""
-        return self._tracker(found.origin.camera).update(found)
+        return self._tracker(detections.origin.camera).update(detections)

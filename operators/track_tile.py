@@ -50,16 +50,16 @@ class TrackTile(Operator[Detections, Tracks]):
     def setup(self) -> None:
         load_solver()
 
-    def process(self, found: Detections, /) -> Tracks:
+    def process(self, detections: Detections, /) -> Tracks:
         """The tile's tracks that are seen in this frame."""
-        origin = found.origin
+        origin = detections.origin
         tiles = self._trackers.setdefault(origin.camera, {})
         tile = tiles.get(origin.tile)
-        if tile is None or tile.region != found.region:
+        if tile is None or tile.region != detections.region:
             settings = TrackerSettings(low=self.low, new=self.new, patience=self.patience, smooth=False)
             first = origin.index << _FRAME_BITS
-            tile = tiles[origin.tile] = _Tile(found.region, first, Tracker(settings))
-        tracks = tile.tracker.update(found)
+            tile = tiles[origin.tile] = _Tile(detections.region, first, Tracker(settings))
+        tracks = tile.tracker.update(detections)
         return replace(tracks, ids=tracks.ids + tile.base) if tile.base else tracks
 
     def flush(self, camera: str) -> Iterable[Tracks]:

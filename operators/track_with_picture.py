@@ -41,8 +41,8 @@ class TrackWithPicture(Tracking[tuple[Frame, Detections]]):
 
     def process(self, pair: tuple[Frame, Detections], /) -> Tracks:
         """The tracks that are seen in this frame."""
-        frame, found = pair
-        return self._tracker(found.origin.camera).update(found, frame)
+        frame, detections = pair
+        return self._tracker(detections.origin.camera).update(detections, frame)
 
     def _begin(self, settings: TrackerSettings) -> Tracker:
         appearance = Appearance(self._model) if self._model is not None else None

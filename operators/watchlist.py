@@ -91,18 +91,18 @@ class Watchlist(Operator[Faces, Faces]):
         example = f'a picture for each person, such as "{folder / "ada.jpg"}" or "{folder / "ada" / "1.jpg"}"'
         if not folder.is_dir():
             raise self._refused(f'there is no folder "{folder}": make it, with {example}')
-        found = [(path.stem, path) for path in _pictures_in(folder)]
+        enrolled = [(path.stem, path) for path in _pictures_in(folder)]
         for person in folder.iterdir():
             if person.is_dir() and not person.name.startswith("."):
-                inside = [(person.name, path) for path in _pictures_in(person)]
-                if not inside:
+                of_person = [(person.name, path) for path in _pictures_in(person)]
+                if not of_person:
                     raise self._refused(
                         f'the folder "{person}" holds no {_KINDS} pictures: add one or remove it'
                     )
-                found += inside
-        if not found:
+                enrolled += of_person
+        if not enrolled:
             raise self._refused(f'the folder "{folder}" holds no {_KINDS} pictures: put into it {example}')
-        for name, path in found:
+        for name, path in enrolled:
             if name == UNKNOWN:
                 raise self._refused(f'"{path}" must have another name: "{UNKNOWN}" stands for everybody else')
             yield name, path
@@ -142,10 +142,10 @@ def identities(cosines: NDArray[np.float32], threshold: float) -> tuple[NDArray[
     scores, best = cosines.max(axis=1), cosines.argmax(axis=1)
     order = np.argsort(-scores, kind="stable")
     _, firsts = np.unique(best[order], return_index=True)
-    known = np.zeros(len(scores), bool)
-    known[order[firsts]] = True
-    known &= scores >= threshold
-    return np.where(known, best + 1, 0).astype(np.int32), scores.clip(0, 1)
+    recognised = np.zeros(len(scores), bool)
+    recognised[order[firsts]] = True
+    recognised &= scores >= threshold
+    return np.where(recognised, best + 1, 0).astype(np.int32), scores.clip(0, 1)
 
 
 def _pictures_in(folder: Path) -> list[Path]:

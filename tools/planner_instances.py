@@ -31,7 +31,7 @@ TIERS = ("edge", "fog", "cloud")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class MachineKind:
     """A sort of machine: its tier, seconds per unit of work on one core, cores, GPUs and memory."""
 
     tier: str
@@ -44,12 +44,12 @@ class Kind:
 
 
 KINDS = {
-    "pi": Kind("edge", 3.0, 4, 0, 4e9, Power(2.5, 1.0), 0.02),
-    "jetson": Kind("edge", 2.0, 6, 1, 8e9, Power(5, 1.5, 15), 0.08),
-    "box": Kind("fog", 1.2, 16, 0, 32e9, Power(35, 5), 0.4),
-    "station": Kind("fog", 1.0, 16, 1, 64e9, Power(60, 6, 120), 0.9),
-    "xeon": Kind("cloud", 0.8, 64, 0, 256e9, Power(120, 5), 1.5),
-    "accelerated": Kind("cloud", 0.8, 32, 4, 256e9, Power(200, 5, 250), 4.0),
+    "pi": MachineKind("edge", 3.0, 4, 0, 4e9, Power(2.5, 1.0), 0.02),
+    "jetson": MachineKind("edge", 2.0, 6, 1, 8e9, Power(5, 1.5, 15), 0.08),
+    "box": MachineKind("fog", 1.2, 16, 0, 32e9, Power(35, 5), 0.4),
+    "station": MachineKind("fog", 1.0, 16, 1, 64e9, Power(60, 6, 120), 0.9),
+    "xeon": MachineKind("cloud", 0.8, 64, 0, 256e9, Power(120, 5), 1.5),
+    "accelerated": MachineKind("cloud", 0.8, 32, 4, 256e9, Power(200, 5, 250), 4.0),
 }
 
 

@@ -17,11 +17,11 @@ REALM = "FlowEdge"
 
 STATUS = {
     200: "OK",
-    400: "Bad Request",
+    400: "Bad RTSPRequest",
     401: "Unauthorized",
     404: "Not Found",
     405: "Method Not Allowed",
-    413: "Request Entity Too Large",
+    413: "RTSPRequest Entity Too Large",
     454: "Session Not Found",
     455: "Method Not Valid in This State",
     461: "Unsupported Transport",
@@ -40,7 +40,7 @@ class RtspError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RTSPRequest:
     """One RTSP request; header names are lower case."""
 
     method: str
@@ -49,7 +49,7 @@ class Request:
     headers: Mapping[str, str]
 
     @classmethod
-    def parse(cls, text: str) -> Request:
+    def parse(cls, text: str) -> RTSPRequest:
         """Read a request's first line and headers."""
         first, *lines = text.strip().split("\r\n")
         try:
@@ -102,7 +102,7 @@ class Authenticator:
         self._password = password
         self._nonce = secrets.token_hex(16)
 
-    def check(self, request: Request) -> None:
+    def check(self, request: RTSPRequest) -> None:
         """Refuse a request that does not prove to know the password."""
         scheme, _, proof = request.headers.get("authorization", "").partition(" ")
         accepts = {"digest": self._digest, "basic": self._basic}.get(scheme.lower())

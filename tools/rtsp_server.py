@@ -40,7 +40,7 @@ if not __package__:  # run as a script: `tools` lies one folder up
 
 from tools.rtp import CLOCK_RATE, Clip, ClipError, RtpStream, Timeline, load_clip
 from tools.rtsp_channels import Channel, SlowClientError, open_channel
-from tools.rtsp_messages import TRACK, Authenticator, Request, Response, RtspError
+from tools.rtsp_messages import TRACK, Authenticator, Response, RtspError, RTSPRequest
 
 log = logging.getLogger("rtsp_server")
 
@@ -97,7 +97,7 @@ class Connection:
         await self._server.running.wait()
         request = None
         try:
-            request = Request.parse(text)
+            request = RTSPRequest.parse(text)
             await self._skip_body(request)
             response = await self._respond(request)
         except RtspError as error:
@@ -109,7 +109,7 @@ class Connection:
         # After a malformed request there is no telling where the next one starts.
         return response.status not in (400, 413)
 
-    async def _skip_body(self, request: Request) -> None:
+    async def _skip_body(self, request: RTSPRequest) -> None:
         length = request.headers.get("content-length", "0")
         if not (length.isascii() and length.isdecimal()):
             raise RtspError(400)
@@ -117,7 +117,7 @@ class Connection:
             raise RtspError(413)
         await self._reader.readexactly(int(length))
 
-    async def _respond(self, request: Request) -> Response:
+    async def _respond(self, request: RTSPRequest) -> Response:
         if request.version != "RTSP/1.0":
             raise RtspError(505)
         if "cseq" not in request.headers:
@@ -141,12 +141,12 @@ class Connection:
                 return await self._teardown()
         raise RtspError(405, ("Allow", METHODS))
 
-    def _describe(self, request: Request) -> Response:
+    def _describe(self, request: RTSPRequest) -> Response:
         clip = self._server.clip(request.stream)
         headers = [("Content-Base", request.uri.rstrip("/") + "/"), ("Content-Type", "application/sdp")]
         return Response(headers=headers, body=clip.sdp())
 
-    async def _setup(self, request: Request) -> Response:
+    async def _setup(self, request: RTSPRequest) -> Response:
         self._server.clip(request.stream)  # or 404
         if self.playing:
             raise RtspError(455)
@@ -156,7 +156,7 @@ class Connection:
         self._session = secrets.token_hex(16)
         return Response(headers=[("Transport", channel.header), *self._session_header()])
 
-    def _start_playing(self, request: Request) -> Response:
+    def _start_playing(self, request: RTSPRequest) -> Response:
         self._server.clip(request.stream)  # or 404
         if not self._session:
             raise RtspError(455)

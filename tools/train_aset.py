@@ -20,7 +20,7 @@ import numpy as np
 from flowedge.dispatch import POLICIES, Policy, Request, Workers, make
 from flowedge.dispatch import aset_constants as constants
 from flowedge.dispatch.aset import ACTIONS, FEATURES, WEIGHTS, Aset
-from flowedge.dispatch.dense import Network
+from flowedge.dispatch.dense import DenseNetwork
 from flowedge.dispatch.workers import Floats
 
 TRAINED_ON = "dc-cloud", "full-edge"
@@ -173,11 +173,11 @@ class Learner:
         self.second = [np.zeros_like(each) for each in self.parameters]
         self.target = self.network()
 
-    def network(self, note: str = "") -> Network:
+    def network(self, note: str = "") -> DenseNetwork:
         """The network as it is now."""
         depth = len(self.sizes) - 1
         copies = [each.copy() for each in self.parameters]
-        return Network(tuple(copies[:depth]), tuple(copies[depth:]), note)
+        return DenseNetwork(tuple(copies[:depth]), tuple(copies[depth:]), note)
 
     def learn(self, state: Floats, action: Floats, reward: Floats, following: Floats, going: Floats) -> None:
         """One step on a batch."""
@@ -228,7 +228,7 @@ def reward_of(queries: Floats) -> float:
     return float(queries[0] / queries.sum()) if queries.sum() else 1.0
 
 
-def train(seed: int, episodes: int) -> Network:
+def train(seed: int, episodes: int) -> DenseNetwork:
     """The trained network; prints the mean reward of every 20 episodes."""
     rng = np.random.default_rng(seed)
     learner = Learner((constants.HISTORY * FEATURES, *constants.HIDDEN, len(ACTIONS)), rng)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from flowedge.dispatch import aset_constants as constants
-from flowedge.dispatch.dense import Network
+from flowedge.dispatch.dense import DenseNetwork
 from flowedge.dispatch.policy import Policy
 from flowedge.dispatch.static import STATIC
 from flowedge.dispatch.workers import Floats, Request, Workers
@@ -32,7 +32,7 @@ FEATURES = _PER_TIER * constants.TIERS + _GROUPS + 2
 """Numbers in what is seen of one window."""
 
 WEIGHTS = Path(__file__).with_name("aset.npz")
-"""The weights that come with FlowEdge; `Network.load(WEIGHTS).note` says how they were trained."""
+"""The weights that come with FlowEdge; `DenseNetwork.load(WEIGHTS).note` says how they were trained."""
 
 
 @dataclass
@@ -117,9 +117,9 @@ class Observer:
 
 
 @cache
-def shipped() -> Network:
+def shipped() -> DenseNetwork:
     """The weights that come with FlowEdge."""
-    return Network.load(WEIGHTS)
+    return DenseNetwork.load(WEIGHTS)
 
 
 @dataclass
@@ -127,7 +127,7 @@ class Aset(Switching):
     """The agent, with the weights that come with FlowEdge or with others. Raises `ConfigError` where they do
     not fit its state and actions."""
 
-    network: Network = field(default_factory=shipped)
+    network: DenseNetwork = field(default_factory=shipped)
     observer: Observer = field(default_factory=Observer, init=False, repr=False)
 
     def __post_init__(self) -> None:

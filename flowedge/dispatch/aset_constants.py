@@ -49,7 +49,7 @@ BITRATE = 100e6
 
 
 @dataclass(frozen=True, slots=True)
-class Application:
+class AsetApplication:
     """Streams of one kind: ranges of frame rate (1/s), deadline (s) and bytes per query, and a floor of mAP."""
 
     name: str
@@ -61,14 +61,14 @@ class Application:
 
 
 APPLICATIONS = (
-    Application("augmented-reality", 0.3, (20.0, 30.0), (0.04, 0.08), (20e3, 60e3), 0.15),
-    Application("cognitive-assistance", 0.3, (8.0, 15.0), (0.08, 0.20), (40e3, 120e3), 0.20),
-    Application("video-surveillance", 0.4, (5.0, 16.0), (0.20, 0.60), (60e3, 200e3), 0.28),
+    AsetApplication("augmented-reality", 0.3, (20.0, 30.0), (0.04, 0.08), (20e3, 60e3), 0.15),
+    AsetApplication("cognitive-assistance", 0.3, (8.0, 15.0), (0.08, 0.20), (40e3, 120e3), 0.20),
+    AsetApplication("video-surveillance", 0.4, (5.0, 16.0), (0.20, 0.60), (60e3, 200e3), 0.28),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class AsetModel:
     """A model on some hardware: seconds per query, its most queries per second, queries at one time, mAP."""
 
     name: str
@@ -81,12 +81,12 @@ class Variant:
 VARIANTS = {
     each.name: each
     for each in (
-        Variant("mobilenet-ssd/cpu", 0.035, 28.0, 1, 0.21),
-        Variant("mobilenet-ssd/gpu", 0.012, 160.0, 2, 0.21),
-        Variant("tinyyolo-v2/cpu", 0.045, 22.0, 1, 0.24),
-        Variant("tinyyolo-v2/gpu", 0.010, 180.0, 2, 0.24),
-        Variant("yolo-v3/cpu", 0.350, 2.8, 1, 0.33),
-        Variant("yolo-v3/gpu", 0.040, 90.0, 4, 0.33),
+        AsetModel("mobilenet-ssd/cpu", 0.035, 28.0, 1, 0.21),
+        AsetModel("mobilenet-ssd/gpu", 0.012, 160.0, 2, 0.21),
+        AsetModel("tinyyolo-v2/cpu", 0.045, 22.0, 1, 0.24),
+        AsetModel("tinyyolo-v2/gpu", 0.010, 180.0, 2, 0.24),
+        AsetModel("yolo-v3/cpu", 0.350, 2.8, 1, 0.33),
+        AsetModel("yolo-v3/gpu", 0.040, 90.0, 4, 0.33),
     )
 }
 

@@ -12,10 +12,10 @@ from flowedge.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Network:
+class DenseNetwork:
     """Layers x -> max(0, x W + b), the last one without the max.
 
-    >>> network = Network((np.array([[1.0], [-1.0]]),), (np.array([0.5]),))
+    >>> network = DenseNetwork((np.array([[1.0], [-1.0]]),), (np.array([0.5]),))
     >>> network(np.array([3.0, 1.0])).tolist()
     [2.5]
     """
@@ -43,7 +43,7 @@ class Network:
         np.savez_compressed(path, allow_pickle=False, note=np.array(self.note), **layers)
 
     @classmethod
-    def load(cls, path: Path) -> Network:
+    def load(cls, path: Path) -> DenseNetwork:
         """Reads what `save` wrote. Raises `ConfigError` where the file is none, or its layers do not fit."""
         try:
             with np.load(path, allow_pickle=False) as stored:

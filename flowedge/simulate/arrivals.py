@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge.dispatch import Request
-from flowedge.simulate.scenario import Floats, Kind, Range, Rate, Scenario, Source
+from flowedge.simulate.scenario import Floats, Range, Rate, RequestKind, RequestSource, Scenario
 
 CHUNK = 10.0
 """Seconds of requests that are drawn at once: what is kept in memory."""
@@ -129,7 +129,7 @@ def poisson(rng: np.random.Generator, rate: Rate, begin: float, end: float) -> F
 _ANY = Range(0.0, 1.0)
 
 
-class _Drawn:
+class _DrawnClients:
     """Clients while they are being drawn."""
 
     def __init__(self, scenario: Scenario) -> None:
@@ -141,7 +141,7 @@ class _Drawn:
         self.end: list[float] = []
         self.pools: list[tuple[Rate, int, int]] = []
 
-    def add(self, source: Source, number: int) -> None:
+    def add(self, source: RequestSource, number: int) -> None:
         """The clients of one source."""
         rng = np.random.default_rng([self.scenario.seed, 0, number])
         if source.arrivals == "trace":
@@ -165,7 +165,13 @@ class _Drawn:
             self.pools.append((source.rate, start, source.count))
 
     def _members(
-        self, source: Source, kind: Kind, begin: Floats, end: Floats, rng: np.random.Generator, single: bool
+        self,
+        source: RequestSource,
+        kind: RequestKind,
+        begin: Floats,
+        end: Floats,
+        rng: np.random.Generator,
+        single: bool,
     ) -> None:
         """Clients of one source that run one application."""
         count = len(begin)
@@ -180,7 +186,7 @@ class _Drawn:
             values = deadline, size, 0.0 if single else rate, accuracy, work, access
             self._client(source, kind.name, values, since, first, until)
 
-    def _trace(self, source: Source, rng: np.random.Generator) -> None:
+    def _trace(self, source: RequestSource, rng: np.random.Generator) -> None:
         luck = rng.random((len(source.rows), 5)).tolist()
         for row, (one, two, three, four, five) in zip(source.rows, luck, strict=True):
             kind = self.kinds[row.application]
@@ -194,7 +200,7 @@ class _Drawn:
 
     def _client(
         self,
-        source: Source,
+        source: RequestSource,
         application: str,
         values: tuple[float, float, float, float, float, float],
         arrival: float,
@@ -223,7 +229,7 @@ class _Drawn:
 
 def draw(scenario: Scenario) -> Arrivals:
     """Everything that arrives in a scenario, by its seed."""
-    drawn = _Drawn(scenario)
+    drawn = _DrawnClients(scenario)
     for number, source in enumerate(scenario.sources):
         drawn.add(source, number)
     rates = np.array([request.rate for request in drawn.requests])

@@ -12,7 +12,7 @@ from flowedge.planner.model.cluster import Cluster
 from flowedge.planner.model.plan import Plan
 from flowedge.planner.model.profiles import Setting, holds
 from flowedge.simulate.core import Core, Station
-from flowedge.simulate.paths import Network
+from flowedge.simulate.paths import Routing
 
 MEMORY = 1.0
 """Seconds over which the rate of single queries at a worker is measured (exponentially weighted)."""
@@ -24,7 +24,7 @@ class Chooser:
     There is one policy object for each node where frames are dispatched; it lives longer than a plan.
     """
 
-    def __init__(self, core: Core, network: Network, cluster: Cluster, policy: str, seed: int) -> None:
+    def __init__(self, core: Core, network: Routing, cluster: Cluster, policy: str, seed: int) -> None:
         make(policy)
         self.decisions = 0
         self.deciding = 0.0

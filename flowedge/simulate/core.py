@@ -34,12 +34,12 @@ OUTCOMES = (
 """What became of a request: answered in time or late, refused by the dispatcher, or lost, and why."""
 
 
-class Way:
+class LinkDirection:
     """One direction of a link. `free` is when it will have sent what it was given."""
 
     __slots__ = ("bytes", "delay", "free", "link", "second_per_byte")
 
-    def __init__(self, link: Wire, bandwidth: float, delay: float) -> None:
+    def __init__(self, link: LinkState, bandwidth: float, delay: float) -> None:
         self.link = link
         self.second_per_byte = 8 / bandwidth
         self.delay = delay
@@ -47,7 +47,7 @@ class Way:
         self.bytes = 0.0
 
 
-class Wire:
+class LinkState:
     """A link. It works while `broken` is 0."""
 
     __slots__ = ("broken",)
@@ -61,7 +61,7 @@ class Path:
 
     __slots__ = ("delay", "deviation", "ways")
 
-    def __init__(self, ways: tuple[Way, ...], delay: float, deviation: float) -> None:
+    def __init__(self, ways: tuple[LinkDirection, ...], delay: float, deviation: float) -> None:
         self.ways = ways
         self.delay = delay
         self.deviation = deviation
@@ -111,7 +111,7 @@ class Station:
         # Log-normal with mean 1: exp(sigma z - sigma^2 / 2).
         self.half = math.log1p((deviation / typical) ** 2) / 2
         self.sigma = math.sqrt(2 * self.half)
-        self.queue: deque[Job] = deque()
+        self.queue: deque[QueuedJob] = deque()
         self.taken = 0
         self.broken = 0
         self.epoch = 0
@@ -120,7 +120,7 @@ class Station:
         self.share = 1.0
 
 
-class Job:
+class QueuedJob:
     """One query, or one frame on its way to one operator."""
 
     __slots__ = (
@@ -198,14 +198,15 @@ class Core:
         self.stations: list[Station] = []
         self.waiting: Floats = np.zeros(count)
         self.in_flight: Floats = np.zeros(count)
-        self.wires = [Wire() for _ in cluster.links]
+        self.wires = [LinkState() for _ in cluster.links]
         self.ways = [
-            Way(self.wires[number // 2], arc.bandwidth, arc.delay) for number, arc in enumerate(cluster.arcs)
+            LinkDirection(self.wires[number // 2], arc.bandwidth, arc.delay)
+            for number, arc in enumerate(cluster.arcs)
         ]
         self.tally = Tally()
-        self.served: Callable[[Job], None]
-        self.lost: Callable[[Job, int], None]
-        self.landed: Callable[[Job], None]
+        self.served: Callable[[QueuedJob], None]
+        self.lost: Callable[[QueuedJob, int], None]
+        self.landed: Callable[[QueuedJob], None]
         self._count = 0
 
     def add(self, station: Station) -> None:
@@ -227,7 +228,7 @@ class Core:
             self.now, _, action, argument = heappop(heap)
             action(argument)
 
-    def send(self, job: Job, path: Path, station: Station) -> None:
+    def send(self, job: QueuedJob, path: Path, station: Station) -> None:
         """Puts a job on its way to a station."""
         job.path = path
         job.station = station
@@ -238,7 +239,7 @@ class Core:
         else:
             self.enter(job)
 
-    def transfer(self, job: Job, path: Path) -> None:
+    def transfer(self, job: QueuedJob, path: Path) -> None:
         """Puts a job on its way to no station: `landed` is told when it is there."""
         job.path = path
         job.station = None
@@ -248,7 +249,7 @@ class Core:
         else:
             self.landed(job)
 
-    def carry(self, job: Job) -> None:
+    def carry(self, job: QueuedJob) -> None:
         """The next link on the job's way takes it, first come first served."""
         path = job.path
         hop = job.hop
@@ -279,7 +280,7 @@ class Core:
                 free = now
         heappush(self.heap, (free, self._count, self.enter, job))
 
-    def enter(self, job: Job) -> None:
+    def enter(self, job: QueuedJob) -> None:
         """The job has come to its station."""
         station = job.station
         if station is None:
@@ -305,7 +306,7 @@ class Core:
         self.waiting[number] += 1
         station.queue.append(job)
 
-    def _serve(self, station: Station, jobs: list[Job]) -> None:
+    def _serve(self, station: Station, jobs: list[QueuedJob]) -> None:
         """A free slot begins with a batch."""
         first = jobs[0]
         application = first.application
@@ -322,7 +323,7 @@ class Core:
         self._count += 1
         heappush(self.heap, (end, self._count, self._done, (station, jobs, station.epoch)))
 
-    def _done(self, what: tuple[Station, list[Job], int]) -> None:
+    def _done(self, what: tuple[Station, list[QueuedJob], int]) -> None:
         """A slot is through with its batch."""
         station, jobs, epoch = what
         if epoch != station.epoch:
@@ -340,7 +341,7 @@ class Core:
     def _next(self, station: Station) -> None:
         """A slot has become free: it takes what waits, up to a batch."""
         queue = station.queue
-        jobs: list[Job] = []
+        jobs: list[QueuedJob] = []
         gone = 0
         while queue and len(jobs) < station.batch:
             job = queue.popleft()
@@ -363,7 +364,7 @@ class Core:
             station.taken += 1
             self._next(station)
 
-    def break_station(self, station: Station, what: list[Job]) -> None:
+    def break_station(self, station: Station, what: list[QueuedJob]) -> None:
         """Takes a station down: all that it holds, in queue and in service (`what`), is lost."""
         station.epoch += 1
         station.taken = 0
@@ -374,7 +375,7 @@ class Core:
         for job in (*what, *waiting):
             self.lost(job, NODE)
 
-    def in_service(self, station: Station) -> list[Job]:
+    def in_service(self, station: Station) -> list[QueuedJob]:
         """What a station serves now."""
         done = self._done
         return [
@@ -384,7 +385,7 @@ class Core:
             for job in argument[1]
         ]
 
-    def _fail(self, job: Job, outcome: int) -> None:
+    def _fail(self, job: QueuedJob, outcome: int) -> None:
         if job.station is not None:
             self.in_flight[job.station.number] -= 1
         self.lost(job, outcome)

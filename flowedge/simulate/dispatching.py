@@ -1,16 +1,17 @@
 """Requests that a policy dispatches over workers, one policy object for each dispatcher.
 
 >>> from flowedge.planner.model.cluster import Cluster, Link, Node
->>> from flowedge.simulate.scenario import Kind, Range, Rate, Scenario, Source, Variant, Worker
->>> near = Variant("small", 0.02, {"people": 0.3}, 0.02)
+>>> from flowedge.simulate.scenario import Range, Rate, RequestKind, RequestSource, Scenario
+>>> from flowedge.simulate.scenario import ServedModel, SimulatedWorker
+>>> near = ServedModel("small", 0.02, {"people": 0.3}, 0.02)
 >>> scenario = Scenario(
 ...     "tiny",
 ...     Cluster(("edge",), (Node("antenna", "edge", "box", 0), Node("box", "edge", "box", 8)),
 ...             (Link("antenna", "box", 1e9, 0.001),)),
 ...     duration=20.0,
-...     kinds=(Kind("people", Range(0.1, 0.1)),),
-...     workers=(Worker("box-1", "box", near),),
-...     sources=(Source("cameras", "antenna", "queries", (("people", 1.0),), Rate(((0.0, 10.0),))),),
+...     kinds=(RequestKind("people", Range(0.1, 0.1)),),
+...     workers=(SimulatedWorker("box-1", "box", near),),
+...     sources=(RequestSource("cameras", "antenna", "queries", (("people", 1.0),), Rate(((0.0, 10.0),))),),
 ... )
 >>> simulation = Dispatching(scenario, "least-impedance")
 >>> simulation.advance()
@@ -30,13 +31,13 @@ import numpy as np
 from flowedge.dispatch import FEASIBILITIES, Policy, Request, Workers, make
 from flowedge.simulate.arrivals import LOST, NEW, REJECTED, Arrivals, Client, draw
 from flowedge.simulate.choosing import MEMORY
-from flowedge.simulate.core import LATE, LINK, SUCCESS, Core, Job, Path, Station
+from flowedge.simulate.core import LATE, LINK, SUCCESS, Core, Path, QueuedJob, Station
 from flowedge.simulate.core import REJECTED as REFUSED
 from flowedge.simulate.failures import Failures
-from flowedge.simulate.feed import Feed
-from flowedge.simulate.paths import Network
+from flowedge.simulate.feed import RequestFeed
+from flowedge.simulate.paths import Routing
 from flowedge.simulate.results import Results, collect
-from flowedge.simulate.scenario import Scenario, Variant, Worker
+from flowedge.simulate.scenario import Scenario, ServedModel, SimulatedWorker
 
 
 class Dispatcher:
@@ -67,14 +68,14 @@ class Dispatching:
         self.core = Core(scenario.cluster, scenario.duration, scenario.link_queue, len(scenario.workers))
         self.core.served = self._served
         self.core.lost = self._lost
-        self.network = Network(scenario.cluster, self.core.ways)
+        self.network = Routing(scenario.cluster, self.core.ways)
         for number, worker in enumerate(scenario.workers):
             self.core.add(self._station(number, worker))
         self.bound: list[dict[Client, None]] = [{} for _ in scenario.workers]
         self.decisions = 0
         self.deciding = 0.0
         self._measured = 0.0
-        self._feed = Feed(self.core, self.arrivals, self._ask)
+        self._feed = RequestFeed(self.core, self.arrivals, self._ask)
         self.table = workers_of(scenario, self.core)
         self.dispatchers = self._dispatchers(policy)
         self.failures = Failures(scenario, self.core, self._learn)
@@ -99,8 +100,10 @@ class Dispatching:
                 core.tally.add(born, client.application, REFUSED)
                 return
         path = self.dispatchers[client.node].paths[worker]
-        job = Job(client, client.application, born, born + client.deadline, client.size, client.request.weight,
-                  noise, there, back)  # fmt: skip
+        job = QueuedJob(
+            client, client.application, born, born + client.deadline, client.size, client.request.weight,
+            noise, there, back,
+        )  # fmt: skip
         if path is None:
             core.tally.add(born, client.application, LINK)
             return
@@ -156,7 +159,7 @@ class Dispatching:
         self.table.streams[worker] -= 1
         self.dispatchers[client.node].policy.ended(client.request, worker)
 
-    def _served(self, job: Job) -> None:
+    def _served(self, job: QueuedJob) -> None:
         """An answer goes back."""
         core, client, path = self.core, job.of, job.path
         for way in path.ways:
@@ -173,7 +176,7 @@ class Dispatching:
             took = core.now - job.entered
             dispatcher.policy.answered(client.request, dispatcher.workers, station.number, took, job.found)
 
-    def _lost(self, job: Job, outcome: int) -> None:
+    def _lost(self, job: QueuedJob, outcome: int) -> None:
         self.core.tally.add(job.born, job.application, outcome)
 
     def _learn(self) -> None:
@@ -204,7 +207,7 @@ class Dispatching:
     def _dispatchers(self, policy: str | Policy) -> dict[int, Dispatcher]:
         nodes = sorted(set(self.arrivals.nodes))
         feasible = None if self.scenario.feasible is None else FEASIBILITIES[self.scenario.feasible]
-        found = {}
+        dispatchers = {}
         for number, node in enumerate(nodes):
             if isinstance(policy, str):
                 one = make(policy, feasible)
@@ -213,10 +216,10 @@ class Dispatching:
             rng = np.random.default_rng([self.scenario.seed, 3, number])
             view = self.table.seen_from(np.zeros(len(self.table)), np.zeros(len(self.table)))
             view.up = view.up.copy()
-            found[node] = Dispatcher(node, one, rng, view)
+            dispatchers[node] = Dispatcher(node, one, rng, view)
             if one.period < math.inf:
-                self.core.at(one.period, self._window, found[node])
-        return found
+                self.core.at(one.period, self._window, dispatchers[node])
+        return dispatchers
 
     def _window(self, dispatcher: Dispatcher) -> None:
         dispatcher.policy.window(dispatcher.workers, dispatcher.rng)
@@ -224,7 +227,7 @@ class Dispatching:
         if due < self.scenario.duration:
             self.core.at(due, self._window, dispatcher)
 
-    def _station(self, number: int, worker: Worker) -> Station:
+    def _station(self, number: int, worker: SimulatedWorker) -> Station:
         variant = worker.variant
         seconds = [
             variant.seconds if name in variant.accuracy else math.nan for name in self.scenario.applications
@@ -249,7 +252,7 @@ def workers_of(scenario: Scenario, core: Core) -> Workers:
     cluster = scenario.cluster
     variants = [worker.variant for worker in scenario.workers]
 
-    def serving(variant: Variant, name: str) -> float:
+    def serving(variant: ServedModel, name: str) -> float:
         return variant.batch_seconds if name in variant.accuracy else math.nan
 
     workers = Workers.idle(

@@ -17,14 +17,14 @@ def times(failure: Failure, duration: float, rng: np.random.Generator) -> list[t
     """When a node or link is down: from when until when."""
     if failure.between is None or failure.repair is None:
         return [(failure.start, failure.end)] if failure.start < duration else []
-    found: list[tuple[float, float]] = []
+    failures: list[tuple[float, float]] = []
     now = failure.start
     while True:
         now += rng.exponential(failure.between)
         if now >= min(failure.end, duration):
-            return found
-        found.append((now, now + rng.exponential(failure.repair)))
-        now = found[-1][1]
+            return failures
+        failures.append((now, now + rng.exponential(failure.repair)))
+        now = failures[-1][1]
 
 
 class Failures:

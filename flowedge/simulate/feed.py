@@ -13,7 +13,7 @@ Ask = Callable[[int, float, float, float], None]
 """Takes a request: the number of its client, and its noise, there and back."""
 
 
-class Feed:
+class RequestFeed:
     """Gives a core its requests, chunk by chunk. They stay off the heap: that is a third of its work."""
 
     def __init__(self, core: Core, arrivals: Arrivals, ask: Ask) -> None:

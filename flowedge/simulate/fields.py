@@ -11,13 +11,13 @@ from flowedge.errors import ConfigError
 from flowedge.graph.knobs import suggestion
 from flowedge.planner.files.tables import Table, rows
 from flowedge.planner.model import units
-from flowedge.simulate.scenario import Range, Rate, Row
+from flowedge.simulate.scenario import Range, Rate, TraceRow
 
 Unit: TypeAlias = Callable[[object, str], float]
 """Reads a quantity; the second argument is the name of its field."""
 
 
-def trace(text: str, applications: tuple[str, ...]) -> tuple[Row, ...]:
+def trace(text: str, applications: tuple[str, ...]) -> tuple[TraceRow, ...]:
     """The rows of a trace. Raises `ConfigError` naming the line, the column, the value and the mend.
 
     >>> trace("time,application,rate,duration\\n0.5,people,,\\n2,people,25,60\\n", ("people",))[1].duration
@@ -34,7 +34,7 @@ def trace(text: str, applications: tuple[str, ...]) -> tuple[Row, ...]:
         if ("rate" in cells) != ("duration" in cells):
             raise ConfigError(f"{where}: rate and duration (of a stream) go together")
         found.append(
-            Row(
+            TraceRow(
                 _seconds(cells["time"], f"{where}: time"),
                 application,
                 _drawn(cells, "deadline", where, _seconds),

@@ -6,13 +6,13 @@ import math
 from dataclasses import replace
 
 from flowedge.planner.model.cluster import Cluster
-from flowedge.simulate.core import Path, Way
+from flowedge.simulate.core import LinkDirection, Path
 
 
-class Network:
+class Routing:
     """Paths of least delay over the links that are known to work, by the numbers of two nodes; kept."""
 
-    def __init__(self, cluster: Cluster, ways: list[Way]) -> None:
+    def __init__(self, cluster: Cluster, ways: list[LinkDirection]) -> None:
         self._whole = cluster
         self._ways = ways
         self.learn()

@@ -21,16 +21,16 @@ from flowedge.planner.model.problem import CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
 from flowedge.simulate.arrivals import Arrivals
 from flowedge.simulate.choosing import Chooser
-from flowedge.simulate.core import LATE, LINK, NODE, REJECTED, SUCCESS, Core, Job, Path, Station
+from flowedge.simulate.core import LATE, LINK, NODE, REJECTED, SUCCESS, Core, Path, QueuedJob, Station
 from flowedge.simulate.failures import Failures
-from flowedge.simulate.feed import Feed
-from flowedge.simulate.paths import Network
+from flowedge.simulate.feed import RequestFeed
+from flowedge.simulate.paths import Routing
 from flowedge.simulate.results import Results, collect
 from flowedge.simulate.scenario import Planned, Scenario
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Step:
+class RouteStep:
     """One stage of a route: its node, its station (None where it costs nothing), how many inputs it waits for,
     the bytes of its output and the positions of the stages that take it. Where a policy dispatches its frames,
     `row` is its number there, and `before` the stage that they come from."""
@@ -44,7 +44,7 @@ class Step:
     before: int
 
 
-class Camera:
+class CameraStream:
     """One camera: its class and the steps that its frames take now; each whole `credit` is a frame."""
 
     __slots__ = ("application", "credit", "deadline", "of", "steps")
@@ -54,15 +54,15 @@ class Camera:
         self.application = application
         self.deadline = deadline
         self.credit = 0.0
-        self.steps: tuple[Step, ...] = ()
+        self.steps: tuple[RouteStep, ...] = ()
 
 
-class Frame:
+class FrameInFlight:
     """One frame on its way: nodes and stations of its steps, inputs that each still `lacks`, steps `left`."""
 
     __slots__ = ("born", "camera", "lacks", "left", "lost", "nodes", "number", "stations", "steps")
 
-    def __init__(self, camera: Camera, born: float, number: int) -> None:
+    def __init__(self, camera: CameraStream, born: float, number: int) -> None:
         self.camera = camera
         self.born = born
         self.number = number
@@ -92,7 +92,7 @@ class Planning:
         self.core = core = Core(scenario.cluster, scenario.duration, scenario.link_queue)
         core.served, core.lost, core.landed = self._served, self._lost, self._landed
         self._strategy = STRATEGIES[strategy]
-        self._network = Network(scenario.cluster, core.ways)
+        self._network = Routing(scenario.cluster, core.ways)
         self._chooser = None
         if self.planned.dispatch is not None:
             self._chooser = Chooser(core, self._network, scenario.cluster, self.planned.dispatch, scenario.seed)
@@ -102,7 +102,7 @@ class Planning:
         }
         self._cameras = _cameras(self.planned.problem, scenario.applications)
         self._arrivals = _arrivals(scenario, self.planned, self._cameras)
-        self._feed = Feed(core, self._arrivals, self._capture)
+        self._feed = RequestFeed(core, self._arrivals, self._capture)
         self._frames = 0
         self._noise = np.random.default_rng([scenario.seed, 4]).standard_normal(_LUCK).tolist()
         self._failures = Failures(scenario, core, self._learn)
@@ -131,12 +131,12 @@ class Planning:
             self.core.tally.add(self.core.now, camera.application, NODE)
             return
         self._frames += 1
-        frame = Frame(camera, self.core.now, self._frames)
+        frame = FrameInFlight(camera, self.core.now, self._frames)
         for position, step in enumerate(frame.steps):
             if not step.inputs:
                 self._begin(frame, position)
 
-    def _begin(self, frame: Frame, position: int) -> None:
+    def _begin(self, frame: FrameInFlight, position: int) -> None:
         """A step has all of its inputs."""
         station = frame.stations[position]
         if station is None:
@@ -144,10 +144,10 @@ class Planning:
         else:
             self.core.send(self._job(frame, position, 0.0), _HERE, station)
 
-    def _job(self, frame: Frame, position: int, size: float) -> Job:
+    def _job(self, frame: FrameInFlight, position: int, size: float) -> QueuedJob:
         camera = frame.camera
         luck = 2 * (frame.number * len(frame.steps) + position)
-        return Job(
+        return QueuedJob(
             (frame, position),
             camera.application,
             frame.born,
@@ -159,7 +159,7 @@ class Planning:
             0.0,
         )
 
-    def _after(self, frame: Frame, position: int) -> None:
+    def _after(self, frame: FrameInFlight, position: int) -> None:
         """A step has given its output, which goes on."""
         step = frame.steps[position]
         frame.left -= 1
@@ -180,7 +180,7 @@ class Planning:
             else:
                 self.core.transfer(job, path)
 
-    def _onward(self, frame: Frame, step: Step, here: int) -> dict[int, list[int]]:
+    def _onward(self, frame: FrameInFlight, step: RouteStep, here: int) -> dict[int, list[int]]:
         """Who takes a step's output, by node: each node is sent it once."""
         takers: dict[int, list[int]] = {}
         for taker in step.takers:
@@ -195,18 +195,18 @@ class Planning:
             takers.setdefault(frame.nodes[taker], []).append(taker)
         return takers
 
-    def _arrive(self, frame: Frame, positions: Sequence[int]) -> None:
+    def _arrive(self, frame: FrameInFlight, positions: Sequence[int]) -> None:
         for position in positions:
             frame.lacks[position] -= 1
             if not frame.lacks[position]:
                 self._begin(frame, position)
 
-    def _landed(self, job: Job) -> None:
+    def _landed(self, job: QueuedJob) -> None:
         frame, positions = job.of
         if not frame.lost:
             self._arrive(frame, positions)
 
-    def _served(self, job: Job) -> None:
+    def _served(self, job: QueuedJob) -> None:
         frame, position = job.of
         step, station = frame.steps[position], job.station
         if self._chooser is not None and step.row is not None and station is not None:
@@ -215,10 +215,10 @@ class Planning:
         if not frame.lost:
             self._after(frame, position)
 
-    def _lost(self, job: Job, outcome: int) -> None:
+    def _lost(self, job: QueuedJob, outcome: int) -> None:
         self._lose(job.of[0], outcome)
 
-    def _lose(self, frame: Frame, outcome: int) -> None:
+    def _lose(self, frame: FrameInFlight, outcome: int) -> None:
         if not frame.lost:
             frame.lost = True
             self.core.tally.add(frame.born, frame.camera.application, outcome)
@@ -274,7 +274,7 @@ class Planning:
         ]
         rate = self.planned.problem.rate
         loads: dict[int, float] = defaultdict(float)
-        known: dict[tuple[int, ...], tuple[Step, ...]] = {}
+        known: dict[tuple[int, ...], tuple[RouteStep, ...]] = {}
         for camera, route in sorted(zip(cameras, routes, strict=True), key=lambda pair: -rate(pair[0].of)):
             chosen = {
                 placement.deployment: min(stations[placement.deployment], key=lambda each: loads[each.number])
@@ -317,7 +317,7 @@ class Planning:
             return None
         return self._chooser.row(stage.name, chosen)
 
-    def _steps(self, route: Route, stations: Mapping[int, Station]) -> tuple[Step, ...]:
+    def _steps(self, route: Route, stations: Mapping[int, Station]) -> tuple[RouteStep, ...]:
         problem = self.planned.problem
         camera = next(each for each in problem.classes if each.name == route.camera_class)
         application = problem.application(camera.application)
@@ -329,7 +329,7 @@ class Planning:
         for stage in application.stages:
             deployment = placed[stage.name].deployment
             found.append(
-                Step(
+                RouteStep(
                     nodes[stage.name],
                     None if deployment is None else stations[deployment],
                     len(stage.inputs),
@@ -351,16 +351,16 @@ _FAILED = "failed"
 """A kind of node that no profile knows: nothing can be placed there."""
 
 
-def _cameras(problem: Problem, applications: dict[str, int]) -> list[Camera]:
+def _cameras(problem: Problem, applications: dict[str, int]) -> list[CameraStream]:
     found = []
     for each in problem.classes:
         application = problem.application(each.application)
         number = applications[application.name]
-        found += [Camera(each, number, application.latency) for _ in range(each.count)]
+        found += [CameraStream(each, number, application.latency) for _ in range(each.count)]
     return found
 
 
-def _arrivals(scenario: Scenario, planned: Planned, cameras: list[Camera]) -> Arrivals:
+def _arrivals(scenario: Scenario, planned: Planned, cameras: list[CameraStream]) -> Arrivals:
     """When cameras could send a frame at the greatest load, each with a phase of its own."""
     rng = np.random.default_rng([scenario.seed, 0])
     rates = np.array([planned.problem.rate(camera.of) * planned.load.peak for camera in cameras])

@@ -44,14 +44,14 @@ from flowedge.simulate.fields import (
 )
 from flowedge.simulate.scenario import (
     Failure,
-    Kind,
     Planned,
     Rate,
-    Row,
+    RequestKind,
+    RequestSource,
     Scenario,
-    Source,
-    Variant,
-    Worker,
+    ServedModel,
+    SimulatedWorker,
+    TraceRow,
 )
 
 _CLUSTER = ("topology", "tiers", "nodes", "links")
@@ -146,9 +146,9 @@ def _cluster(file: File, folder: Path) -> Cluster:
     return inputs.cluster(tables, lambda name: _read(folder / name))
 
 
-def _kind(data: object, where: str) -> Kind:
+def _kind(data: object, where: str) -> RequestKind:
     table = Table(data, where, ("name", "deadline", "size", "rate", "accuracy", "work"))
-    kind = Kind(
+    kind = RequestKind(
         table.text("name"),
         spread(table, "deadline", units.seconds),
         spread(table, "size", units.size, 0.0),
@@ -162,7 +162,7 @@ def _kind(data: object, where: str) -> Kind:
     return kind
 
 
-def _variant(data: object, where: str, applications: tuple[str, ...]) -> Variant:
+def _variant(data: object, where: str, applications: tuple[str, ...]) -> ServedModel:
     known = [
         "name",
         "time",
@@ -187,7 +187,7 @@ def _variant(data: object, where: str, applications: tuple[str, ...]) -> Variant
         raise ConfigError(
             f"{where}: 0 s < time <= batch_time is needed, not {seconds:g} s and {batch_seconds:g} s"
         )
-    return Variant(
+    return ServedModel(
         table.text("name"),
         seconds,
         _accuracies(table, applications),
@@ -214,21 +214,21 @@ def _accuracies(table: Table, applications: tuple[str, ...]) -> dict[str, float]
     return found
 
 
-def _workers(data: object, where: str, variants: Mapping[str, Variant]) -> list[Worker]:
+def _workers(data: object, where: str, variants: Mapping[str, ServedModel]) -> list[SimulatedWorker]:
     table = Table(data, where, ("node", "variant", "count"))
     name = table.text("variant")
     known(name, tuple(variants), table.field("variant"))
     node = table.text("node")
-    return [Worker(f"{node}/{name}", node, variants[name])] * table.count("count", 1)
+    return [SimulatedWorker(f"{node}/{name}", node, variants[name])] * table.count("count", 1)
 
 
-def _numbered(workers: tuple[Worker, ...]) -> tuple[Worker, ...]:
+def _numbered(workers: tuple[SimulatedWorker, ...]) -> tuple[SimulatedWorker, ...]:
     """The same with names of their own."""
     seen: dict[str, int] = {}
     found = []
     for worker in workers:
         seen[worker.name] = number = seen.get(worker.name, 0) + 1
-        found.append(Worker(f"{worker.name}/{number}", worker.node, worker.variant))
+        found.append(SimulatedWorker(f"{worker.name}/{number}", worker.node, worker.variant))
     return tuple(found)
 
 
@@ -240,7 +240,7 @@ _FIELDS = {
 }
 
 
-def _source(data: object, where: str, applications: tuple[str, ...], folder: Path) -> Source:
+def _source(data: object, where: str, applications: tuple[str, ...], folder: Path) -> RequestSource:
     common = ("name", "node", "arrivals", "access", "bitrate")
     table = Table(data, where, (*common, "mix", "application", "rate", "lifetime", "count", "trace"))
     arrivals = table.text("arrivals")
@@ -248,7 +248,7 @@ def _source(data: object, where: str, applications: tuple[str, ...], folder: Pat
     for name in table.data:
         if name not in (*common, *_FIELDS[arrivals], *(() if arrivals == "trace" else ("mix", "application"))):
             raise ConfigError(f'{table.field(name)}: has no meaning where arrivals = "{arrivals}"')
-    source = Source(
+    source = RequestSource(
         table.text("name", where),
         table.text("node"),
         cast(Literal["streams", "cameras", "queries", "trace"], arrivals),
@@ -265,7 +265,7 @@ def _source(data: object, where: str, applications: tuple[str, ...], folder: Pat
     return source
 
 
-def _rows(folder: Path, name: str, applications: tuple[str, ...]) -> tuple[Row, ...]:
+def _rows(folder: Path, name: str, applications: tuple[str, ...]) -> tuple[TraceRow, ...]:
     with documents.named(name):
         return trace(_read(folder / name), applications)
 

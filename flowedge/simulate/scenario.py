@@ -79,7 +79,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class RequestKind:
     """What one application asks for; each client draws its own values from the ranges.
 
     `deadline` in seconds from capture to answer, `size` in bytes of a query, `rate` in queries per second of a
@@ -95,7 +95,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Variant:
+class ServedModel:
     """A model on some hardware, as a worker runs it.
 
     `seconds` is the mean time of a batch of one and `batch_seconds` that of a full `batch`, between them it
@@ -124,16 +124,16 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class SimulatedWorker:
     """One replica of a variant on a node."""
 
     name: str
     node: str
-    variant: Variant
+    variant: ServedModel
 
 
 @dataclass(frozen=True)
-class Source:
+class RequestSource:
     """Where requests come from: clients of some applications, by share, that reach the dispatcher at `node`.
 
     "streams": clients come by a Poisson process of `rate`, stay for an exponential `lifetime` (s) and send
@@ -152,11 +152,11 @@ class Source:
     count: int = 1
     access: Range = Range(0.0, 0.0)
     bitrate: float = float("inf")
-    rows: tuple[Row, ...] = ()
+    rows: tuple[TraceRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TraceRow:
     """One line of a trace: a query at `time` (s), or, with a `rate`, a stream of some `duration` (s).
 
     What is None is drawn as its application says.
@@ -213,9 +213,9 @@ class Scenario:
     name: str
     cluster: Cluster
     duration: float
-    kinds: tuple[Kind, ...] = ()
-    workers: tuple[Worker, ...] = ()
-    sources: tuple[Source, ...] = ()
+    kinds: tuple[RequestKind, ...] = ()
+    workers: tuple[SimulatedWorker, ...] = ()
+    sources: tuple[RequestSource, ...] = ()
     failures: tuple[Failure, ...] = ()
     planned: Planned | None = None
     choices: tuple[str, ...] = ()

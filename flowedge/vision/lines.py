@@ -32,7 +32,7 @@ def are_lines(lines: Lines) -> bool:
     (False, False, False)
     """
     if lines and all(isinstance(value, Mapping) for value in lines.values()):
-        return all(are_lines(each) and not _by_camera(each) for each in lines.values())
+        return all(are_lines(of_camera) and not _by_camera(of_camera) for of_camera in lines.values())
     return bool(lines) and all(isinstance(name, str) and name and _is_line(lines[name]) for name in lines)
 
 

@@ -83,9 +83,9 @@ class Groups:
             self._tables[names] = np.array([self._group_of.get(name, -1) for name in names], np.intp)
         return self._tables[names][value.classes] if names else np.empty(0, np.intp)
 
-    def check(self, found: Detections) -> None:
+    def check(self, detections: Detections) -> None:
         """Raise `ConfigError` where nothing that was found can ever count."""
-        names = _names(found)
+        names = _names(detections)
         if names and self.names and not any(name in self._group_of for name in names):
             raise ConfigError(
                 f"quality: what was found is called {_listed(names)}, what counts {_listed(self._group_of)}; "
@@ -100,18 +100,18 @@ class FrameMatch:
     `overlap` is found x true, 0 across classes; for regions it is the share of the found object in them.
     """
 
-    def __init__(self, groups: Groups, found: Detections, truth: Detections, ignore: Ignore) -> None:
+    def __init__(self, groups: Groups, detections: Detections, truth: Detections, ignore: Ignore) -> None:
         groups.learn(truth, ignore)
-        groups.check(found)
-        found_groups, true_groups = groups.of(found), groups.of(truth)
+        groups.check(detections)
+        found_groups, true_groups = groups.of(detections), groups.of(truth)
         is_region = _named(truth, ignore.regions)
         self.groups = groups
-        order = np.argsort(-found.scores, kind="stable")
+        order = np.argsort(-detections.scores, kind="stable")
         self.found_rows = order[found_groups[order] >= 0]
         self.true_rows = np.flatnonzero((true_groups >= 0) | is_region)
         self.found_groups, self.true_groups = found_groups[self.found_rows], true_groups[self.true_rows]
         self.regions = is_region[self.true_rows]
-        mine = found.boxes[self.found_rows].astype(np.float64)
+        mine = detections.boxes[self.found_rows].astype(np.float64)
         true = truth.boxes[self.true_rows].astype(np.float64)
         hidden = truth.scores[self.true_rows] < ignore.visible
         line = ignore.above or -np.inf  # boxes may reach out of the picture, so 0 would be a line too

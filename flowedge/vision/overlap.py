@@ -78,12 +78,12 @@ class Columns:
 
 def matches(columns: Columns, first: Rows, second: Rows, threshold: float, metric: Metric) -> tuple[Rows, Rows]:
     """All pairs that overlap by the threshold, the better box first: `candidates` that do, K and K indices."""
-    found = []
+    pairs = []
     for a, b in candidates(columns, first, second):
         share = ratio(columns.box.take(a, axis=1), columns.box.take(b, axis=1), metric)
         hit = np.flatnonzero(share.astype(np.float32, copy=False) >= np.float32(threshold))
-        found.append((a[hit], b[hit]))
-    a, b = (np.concatenate(side) for side in zip(*found, strict=True))
+        pairs.append((a[hit], b[hit]))
+    a, b = (np.concatenate(side) for side in zip(*pairs, strict=True))
     return np.minimum(a, b), np.maximum(a, b)
 
 

@@ -171,7 +171,7 @@ def _same(
     columns: Columns, views: Rows, regions: NDArray[np.float64], threshold: float, metric: Metric
 ) -> tuple[Rows, Rows]:
     """The pairs of boxes that show one object, the better one first: K and K rows."""
-    found: list[tuple[Rows, Rows, Floats]] = [(columns.rows[:0], columns.rows[:0], np.empty(0))]
+    pairs: list[tuple[Rows, Rows, Floats]] = [(columns.rows[:0], columns.rows[:0], np.empty(0))]
     edges = regions.T
     for a, b in candidates(columns, columns.rows, columns.rows) if len(columns.rows) else ():
         other = views[a] != views[b]
@@ -180,8 +180,8 @@ def _same(
         shared = np.concatenate([np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])])
         share = ratio(_clipped(columns.box[:, a], shared), _clipped(columns.box[:, b], shared), metric)
         agree = share >= threshold
-        found.append((a[agree], b[agree], share[agree]))
-    a, b, share = (np.concatenate(column) for column in zip(*found, strict=True))
+        pairs.append((a[agree], b[agree], share[agree]))
+    a, b, share = (np.concatenate(column) for column in zip(*pairs, strict=True))
     # Of a box's partners in one view the one that overlaps it most, and that only if it says the same.
     best = np.zeros((len(views), len(regions)))
     np.maximum.at(best, (a, views[b]), share)

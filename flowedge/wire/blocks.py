@@ -69,7 +69,7 @@ from flowedge.values import (
 from flowedge.wire.fields import (
     MAX_ITEMS,
     Codec,
-    Part,
+    PlacedBuffer,
     Reader,
     WireError,
     Writer,
@@ -112,7 +112,7 @@ class Block:
 
     size: int
     _head: bytes
-    _parts: list[Part]
+    _parts: list[PlacedBuffer]
 
     def write_into(self, buffer: Buffer) -> None:
         """Write the block to the start of `buffer`, copying each pixel once; gaps become zero.

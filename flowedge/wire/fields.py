@@ -34,7 +34,7 @@ class WireError(UserError):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PlacedBuffer:
     """A buffer to write, `offset` bytes after the first: `source` in the leading columns of `shape`."""
 
     offset: int
@@ -58,11 +58,11 @@ class Writer:
 
     def __init__(self, jpeg: int | None) -> None:
         self.jpeg, self.end = jpeg, 0
-        self.parts: list[Part] = []
+        self.parts: list[PlacedBuffer] = []
 
     def add(self, source: NDArray[Any], shape: tuple[int, ...]) -> list[object]:
         """Append a buffer and return its description for the header."""
-        part = Part(aligned(self.end), source, shape)
+        part = PlacedBuffer(aligned(self.end), source, shape)
         self.parts.append(part)
         self.end = part.offset + part.length
         return [source.dtype.name, list(shape), part.offset, part.length]
@@ -109,11 +109,11 @@ def plain(*types: type) -> Codec:
     """A value that msgpack has itself, of one of these types."""
     names = " or ".join("nil" if kind is type(None) else kind.__name__ for kind in types)
 
-    def checked(found: Any, _context: object) -> Any:
+    def checked(value: Any, _context: object) -> Any:
         # To Python True is an integer; to other languages it is not.
-        if not isinstance(found, types) or (isinstance(found, bool) and bool not in types):
-            raise WireError(f"{names} is needed, {shown(found)} was given")
-        return found
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise WireError(f"{names} is needed, {shown(value)} was given")
+        return value
 
     return Codec(checked, checked)
 
@@ -121,10 +121,10 @@ def plain(*types: type) -> Codec:
 def whole(low: int, high: int) -> Codec:
     """An integer from `low` to `high`."""
 
-    def checked(found: Any, _context: object) -> Any:
-        if not isinstance(found, int) or isinstance(found, bool) or not low <= found <= high:
-            raise WireError(f"an integer from {low} to {high} is needed, {shown(found)} was given")
-        return found
+    def checked(value: Any, _context: object) -> Any:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise WireError(f"an integer from {low} to {high} is needed, {shown(value)} was given")
+        return value
 
     return Codec(checked, checked)
 
@@ -132,16 +132,16 @@ def whole(low: int, high: int) -> Codec:
 def many(codec: Codec, count: int | None = None) -> Codec:
     """A tuple of `count` items of one kind, of any number when it is None."""
 
-    def checked(found: Any) -> Any:
-        if not isinstance(found, tuple | list) or (count is not None and len(found) != count):
+    def checked(value: Any) -> Any:
+        if not isinstance(value, tuple | list) or (count is not None and len(value) != count):
             wanted = "a list" if count is None else f"a list of {count} items"
-            raise WireError(f"{wanted} is needed, {shown(found)} was given")
-        if len(found) > MAX_ITEMS:
-            raise WireError(f"{len(found)} items are more than {MAX_ITEMS}")
-        return found
+            raise WireError(f"{wanted} is needed, {shown(value)} was given")
+        if len(value) > MAX_ITEMS:
+            raise WireError(f"{len(value)} items are more than {MAX_ITEMS}")
+        return value
 
     return Codec(
-        lambda found, out: [codec.pack(item, out) for item in checked(found)],
+        lambda value, out: [codec.pack(item, out) for item in checked(value)],
         lambda item, source: tuple([codec.unpack(part, source) for part in checked(item)]),
     )
 
@@ -149,7 +149,7 @@ def many(codec: Codec, count: int | None = None) -> Codec:
 def optional(codec: Codec) -> Codec:
     """A value or nil."""
     return Codec(
-        lambda found, out: None if found is None else codec.pack(found, out),
+        lambda value, out: None if value is None else codec.pack(value, out),
         lambda item, source: None if item is None else codec.unpack(item, source),
     )
 
@@ -157,14 +157,14 @@ def optional(codec: Codec) -> Codec:
 def table(codec: Codec) -> Codec:
     """A map of text to values of one kind."""
 
-    def each(found: Any, step: Callable[[Any, Any], Any], context: object) -> dict[str, Any]:
-        if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
-            raise WireError(f"a map of str is needed, {shown(found)} was given")
-        return {name: _at(shown(name), step, part, context) for name, part in found.items()}
+    def convert(value: Any, step: Callable[[Any, Any], Any], context: object) -> dict[str, Any]:
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            raise WireError(f"a map of str is needed, {shown(value)} was given")
+        return {name: _at(shown(name), step, part, context) for name, part in value.items()}
 
     return Codec(
-        lambda found, out: each(found, codec.pack, out),
-        lambda item, source: each(item, codec.unpack, source),
+        lambda value, out: convert(value, codec.pack, out),
+        lambda item, source: convert(item, codec.unpack, source),
     )
 
 
@@ -172,7 +172,7 @@ def array(name: str, dimensions: int) -> Codec:
     """An array in a buffer of its own, little-endian whatever the machine."""
     dtype = np.dtype(name).newbyteorder("<")
     return Codec(
-        lambda found, out: out.add(found.astype(dtype, copy=False), found.shape),
+        lambda value, out: out.add(value.astype(dtype, copy=False), value.shape),
         lambda item, source: source.take(item, dtype, dimensions),
     )
 
@@ -200,13 +200,15 @@ def one_of(codecs: Mapping[str, Codec], name_of: Callable[[Any], str]) -> Codec:
 def record(kind: type, fields: Mapping[str, Codec]) -> Codec:
     """A dataclass as a map of its fields. Its own rules are checked again when it is built from the map."""
 
-    def pack(found: Any, out: Writer) -> dict[str, Any]:
-        return {name: _at(name, codec.pack, getattr(found, name), out) for name, codec in fields.items()}
+    def pack(value: Any, out: Writer) -> dict[str, Any]:
+        return {name: _at(name, codec.pack, getattr(value, name), out) for name, codec in fields.items()}
 
     def unpack(item: Any, source: Reader) -> Any:
-        if not isinstance(item, dict) or (missing := [name for name in fields if name not in item]):
-            found = f"{', '.join(missing)} is missing" if isinstance(item, dict) else f"{shown(item)} was given"
-            raise WireError(f"a map of {', '.join(fields)} is needed, {found}")
+        needed = f"a map of {', '.join(fields)} is needed"
+        if not isinstance(item, dict):
+            raise WireError(f"{needed}, {shown(item)} was given")
+        if missing := [name for name in fields if name not in item]:
+            raise WireError(f"{needed}, {', '.join(missing)} is missing")
         parts = {name: _at(name, codec.unpack, item[name], source) for name, codec in fields.items()}
         try:
             return kind(**parts)
@@ -221,11 +223,11 @@ def tagged(key: str, kinds: Mapping[str, tuple[type, Mapping[str, Codec]]]) -> C
     names = {kind: name for name, (kind, _) in kinds.items()}
     records = {name: record(kind, fields) for name, (kind, fields) in kinds.items()}
 
-    def pack(found: Any, out: Writer) -> dict[str, Any]:
-        name = names.get(type(found))
+    def pack(value: Any, out: Writer) -> dict[str, Any]:
+        name = names.get(type(value))
         if name is None:
-            raise WireError(f"{type(found).__name__} has no wire form")
-        return {key: name, **_at(name, records[name].pack, found, out)}
+            raise WireError(f"{type(value).__name__} has no wire form")
+        return {key: name, **_at(name, records[name].pack, value, out)}
 
     def unpack(item: Any, source: Reader) -> Any:
         name = item.get(key) if isinstance(item, dict) else None
@@ -241,8 +243,8 @@ def aligned(position: int, unit: int = ALIGN) -> int:
     return -(-position // unit) * unit
 
 
-def _at(name: str, step: Callable[[Any, Any], Any], found: Any, context: object) -> Any:
+def _at(name: str, step: Callable[[Any, Any], Any], value: Any, context: object) -> Any:
     try:
-        return step(found, context)
+        return step(value, context)
     except WireError as error:
         raise WireError(f"{name}: {error}") from error

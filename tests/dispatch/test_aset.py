@@ -6,7 +6,7 @@ import pytest
 from flowedge.dispatch import Request, make, timely
 from flowedge.dispatch import aset_constants as constants
 from flowedge.dispatch.aset import ACTIONS, FEATURES, WEIGHTS, Aset, Observer, RandomSwitch
-from flowedge.dispatch.dense import Network
+from flowedge.dispatch.dense import DenseNetwork
 from flowedge.errors import ConfigError
 from tests.dispatch.fleets import fleet, stream, twins
 
@@ -14,11 +14,11 @@ RNG = np.random.default_rng(0)
 INPUTS = constants.HISTORY * FEATURES
 
 
-def constant(action: int) -> Network:
+def constant(action: int) -> DenseNetwork:
     """A network that prefers one action whatever it sees."""
     bias = np.zeros(len(ACTIONS))
     bias[action] = 1.0
-    return Network((np.zeros((INPUTS, len(ACTIONS))),), (bias,))
+    return DenseNetwork((np.zeros((INPUTS, len(ACTIONS))),), (bias,))
 
 
 @pytest.mark.parametrize("action", range(len(ACTIONS)))
@@ -37,7 +37,7 @@ def test_the_agent_switches_on_what_it_sees() -> None:
     weight[1, 2] = 1.0
     bias = np.full(len(ACTIONS), -1.0)
     bias[[2, 4]] = -0.5, 0.0
-    agent, workers = Aset(network=Network((weight,), (bias,))), twins(3)
+    agent, workers = Aset(network=DenseNetwork((weight,), (bias,))), twins(3)
     agent.window(workers, RNG)
     assert ACTIONS[agent.action] == ACTIONS[4]
     workers.load[:] = workers.capacity
@@ -87,9 +87,11 @@ def test_throughput_is_seen_per_tier() -> None:
 
 def test_a_network_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    saved = Network((rng.normal(size=(3, 4)), rng.normal(size=(4, 2))), (np.ones(4), np.zeros(2)), "seed 1")
+    saved = DenseNetwork(
+        (rng.normal(size=(3, 4)), rng.normal(size=(4, 2))), (np.ones(4), np.zeros(2)), "seed 1"
+    )
     saved.save(tmp_path / "net.npz")
-    loaded = Network.load(tmp_path / "net.npz")
+    loaded = DenseNetwork.load(tmp_path / "net.npz")
     inputs = rng.normal(size=(5, 3))
     np.testing.assert_allclose(loaded(inputs), saved(inputs), rtol=1e-5)
     assert loaded.note == "seed 1"
@@ -98,20 +100,20 @@ def test_a_network_comes_back_as_it_was_saved(tmp_path: Path) -> None:
 def test_files_that_are_no_network_are_named(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("weights")
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    odd = Network((np.zeros((3, 4)), np.zeros((5, 2))), (np.zeros(4), np.zeros(2)))
+    odd = DenseNetwork((np.zeros((3, 4)), np.zeros((5, 2))), (np.zeros(4), np.zeros(2)))
     odd.save(tmp_path / "odd.npz")
     for name in ("text", "other", "odd", "absent"):
         with pytest.raises(ConfigError, match=f"{name}.npz"):
-            Network.load(tmp_path / f"{name}.npz")
+            DenseNetwork.load(tmp_path / f"{name}.npz")
 
 
 def test_a_network_for_another_state_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"has \(3, 7\) inputs and outputs"):
-        Aset(network=Network((np.zeros((3, 7)),), (np.zeros(7),)))
+        Aset(network=DenseNetwork((np.zeros((3, 7)),), (np.zeros(7),)))
 
 
 def test_the_shipped_network_fits_and_says_how_it_was_trained() -> None:
-    network = Network.load(WEIGHTS)
+    network = DenseNetwork.load(WEIGHTS)
     assert Aset(network=network).network is network
     assert "tools/train_aset.py" in network.note
     assert "seed" in network.note

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from flowedge import ConfigError, Detections, Frame, Tracks
+from flowedge import ConfigError, Detections, Frame, Origin, Tracks
 from flowedge.operators import Draw, Resize
 from flowedge.testing import frames, run_operator
 from flowedge.video.yuv import planes

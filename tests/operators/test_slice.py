@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowedge import ConfigError, Detections, Frame, Graph, Operator, Origin, UserError, choose
@@ -90,6 +90,7 @@ def test_tiles_of_a_size_lie_where_sahi_puts_them(
     assert tiles == [(x, y, x + size[0], y + size[1]) for y in tops for x in lefts]
 
 
+@settings(deadline=None)
 @given(
     width=st.integers(200, 4000),
     height=st.integers(200, 4000),
@@ -116,6 +117,7 @@ def test_tiles_are_equal_cover_the_frame_and_overlap_as_asked(
         assert (shared < int(overlap * side) + 2 * len(starts)).all()
 
 
+@settings(deadline=None)
 @given(
     width=st.integers(8, 60),
     height=st.integers(8, 60),

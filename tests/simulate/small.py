@@ -10,9 +10,18 @@ import numpy as np
 from flowedge.planner.model.cluster import Cluster, Link, Node
 from flowedge.simulate.dispatching import Dispatching
 from flowedge.simulate.results import Results
-from flowedge.simulate.scenario import Kind, Range, Rate, Row, Scenario, Source, Variant, Worker
+from flowedge.simulate.scenario import (
+    Range,
+    Rate,
+    RequestKind,
+    RequestSource,
+    Scenario,
+    ServedModel,
+    SimulatedWorker,
+    TraceRow,
+)
 
-VARIANT = Variant("one", 0.1, {"people": 0.5}, 0.1)
+VARIANT = ServedModel("one", 0.1, {"people": 0.5}, 0.1)
 
 
 def fixed(value: float) -> Range:
@@ -27,32 +36,33 @@ def cluster(*delays: float, bandwidth: float = 1e12, deviation: float = 0.0) -> 
     return Cluster(("edge", "cloud"), tuple(nodes), tuple(links))
 
 
-def traced(*times: float, **changes: Any) -> Source:
+def traced(*times: float, **changes: Any) -> RequestSource:
     """Single queries at these times."""
     return replace(
-        Source("trace", "here", "trace", rows=tuple(Row(time, "people") for time in times)), **changes
+        RequestSource("trace", "here", "trace", rows=tuple(TraceRow(time, "people") for time in times)),
+        **changes,
     )
 
 
-def poisson(rate: float, **changes: Any) -> Source:
+def poisson(rate: float, **changes: Any) -> RequestSource:
     """Single queries of a Poisson process."""
     return replace(
-        Source("load", "here", "queries", (("people", 1.0),), Rate(((0.0, rate),)), count=20), **changes
+        RequestSource("load", "here", "queries", (("people", 1.0),), Rate(((0.0, rate),)), count=20), **changes
     )
 
 
-def streams(rate: float, lifetime: float) -> Source:
+def streams(rate: float, lifetime: float) -> RequestSource:
     """Streams that come and go."""
-    return Source("streams", "here", "streams", (("people", 1.0),), Rate(((0.0, rate),)), lifetime)
+    return RequestSource("streams", "here", "streams", (("people", 1.0),), Rate(((0.0, rate),)), lifetime)
 
 
-def scenario(source: Source, **changes: Any) -> Scenario:
+def scenario(source: RequestSource, **changes: Any) -> Scenario:
     """One worker on one node, 100 ms a query, nothing in the way; `changes` replace the scenario's fields."""
     fields: dict[str, Any] = {
         "cluster": cluster(0.0),
         "duration": 10.0,
-        "kinds": (Kind("people", fixed(1.0)),),
-        "workers": (Worker("w", "n0", VARIANT),),
+        "kinds": (RequestKind("people", fixed(1.0)),),
+        "workers": (SimulatedWorker("w", "n0", VARIANT),),
         "sources": (source,),
         "feasible": "compatible",
     }

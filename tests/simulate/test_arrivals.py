@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flowedge.simulate.arrivals import CHUNK, draw, poisson
-from flowedge.simulate.scenario import Kind, Range, Rate, Row, Scenario, Source
+from flowedge.simulate.scenario import Range, Rate, RequestKind, RequestSource, Scenario, TraceRow
 from tests.simulate.small import fixed, scenario, traced
 from tests.simulate.small import poisson as singles
 
@@ -31,29 +31,32 @@ def test_poisson_follows_its_rate() -> None:
 
 
 def test_a_camera_sends_every_frame_once_whatever_the_chunks() -> None:
-    kind = Kind("people", fixed(1.0), rate=fixed(7.0))
-    cameras = Source("c", "here", "cameras", (("people", 1.0),), count=1)
+    kind = RequestKind("people", fixed(1.0), rate=fixed(7.0))
+    cameras = RequestSource("c", "here", "cameras", (("people", 1.0),), count=1)
     times = times_of(scenario(cameras, duration=95.0, kinds=(kind,)))
     assert np.diff(times) == pytest.approx(1 / 7)
     assert len(times) in (664, 665)  # 95 s at 7 Hz, from a random phase on
 
 
 def test_streams_come_and_go() -> None:
-    kind = Kind("people", fixed(1.0), rate=Range(5.0, 15.0))
-    source = Source("s", "here", "streams", (("people", 1.0),), Rate(((0.0, 2.0),)), 10.0)
+    kind = RequestKind("people", fixed(1.0), rate=Range(5.0, 15.0))
+    source = RequestSource("s", "here", "streams", (("people", 1.0),), Rate(((0.0, 2.0),)), 10.0)
     times = np.array(times_of(scenario(source, duration=400.0, kinds=(kind,))))
     # In a steady state 2/s x 10 s x 10/s = 200 queries a second, within 5 %.
     assert 190 < (times > 50).sum() / 350 < 210
 
 
 def test_access_and_transmission_delay_a_request() -> None:
-    kind = Kind("people", fixed(1.0), size=fixed(1e6))
+    kind = RequestKind("people", fixed(1.0), size=fixed(1e6))
     source = traced(1.0, 3.0, access=fixed(0.25), bitrate=16e6)
     assert times_of(scenario(source, kinds=(kind,))) == pytest.approx([1.75, 3.75])
 
 
 def test_a_trace_has_queries_and_streams_and_its_own_demands() -> None:
-    rows = Row(2.0, "people"), Row(0.5, "people", deadline=0.3, size=7.0, accuracy=0.2, rate=4.0, duration=1.0)
+    rows = (
+        TraceRow(2.0, "people"),
+        TraceRow(0.5, "people", deadline=0.3, size=7.0, accuracy=0.2, rate=4.0, duration=1.0),
+    )
     given = scenario(traced(rows=rows))
     assert times_of(given) == pytest.approx([0.5, 0.75, 1.0, 1.25, 2.0])
     query, stream = draw(given).requests
@@ -68,7 +71,7 @@ def test_the_seed_alone_decides() -> None:
 
 
 def test_applications_come_by_their_shares() -> None:
-    kinds = Kind("people", fixed(1.0)), Kind("cars", fixed(1.0))
-    source = Source("c", "here", "cameras", (("people", 1.0), ("cars", 3.0)), count=4000)
+    kinds = RequestKind("people", fixed(1.0)), RequestKind("cars", fixed(1.0))
+    source = RequestSource("c", "here", "cameras", (("people", 1.0), ("cars", 3.0)), count=4000)
     numbers = [request.application for request in draw(scenario(source, kinds=kinds)).requests]
     assert 2900 < sum(numbers) < 3100

@@ -15,7 +15,7 @@ from flowedge.dispatch import POLICIES, Policy, Request, Workers
 from flowedge.errors import ConfigError
 from flowedge.simulate.dispatching import Dispatching
 from flowedge.simulate.results import as_csv
-from flowedge.simulate.scenario import Failure, Kind, Range, Scenario, Worker
+from flowedge.simulate.scenario import Failure, Range, RequestKind, Scenario, SimulatedWorker
 from tests.simulate.small import (
     VARIANT,
     cluster,
@@ -37,8 +37,8 @@ def busy(**changes: object) -> Scenario:
     fields: dict[str, object] = {
         "cluster": cluster(0.001, 0.005, 0.02, deviation=0.001, bandwidth=1e8),
         "duration": 15.0,
-        "kinds": (Kind("people", Range(0.08, 0.3), size=fixed(20_000), rate=Range(4.0, 12.0)),),
-        "workers": tuple(Worker(f"w{number}", f"n{number}", SMALL) for number in range(3)),
+        "kinds": (RequestKind("people", Range(0.08, 0.3), size=fixed(20_000), rate=Range(4.0, 12.0)),),
+        "workers": tuple(SimulatedWorker(f"w{number}", f"n{number}", SMALL) for number in range(3)),
         "sources": (poisson(60.0), streams(1.5, 6.0)),
         "feasible": None,
     }
@@ -105,7 +105,7 @@ def test_the_load_of_streams_is_what_they_ask_for() -> None:
 
 
 def test_the_load_of_single_queries_is_their_measured_rate() -> None:
-    workers = (Worker("w", "n0", replace(VARIANT, slots=99)),)
+    workers = (SimulatedWorker("w", "n0", replace(VARIANT, slots=99)),)
     simulation = Dispatching(scenario(poisson(100.0), workers=workers), "closest")
     loads = []
     for second in range(3, 11):
@@ -128,7 +128,7 @@ def test_steps_and_copies_make_no_difference() -> None:
 
 
 def test_a_failed_node_loses_what_it_holds_and_streams_go_elsewhere() -> None:
-    workers = tuple(Worker(name, name, VARIANT) for name in ("n0", "n1"))
+    workers = tuple(SimulatedWorker(name, name, VARIANT) for name in ("n0", "n1"))
     given = scenario(
         traced(1.95, 1.97, 2.5, 5.0), cluster=cluster(0.0, 0.01), workers=workers,
         failures=(Failure("n0", 2.0, 4.0),),
@@ -139,7 +139,7 @@ def test_a_failed_node_loses_what_it_holds_and_streams_go_elsewhere() -> None:
 
 
 def test_until_a_failure_is_known_requests_go_to_the_dead() -> None:
-    workers = tuple(Worker(name, name, VARIANT) for name in ("n0", "n1"))
+    workers = tuple(SimulatedWorker(name, name, VARIANT) for name in ("n0", "n1"))
     given = scenario(
         traced(2.5, 3.5),
         cluster=cluster(0.0, 0.01),
@@ -153,7 +153,7 @@ def test_until_a_failure_is_known_requests_go_to_the_dead() -> None:
 def test_a_stream_that_lost_its_worker_asks_again() -> None:
     given = scenario(
         streams(0.3, 1e6),
-        kinds=(Kind("people", fixed(1.0), rate=fixed(2.0)),),
+        kinds=(RequestKind("people", fixed(1.0), rate=fixed(2.0)),),
         failures=(Failure("n0", 5.0, 7.0),),
     )
     results = run(given)
@@ -204,13 +204,13 @@ class Recorder(Policy):
 
 
 def test_a_policy_hears_of_answers_windows_and_ends() -> None:
-    from flowedge.simulate.scenario import Row
+    from flowedge.simulate.scenario import TraceRow
 
     rows = (
-        Row(1.0, "people"),
-        Row(1.0, "people"),
-        Row(2.0, "people", rate=1.0, duration=1.5),
-        Row(4.0, "people"),
+        TraceRow(1.0, "people"),
+        TraceRow(1.0, "people"),
+        TraceRow(2.0, "people", rate=1.0, duration=1.5),
+        TraceRow(4.0, "people"),
     )
     recorder = Recorder()
     simulation = Dispatching(scenario(traced(rows=rows)), recorder)

@@ -13,15 +13,15 @@ import pytest
 from flowedge.errors import ConfigError
 from flowedge.simulate.plots import drawn, kind_of
 from flowedge.simulate.results import COLUMNS, as_csv, lost
-from flowedge.simulate.scenario import Kind, Row, Worker
+from flowedge.simulate.scenario import RequestKind, SimulatedWorker, TraceRow
 from tests.simulate.small import VARIANT, fixed, run, scenario, traced
 
-ROWS = (Row(1.0, "people"), Row(1.0, "cars"), Row(1.0, "cars"), Row(6.0, "people"))
+ROWS = (TraceRow(1.0, "people"), TraceRow(1.0, "cars"), TraceRow(1.0, "cars"), TraceRow(6.0, "people"))
 VARIANTS = replace(VARIANT, accuracy={"people": 0.5, "cars": 0.5}, queue=1)
 GIVEN = scenario(
     traced(rows=ROWS),
-    kinds=(Kind("people", fixed(0.3)), Kind("cars", fixed(0.15))),
-    workers=(Worker("w", "n0", VARIANTS),),
+    kinds=(RequestKind("people", fixed(0.3)), RequestKind("cars", fixed(0.15))),
+    workers=(SimulatedWorker("w", "n0", VARIANTS),),
 )
 
 

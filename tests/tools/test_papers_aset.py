@@ -11,11 +11,11 @@ import pytest
 
 from flowedge.dispatch import POLICIES, STATIC
 from flowedge.simulate.arrivals import draw
-from flowedge.simulate.scenario import Failure, Kind, Range, Scenario, Worker
+from flowedge.simulate.scenario import Failure, Range, RequestKind, Scenario, SimulatedWorker
 from tests.simulate.small import VARIANT, cluster, fixed, scenario, streams
 from tools.papers import aset, aset_runs
 from tools.papers.aset_bound import bound
-from tools.papers.aset_runs import BEST, BOUND, FILTERS, ORACLE, OWN, Cell, Run, compared, loaded, oracle
+from tools.papers.aset_runs import BEST, BOUND, FILTERS, ORACLE, OWN, Cell, PolicyRun, compared, loaded, oracle
 
 SMALL = replace(VARIANT, seconds=0.05, batch_seconds=0.05, deviation=0.005, queue=5)
 
@@ -28,8 +28,8 @@ def site(deadline: Range = DEADLINES, lifetime: float = 6.0) -> Scenario:
     return scenario(
         streams(1.0, lifetime),
         cluster=cluster(0.001, 0.005, 0.02, deviation=0.001, bandwidth=1e8),
-        kinds=(Kind("people", deadline, size=fixed(20_000), rate=Range(4.0, 12.0)),),
-        workers=tuple(Worker(f"w{number}", f"n{number}", SMALL) for number in range(3)),
+        kinds=(RequestKind("people", deadline, size=fixed(20_000), rate=Range(4.0, 12.0)),),
+        workers=tuple(SimulatedWorker(f"w{number}", f"n{number}", SMALL) for number in range(3)),
         feasible=None,
     )
 
@@ -60,7 +60,7 @@ def test_nothing_exceeds_the_bound(rate: str, seed: int) -> None:
 
 
 def test_the_bound_is_the_capacity_where_much_more_is_asked_for() -> None:
-    steady = Worker("w", "n0", replace(SMALL, deviation=0.0))
+    steady = SimulatedWorker("w", "n0", replace(SMALL, deviation=0.0))
     given = loaded(replace(site(fixed(0.3)), workers=(steady,)), (400.0,), 30.0, 0)
     arrivals = draw(given)
     asked = sum(len(arrivals.chunk(number).times) for number in range(6, 9)) / 30
@@ -94,9 +94,9 @@ def test_an_oracle_with_one_long_window_is_the_best_static_policy(monkeypatch: p
     assert oracle(given, arrivals).share("success") == pytest.approx(max(statics), abs=0.01)
 
 
-def fake(policy: str, shares: Sequence[float], kind: str = OWN) -> list[Run]:
+def fake(policy: str, shares: Sequence[float], kind: str = OWN) -> list[PolicyRun]:
     return [
-        Run("tiny", "60", seed, kind, policy, share, 1 - share, 0.0, "people", share, 1e-5)
+        PolicyRun("tiny", "60", seed, kind, policy, share, 1 - share, 0.0, "people", share, 1e-5)
         for seed, share in enumerate(shares)
     ]
 

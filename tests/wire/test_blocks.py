@@ -55,12 +55,20 @@ def columns(dtype: str, *shape: int) -> st.SearchStrategy[np.ndarray]:
     return arrays.arrays(dtype, shape, elements={"allow_nan": True} if dtype == "float32" else None)
 
 
+FINITE = {"allow_nan": False, "allow_infinity": False}
+
+
 @st.composite
 def detections(draw: st.DrawFn, kind: type[Detections] = Detections) -> Detections:
     count = draw(st.integers(0, 40))
     labels = draw(st.just(()) | names)
     classes = arrays.arrays("int32", (count,), elements=st.integers(0, len(labels) - 1) if labels else None)
-    given = (draw(columns("float32", count, 4)), draw(columns("float32", count)), draw(classes), labels)
+    corners = draw(
+        arrays.arrays("float32", (count, 2, 2), elements={"allow_nan": False, "allow_infinity": False})
+    )
+    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    scores = draw(arrays.arrays("float32", (count,), elements={"min_value": 0, "max_value": 1}))
+    given = (boxes, scores, draw(classes), labels)
     given += (tuple(draw(st.lists(rects, max_size=3))), draw(st.none() | rects))
     if kind is Tracks:
         given += (draw(columns("int64", count)),)
@@ -117,6 +125,10 @@ SAMPLES = [
     Frame(ORIGIN, picture(5, 3, "yuv422p")),
     Detections(ORIGIN, [[0, 1, 2, 3]], [0.5], [1], ("person", "çar"), ((0, 0, 9, 9),), (0, 0, 5, 5)),
     Tracks(ORIGIN, [[0, 1, 2, 3]] * 2, [0.5, 0.6], [1, 0], ids=np.array([7, -8])),
+    Faces(ORIGIN, [[0, 1, 2, 3]], [0.5], [0], (), (), None, np.ones((1, 20)), np.ones((1, 5, 2))),
+    Faces(ORIGIN, [[0, 1, 2, 3]] * 2, [0.5] * 2, [0] * 2),
+    Event(ORIGIN, "door", {"open": True, "angle": 3.5, "who": None, "count": 2, "name": "Ω", "in": (1, "x")}),
+    Absent(ORIGIN, Outcome.DROPPED, "newer frame", "Detect"),
     Detections(
         ORIGIN,
         [[0, 1, 2, 3]] * 2,
@@ -124,10 +136,6 @@ SAMPLES = [
         [1, 0],
         attributes={"parked": [True, False], "axles": [2, -3], "speed": [0.5, np.nan], "plate": ["Ä 1", ""]},
     ),
-    Faces(ORIGIN, [[0, 1, 2, 3]], [0.5], [0], (), (), None, np.ones((1, 20)), np.ones((1, 5, 2))),
-    Faces(ORIGIN, [[0, 1, 2, 3]] * 2, [0.5] * 2, [0] * 2),
-    Event(ORIGIN, "door", {"open": True, "angle": 3.5, "who": None, "count": 2, "name": "Ω", "in": (1, "x")}),
-    Absent(ORIGIN, Outcome.DROPPED, "newer frame", "Detect"),
     (Event(ORIGIN, "door"), Detections(ORIGIN, [], [], [])),
 ]
 
@@ -189,7 +197,7 @@ def test_native_pictures_come_back(name, size):
 
 def test_lists_of_names_and_large_columns():
     count = 20000
-    boxes = np.random.default_rng(0).random((count, 4), np.float32)
+    boxes = np.random.default_rng(0).random((count, 4), np.float32) + np.array([0, 0, 1, 1], np.float32)
     found = Tracks(ORIGIN, boxes, boxes[:, 0], np.arange(count), ids=np.arange(count) - 10)
     assert same(decode(encode(found)), found)
 

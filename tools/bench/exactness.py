@@ -36,7 +36,7 @@ _PROVEN = 1e-4  # a gap that counts as none
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ExactnessRow:
     """One problem: `missed` is by what share `exact` is better, `gap` what each says to its own bound."""
 
     seed: int
@@ -64,14 +64,14 @@ def planned(seed: int) -> tuple[Plan, float, float]:
     return plan, cpu, wall
 
 
-def compared(task: tuple[int, Plan, float, float, float]) -> Row:
+def compared(task: tuple[int, Plan, float, float, float]) -> ExactnessRow:
     """A row, with what `exact` finds in about `limit` seconds."""
     seed, plan, cpu, wall, limit = task
     problem, _ = instance(seed)
     best = exact(problem, plan if plan.found else None, time_limit=limit)
     nan = float("nan")
     missed = (plan.value - best.value) / max(abs(best.value), 1e-9) if plan.found and best.found else nan
-    return Row(
+    return ExactnessRow(
         seed,
         len(problem.applications[0].stages),
         len(problem.cluster.nodes),
@@ -87,7 +87,7 @@ def compared(task: tuple[int, Plan, float, float, float]) -> Row:
     )
 
 
-def summary(rows: Sequence[Row]) -> list[str]:
+def summary(rows: Sequence[ExactnessRow]) -> list[str]:
     """What there is to say about all problems."""
     missed = np.array([row.missed for row in rows if row.missed == row.missed])
     proven = np.array([row.missed for row in rows if row.exact_gap <= _PROVEN])

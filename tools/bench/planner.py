@@ -33,7 +33,7 @@ _FPS = 5, 10, 15, 25
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PlannerRow:
     """One measurement; `cpu` are seconds of this process, `wall` of the clock, `memory` the peak in MiB."""
 
     classes: int
@@ -69,14 +69,14 @@ def measure(folder: Path, sizes: Sequence[str] = SIZES, seed: int = 0) -> Iterat
     _plot(rows, folder / "planner.png")
 
 
-def measured(problem: Problem) -> Row:
+def measured(problem: Problem) -> PlannerRow:
     """Plans once; raises `RuntimeError` where no plan is found."""
     wall, cpu = time.perf_counter(), time.process_time()
     plan = flowedge(problem)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     if plan.gap is None:
         raise RuntimeError(f"no plan: {plan.reason}")
-    return Row(
+    return PlannerRow(
         len(problem.classes),
         len(problem.cluster.nodes),
         len({each.node for each in problem.classes}),
@@ -184,7 +184,7 @@ def _accuracies() -> Iterator[Accuracy]:
         yield Accuracy(value, setting(size=pixels), source="model")
 
 
-def _plot(rows: Sequence[Row], path: Path) -> None:
+def _plot(rows: Sequence[PlannerRow], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")

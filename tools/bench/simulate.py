@@ -24,7 +24,15 @@ from flowedge.dispatch import POLICIES, Policy, Request, Workers
 from flowedge.planner.model.cluster import Cluster, Link, Node
 from flowedge.simulate.arrivals import CHUNK, draw
 from flowedge.simulate.dispatching import Dispatching
-from flowedge.simulate.scenario import Kind, Range, Rate, Scenario, Source, Variant, Worker
+from flowedge.simulate.scenario import (
+    Range,
+    Rate,
+    RequestKind,
+    RequestSource,
+    Scenario,
+    ServedModel,
+    SimulatedWorker,
+)
 
 RATE = 1600.0
 WORKERS = 60
@@ -41,12 +49,14 @@ def scenario(seconds: float) -> Scenario:
     nodes = [Node("here", "edge", "site", 0.0)]
     nodes += [Node(name, tiers[number * 3 // NODES], "site", 0.0) for number, name in enumerate(names)]
     links = [Link("here", name, 10e9, DELAYS[number * 3 // NODES], 0.0005) for number, name in enumerate(names)]
-    variant = Variant("v", 0.04, {"a": 0.3, "b": 0.4}, 0.04, deviation=0.005, slots=2)
-    workers = [Worker(f"w{number}", names[number * NODES // WORKERS], variant) for number in range(WORKERS)]
-    source = Source("load", "here", "queries", (("a", 0.5), ("b", 0.5)), Rate(((0.0, RATE),)), count=600)
+    variant = ServedModel("v", 0.04, {"a": 0.3, "b": 0.4}, 0.04, deviation=0.005, slots=2)
+    workers = [
+        SimulatedWorker(f"w{number}", names[number * NODES // WORKERS], variant) for number in range(WORKERS)
+    ]
+    source = RequestSource("load", "here", "queries", (("a", 0.5), ("b", 0.5)), Rate(((0.0, RATE),)), count=600)
     source = replace(source, access=Range(0.001, 0.003), bitrate=1e8)
     sizes = Range(20e3, 100e3)
-    kinds = Kind("a", Range(0.1, 0.2), sizes), Kind("b", Range(0.2, 0.5), sizes)
+    kinds = RequestKind("a", Range(0.1, 0.2), sizes), RequestKind("b", Range(0.2, 0.5), sizes)
     return Scenario(
         "bench", Cluster(tiers, tuple(nodes), tuple(links)), seconds, kinds, tuple(workers), (source,)
     )

@@ -46,7 +46,7 @@ Step = Callable[[Detections, "Frame | None"], Tracks]
 
 
 @dataclass(frozen=True)
-class Clip:
+class TrackerClip:
     """A source, the people found in each of its frames and those really there."""
 
     name: str
@@ -63,11 +63,11 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Contender:
+class TrackerEntry:
     """A tracker by name, how to begin one for a clip, and whether it looks at pictures."""
 
     name: str
-    begin: Callable[[Clip], Step]
+    begin: Callable[[TrackerClip], Step]
     pictures: bool = False
 
 
@@ -78,7 +78,7 @@ def measure(
     tiles: int = 1,
     rounds: int = 3,
     cache: Path | None = None,
-    contenders: Sequence[Contender] | None = None,
+    contenders: Sequence[TrackerEntry] | None = None,
 ) -> Iterator[str]:
     """One line of text for each source and tracker."""
     folder = cache or Path(tempfile.gettempdir()) / "flowedge-trackers"
@@ -90,7 +90,7 @@ def measure(
             yield line(contender, clip, 1 if contender.pictures else rounds)
 
 
-def line(contender: Contender, clip: Clip, rounds: int) -> str:
+def line(contender: TrackerEntry, clip: TrackerClip, rounds: int) -> str:
     """Quality and time of one tracker on one clip."""
     times = []
     for _ in range(rounds):
@@ -103,7 +103,7 @@ def line(contender: Contender, clip: Clip, rounds: int) -> str:
     )
 
 
-def run(contender: Contender, clip: Clip) -> tuple[list[Tracks], float]:
+def run(contender: TrackerEntry, clip: TrackerClip) -> tuple[list[Tracks], float]:
     """The tracks of every frame, and the seconds of processor that the tracker took for all of them."""
     step, tracks, seconds = contender.begin(clip), [], 0.0
     pictures = frames(clip.source) if contender.pictures else iter([None] * len(clip.found))
@@ -119,7 +119,7 @@ def run(contender: Contender, clip: Clip) -> tuple[list[Tracks], float]:
 # --- clips --------------------------------------------------------------------------------------------
 
 
-def load(source: str, model: str, size: int | None, tiles: int, cache: Path) -> Clip:
+def load(source: str, model: str, size: int | None, tiles: int, cache: Path) -> TrackerClip:
     """The source with its truth and its detections, which are computed where they are not in `cache` yet."""
     name = "".join(letter if letter.isalnum() else "-" for letter in Path(source).name)
     file = cache / f"{name}-{Path(model).stem}-{size}-{tiles}.npz"
@@ -132,7 +132,7 @@ def load(source: str, model: str, size: int | None, tiles: int, cache: Path) -> 
         for n, moment in enumerate(kept["times"])
     ]
     found = [_people(origin, kept["rows"][kept["rows"][:, 0] == n]) for n, origin in enumerate(origins)]
-    return Clip(Path(source).name, source, found, _truth(source, origins), annotated(source).ignore)
+    return TrackerClip(Path(source).name, source, found, _truth(source, origins), annotated(source).ignore)
 
 
 def frames(source: str) -> Iterator[Frame]:
@@ -183,15 +183,15 @@ def _truth(source: str, origins: Sequence[Origin]) -> list[Tracks]:
 # --- contenders ---------------------------------------------------------------------------------------
 
 
-def ours() -> list[Contender]:
+def ours() -> list[TrackerEntry]:
     """Our tracker with and without pictures; every field at its default."""
 
-    def track(_: Clip) -> Step:
+    def track(_: TrackerClip) -> Step:
         operator = Track()
         return lambda found, _: operator.process(found)
 
-    def look(appearance: str | None, camera_motion: bool) -> Callable[[Clip], Step]:
-        def begin(_: Clip) -> Step:
+    def look(appearance: str | None, camera_motion: bool) -> Callable[[TrackerClip], Step]:
+        def begin(_: TrackerClip) -> Step:
             operator = TrackWithPicture(appearance=appearance, camera_motion=camera_motion)
             operator.setup()
             return lambda found, frame: operator.process((frame, found))
@@ -199,19 +199,19 @@ def ours() -> list[Contender]:
         return begin
 
     return [
-        Contender("flowedge Track", track),
-        Contender("flowedge camera motion", look(None, True), pictures=True),
-        Contender("flowedge appearance", look("osnet_x0_25", False), pictures=True),
-        Contender("flowedge both", look("osnet_x0_25", True), pictures=True),
+        TrackerEntry("flowedge Track", track),
+        TrackerEntry("flowedge camera motion", look(None, True), pictures=True),
+        TrackerEntry("flowedge appearance", look("osnet_x0_25", False), pictures=True),
+        TrackerEntry("flowedge both", look("osnet_x0_25", True), pictures=True),
     ]
 
 
-def roboflow(new: float | None = None) -> list[Contender]:
+def roboflow(new: float | None = None) -> list[TrackerEntry]:
     """The trackers of Roboflow's `trackers`; `new` replaces the score from which a track begins."""
     import supervision
     import trackers
 
-    def begin(kind: Any, clip: Clip) -> Step:
+    def begin(kind: Any, clip: TrackerClip) -> Step:
         settings = {} if new is None else {"track_activation_threshold": new}
         if kind is trackers.OCSORTTracker and new is not None:
             settings = {"high_conf_det_threshold": new}
@@ -227,16 +227,18 @@ def roboflow(new: float | None = None) -> list[Contender]:
 
     kinds = ("SORT", "ByteTrack", "BoTSORT", "OCSORT", "CBIoU")
     plain = [
-        Contender(f"roboflow {name}", lambda clip, name=name: begin(getattr(trackers, f"{name}Tracker"), clip))
+        TrackerEntry(
+            f"roboflow {name}", lambda clip, name=name: begin(getattr(trackers, f"{name}Tracker"), clip)
+        )
         for name in kinds
     ]
     return [
         *plain,
-        Contender("roboflow BoTSORT + CMC", lambda clip: begin(trackers.BoTSORTTracker, clip), True),
+        TrackerEntry("roboflow BoTSORT + CMC", lambda clip: begin(trackers.BoTSORTTracker, clip), True),
     ]
 
 
-def ultralytics(new: float | None = None) -> list[Contender]:
+def ultralytics(new: float | None = None) -> list[TrackerEntry]:
     """The trackers of ultralytics; `new` replaces the score from which a track begins."""
     from ultralytics.engine.results import Boxes
     from ultralytics.trackers.track import TRACKER_MAP
@@ -258,11 +260,11 @@ def ultralytics(new: float | None = None) -> list[Contender]:
         return step
 
     plain = [
-        Contender(f"ultralytics {name}", lambda _, name=name: begin(name, False))
+        TrackerEntry(f"ultralytics {name}", lambda _, name=name: begin(name, False))
         for name in sorted(TRACKER_MAP)
     ]
     seeing = [
-        Contender(f"ultralytics {name} + GMC", lambda _, name=name: begin(name, True), True)
+        TrackerEntry(f"ultralytics {name} + GMC", lambda _, name=name: begin(name, True), True)
         for name in ("botsort", "tracktrack")
     ]
     return plain + seeing

@@ -45,7 +45,7 @@ from tools.papers.aset_runs import (
     RATES,
     TOPOLOGIES,
     Cell,
-    Run,
+    PolicyRun,
     runs,
 )
 
@@ -104,7 +104,7 @@ def main() -> None:
         _plot(lines, options.plot)
 
 
-def simulated(cells: Sequence[Cell]) -> list[Run]:
+def simulated(cells: Sequence[Cell]) -> list[PolicyRun]:
     """All runs of some cells, in the order of the cells; progress on stderr."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process each is what there is to use
     begun, done = time.monotonic(), []
@@ -117,20 +117,20 @@ def simulated(cells: Sequence[Cell]) -> list[Run]:
     return [run for each in done for run in each]
 
 
-def summary(found: Iterable[Run]) -> list[Line]:
+def summary(found: Iterable[PolicyRun]) -> list[Line]:
     """Means and paired intervals, by topology, rate and filter, in the order in which they are met first."""
     return [line for group in _groups(found).values() for line in _lines(group)]
 
 
-def _groups(found: Iterable[Run]) -> dict[tuple[str, str, str], dict[str, list[Run]]]:
+def _groups(found: Iterable[PolicyRun]) -> dict[tuple[str, str, str], dict[str, list[PolicyRun]]]:
     """Runs by topology, rate and filter, then by policy; each policy's by seed."""
-    groups: dict[tuple[str, str, str], dict[str, list[Run]]] = {}
+    groups: dict[tuple[str, str, str], dict[str, list[PolicyRun]]] = {}
     for run in sorted(found, key=lambda run: run.seed):
         groups.setdefault((run.topology, run.rate, run.filter), {}).setdefault(run.policy, []).append(run)
     return groups
 
 
-def _lines(group: dict[str, list[Run]]) -> list[Line]:
+def _lines(group: dict[str, list[PolicyRun]]) -> list[Line]:
     successes = {name: np.array([run.success for run in each]) for name, each in group.items()}
     best = leader(successes)
     lines = []
@@ -181,7 +181,7 @@ def interval(differences: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def verdicts(found: Iterable[Run]) -> list[str]:
+def verdicts(found: Iterable[PolicyRun]) -> list[str]:
     """Where `OURS` stands against the best of the others that do not see the future."""
     lines = []
     for (topology, rate, kind), group in _groups(found).items():

@@ -45,7 +45,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Run:
+class PolicyRun:
     """Shares of what was asked: `success` + `failed` (late or lost) + `rejected` = 1; nan where not defined.
 
     `decision` is the processor time of one choice in seconds; it takes no part in comparisons.
@@ -65,16 +65,16 @@ class Run:
     decision: float = field(compare=False)
 
 
-def runs(cell: Cell) -> list[Run]:
+def runs(cell: Cell) -> list[PolicyRun]:
     """Every policy on one file's scenario; all meet the same requests with the same luck."""
     return list(compared(cell, reading.load(FOLDER / f"aset-{cell.topology}.toml")))
 
 
-def compared(cell: Cell, scenario: Scenario) -> Iterator[Run]:
+def compared(cell: Cell, scenario: Scenario) -> Iterator[PolicyRun]:
     """Every policy under every filter, then those that see the future."""
     scenario = loaded(scenario, RATES[cell.rate], cell.seconds, cell.seed)
     arrivals = draw(scenario)
-    own: list[Run] = []
+    own: list[PolicyRun] = []
     for kind in FILTERS:
         given = replace(scenario, feasible=None if kind == OWN else kind)
         found = []
@@ -90,7 +90,7 @@ def compared(cell: Cell, scenario: Scenario) -> Iterator[Run]:
     yield replace(_run(cell, OWN, ORACLE, oracle(scenario, arrivals)), decision=math.nan)
     limit = bound(scenario, arrivals)
     nan = math.nan
-    yield Run(cell.topology, cell.rate, cell.seed, OWN, BOUND, limit, nan, nan, "", nan, nan)
+    yield PolicyRun(cell.topology, cell.rate, cell.seed, OWN, BOUND, limit, nan, nan, "", nan, nan)
 
 
 def loaded(scenario: Scenario, clients: tuple[float, ...], seconds: float, seed: int) -> Scenario:
@@ -149,10 +149,10 @@ def _played(scenario: Scenario, policy: str, arrivals: Arrivals) -> Results:
     return simulation.results()
 
 
-def _run(cell: Cell, kind: str, name: str, results: Results) -> Run:
+def _run(cell: Cell, kind: str, name: str, results: Results) -> PolicyRun:
     success, rejected = results.share("success"), results.share("rejected")
     application, worst = results.worst()
-    return Run(
+    return PolicyRun(
         cell.topology,
         cell.rate,
         cell.seed,

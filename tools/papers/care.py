@@ -22,7 +22,6 @@ import argparse
 import csv
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from flowedge.planner.model.profiles import Accuracy, Profiles, Service, setting
 from flowedge.planner.papers.care import care, care_exhaustive, care_literal, care_shared
 from tools.papers import care_plots, care_profile
 from tools.papers.care_profile import MOST_CORES, TILES, Instance
+from tools.papers.care_rows import HEADER, StrategyRow
 
 FPS = 0.5
 CORE_WATTS = 105 / 28
@@ -52,46 +52,6 @@ STRATEGIES: Mapping[str, Callable[[Problem], Plan]] = {
     "care-exhaustive shared": lambda problem: care_exhaustive(problem, shared=True),
     "exact": lambda problem: exact(problem, time_limit=20),
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a strategy chose for a latency (seconds) and a quality (0..1) on the servers with so many GPUs."""
-
-    gpus: int
-    latency: float
-    quality: float
-    strategy: str
-    chosen: str
-    seconds: float | None
-    joules: float | None
-    tried: int
-    source: str
-
-    def cells(self) -> list[str]:
-        """As a line of choices.csv."""
-        return [
-            str(self.gpus),
-            f"{self.latency:g}",
-            f"{self.quality:.2f}",
-            self.strategy,
-            self.chosen,
-            "-" if self.seconds is None else f"{1e3 * self.seconds:.1f}",
-            self.milli,
-            str(self.tried or "-"),
-            self.source,
-        ]
-
-    @property
-    def milli(self) -> str:
-        """Its energy in mJ."""
-        return "-" if self.joules is None else f"{1e3 * self.joules:.0f}"
-
-
-HEADER = [
-    *("gpus", "latency_goal_s", "quality_goal (table I)", "strategy", "chosen", "latency_ms"),
-    *("energy_mj (model)", "deployments_tried", "latency is"),
-]
 
 
 def main() -> None:
@@ -173,7 +133,9 @@ def composite(
     )
 
 
-def chosen(instances: Sequence[Instance], quality: Mapping[int, float], gpu_watts: float) -> Iterator[Row]:
+def chosen(
+    instances: Sequence[Instance], quality: Mapping[int, float], gpu_watts: float
+) -> Iterator[StrategyRow]:
     """What every strategy chooses on every cluster for every latency and quality; prints the main ones."""
     print(
         f"\n{'GPUs  L s   Q':<18}{'care':<22}{'ms':>6}{'mJ':>7}{'tried':>7}   "
@@ -198,21 +160,21 @@ def chosen(instances: Sequence[Instance], quality: Mapping[int, float], gpu_watt
         )  # fmt: skip
 
 
-def _columns(row: Row) -> str:
+def _columns(row: StrategyRow) -> str:
     milliseconds = "-" if row.seconds is None else f"{1e3 * row.seconds:.0f}"
     return f"{row.chosen:<22}{milliseconds:>6}{row.milli:>7}{row.tried:>7}"
 
 
-def _row(problem: Problem, plan: Plan, at: tuple[int, float, float], name: str) -> Row:
+def _row(problem: Problem, plan: Plan, at: tuple[int, float, float], name: str) -> StrategyRow:
     if not plan.found:
         assert plan.reason is not None
-        return Row(*at, name, "no plan", None, None, plan.tried, "; ".join(plan.reason.conflict))
+        return StrategyRow(*at, name, "no plan", None, None, plan.tried, "; ".join(plan.reason.conflict))
     prediction = predict(problem, plan)
     active = [each.service for each in plan.deployments if each.service.cores]
     shape = " + ".join(
         f"c={cores:g} g={gpu:.2g}" for cores, gpu in sorted({(each.cores, each.gpu) for each in active})
     )
-    return Row(
+    return StrategyRow(
         *at,
         name,
         f"x={dict(plan.routes[0].setting)['tiles']} {shape}",

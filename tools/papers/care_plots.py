@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tools.papers.care_profile import MOST_CORES, TILES, Instance
-
-if TYPE_CHECKING:
-    from tools.papers.care import Row
+from tools.papers.care_rows import StrategyRow
 
 _COLORS = dict(zip(TILES, ("tab:blue", "tab:orange", "tab:green", "tab:red"), strict=True))
 _QUALITY = 0.79  # leaves x = 2, 4 and 6 to choose from
@@ -22,7 +20,7 @@ _SEARCHES = {
 
 
 def draw(
-    instances: Sequence[Instance], rows: Sequence[Row], core_watts: float, gpu_watts: float, path: Path
+    instances: Sequence[Instance], rows: Sequence[StrategyRow], core_watts: float, gpu_watts: float, path: Path
 ) -> None:
     """Four panels: latency, energy, energy of what was chosen, deployments tried."""
     from matplotlib.figure import Figure
@@ -56,7 +54,7 @@ def draw(
     figure.savefig(path, dpi=110)
 
 
-def _bars(axes: Any, rows: Sequence[Row], what: str, value: Any, without: tuple[str, ...] = ()) -> None:
+def _bars(axes: Any, rows: Sequence[StrategyRow], what: str, value: Any, without: tuple[str, ...] = ()) -> None:
     """A group for each cluster and latency at one quality, a bar for each search."""
     groups = list(dict.fromkeys((row.gpus, row.latency) for row in rows))
     searches = [name for name in _SEARCHES if name not in without]

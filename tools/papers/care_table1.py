@@ -39,7 +39,7 @@ PAPER = {
 
 
 @dataclass(frozen=True)
-class Row:
+class Table1Row:
     """The shares (0..1) of objects correctly tracked with 1, 2, 4 and 6 tiles."""
 
     objects: int | None
@@ -74,7 +74,7 @@ def main() -> None:
     print("objects  height  " + "  ".join(f"x={tiles}" for tiles in TILES) + "   (paper)", flush=True)
     for objects, height, source in sources:
         shares = tuple(share(source, height, tiles, options.model, options.frames) for tiles in TILES)
-        rows.append(Row(objects, height, shares))
+        rows.append(Table1Row(objects, height, shares))
         print("  ".join(rows[-1].cells()), f"  ({', '.join(rows[-1].paper())})", flush=True)
     if options.csv:
         _write(rows, options.csv)
@@ -113,14 +113,14 @@ def _clip(video: str) -> Iterator[tuple[None, int, Annotated]]:
         yield None, height, annotated(video, None)
 
 
-def _write(rows: Sequence[Row], path: Path) -> None:
+def _write(rows: Sequence[Table1Row], path: Path) -> None:
     with path.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["objects", "height", *(f"x{n}" for n in TILES), *(f"paper_x{n}" for n in TILES)])
         table.writerows([*row.cells(), *row.paper()] for row in rows)
 
 
-def _plot(rows: Sequence[Row], path: Path) -> None:
+def _plot(rows: Sequence[Table1Row], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")

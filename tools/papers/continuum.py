@@ -50,7 +50,7 @@ from tools.papers.continuum_model import (
     SECONDS,
     SOURCES,
     UPLINK,
-    Outcome,
+    ModelResult,
     Reading,
     outcome,
 )
@@ -173,7 +173,7 @@ def planned(
     mean = (small * accuracy(416) + (sources - small) * accuracy(512)) / sources
     seconds = FRAMES / low
     worst = accuracy(416 if small else 512)
-    found = Outcome(seconds, seconds, max(0.0, seconds - SECONDS) / 2, mean, worst)
+    found = ModelResult(seconds, seconds, max(0.0, seconds - SECONDS) / 2, mean, worst)
     who = f"{best.strategy}, {'all' if spare else 'same'} cores"
     return [_row(reading, sources, who, str(small), found, accuracy)]
 
@@ -220,7 +220,9 @@ def steady(reading: Reading, sources: int, accuracy: AccuracyModel, *, spare: bo
     )
 
 
-def _row(reading: Reading, sources: int, who: str, small: str, found: Outcome, accuracy: AccuracyModel) -> Row:
+def _row(
+    reading: Reading, sources: int, who: str, small: str, found: ModelResult, accuracy: AccuracyModel
+) -> Row:
     hours = [round(seconds / 3600, 3) for seconds in (found.makespan, found.last, found.latency)]
     f1 = F1[512] * found.accuracy / accuracy(512)
     shares = [round(100 * share, 2) for share in (found.accuracy, found.worst, f1)]

@@ -65,7 +65,7 @@ READINGS = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ModelResult:
     """Seconds until a source is done, in the mean and for the last; seconds of a frame; accuracy (0..1)."""
 
     makespan: float
@@ -79,7 +79,7 @@ class Outcome:
         return Estimate(self.latency, self.accuracy)
 
 
-def outcome(reading: Reading, reduced: Sequence[float], accuracy: AccuracyModel) -> Outcome:
+def outcome(reading: Reading, reduced: Sequence[float], accuracy: AccuracyModel) -> ModelResult:
     """What happens when of each source so large a part (0..1) of the frames is reduced to 416 x 416."""
     parts = np.asarray(reduced, np.float64)
     sent = _sent(reading, parts)
@@ -96,7 +96,7 @@ def outcome(reading: Reading, reduced: Sequence[float], accuracy: AccuracyModel)
             done[at] = max(done[at], sent[at] + waits[-1] + fixed)
             latency += shares[at] * ((sent[at] - SECONDS) / 2 + waits.mean() + fixed)
     each = (1 - parts) * accuracy(512) + parts * accuracy(416)
-    return Outcome(
+    return ModelResult(
         float(done.mean()), float(done.max()), latency / len(parts), float(each.mean()), float(each.min())
     )
 

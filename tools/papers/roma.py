@@ -30,7 +30,17 @@ import numpy as np
 
 from flowedge.planner.papers.roma.allocation import ETA, allocate
 from tools.papers import roma_grid, roma_plans
-from tools.papers.roma_cases import BANDWIDTHS, CORES, COUPLINGS, Case, Fit, awstream, case, fits, street
+from tools.papers.roma_cases import (
+    BANDWIDTHS,
+    CORES,
+    COUPLINGS,
+    Case,
+    CouplingError,
+    awstream,
+    case,
+    fits,
+    street,
+)
 
 ETAS = (0.01, 0.02, 0.05, ETA, 0.2, 0.3, 0.5, 0.7)
 ALLOWED = (1, 2, 5)  # points of accuracy that may be lost
@@ -63,7 +73,7 @@ class Used:
 
 
 def main() -> None:
-    """Fit, allocate, plan, print, write and draw."""
+    """CouplingError, allocate, plan, print, write and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("FLOWEDGE_DATA"), help="the data folder")
     parser.add_argument("--out", type=Path, default=Path("roma"), help="folder to write (default %(default)s)")
@@ -118,7 +128,7 @@ def sweep(every: Case, eta: float) -> Iterator[Used]:
             yield Used(every.name, scheme, eta, varied, net, com, n, c, promised, reached, fresh)
 
 
-def _table_1(found: Sequence[Fit], paper: Path, out: Path) -> None:
+def _table_1(found: Sequence[CouplingError], paper: Path, out: Path) -> None:
     print(f"{'MAE, MSE, RMSE':<40}" + "".join(f"{name:<24}" for name in COUPLINGS))
     with paper.open(newline="") as file:
         for row in csv.DictReader(file):

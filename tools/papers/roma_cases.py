@@ -60,7 +60,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Fit:
+class CouplingError:
     """How far a coupling misses what was needed, at so many points; `sample` says at which."""
 
     case: str
@@ -109,20 +109,24 @@ def case(name: str, known: Points, fresh: Points | None = None) -> Case:
     return Case(name, known, fresh, grid, needs, coupled)
 
 
-def fits(every: Case) -> Iterator[Fit]:
+def fits(every: Case) -> Iterator[CouplingError]:
     """Errors at the points of the fit, at points left out of it, and at those of the other street."""
     whole, folds = couplings(every.grid), _folds(every)
     fresh = None if every.fresh is None else _sides(_grid(every.fresh).efficient())
     for direction, at in _sides(every.needs).items():
         for kind in COUPLINGS:
             name, fitted = (every.name, direction, kind), whole[kind, direction]
-            yield Fit(*name, "in sample", len(at[0]), errors(fitted, *at))
+            yield CouplingError(*name, "in sample", len(at[0]), errors(fitted, *at))
             left_out = np.empty_like(at[0])
             for out, others in folds:
                 left_out[out] = others[kind, direction](at[0][out], at[1][out])
-            yield Fit(*name, f"{FOLDS} folds", len(at[0]), errors(lambda *_, found=left_out: found, *at))
+            yield CouplingError(
+                *name, f"{FOLDS} folds", len(at[0]), errors(lambda *_, found=left_out: found, *at)
+            )
             if fresh is not None:
-                yield Fit(*name, "other street", len(fresh[direction][0]), errors(fitted, *fresh[direction]))
+                yield CouplingError(
+                    *name, "other street", len(fresh[direction][0]), errors(fitted, *fresh[direction])
+                )
 
 
 def couplings(grid: Points) -> dict[tuple[str, str], Coupling]:

@@ -46,7 +46,7 @@ SCHEMES: Mapping[str, Callable[[Problem], Plan]] = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SchemeResult:
     """What a scheme's plan for a site reaches (mean accuracy, 0..1) and takes; None where it has no plan."""
 
     site: str
@@ -62,7 +62,7 @@ class Outcome:
         return [self.site, self.scheme, *("-" if each is None else f"{each:.4g}" for each in numbers)]
 
 
-def outcomes(measured: Sequence[roma_grid.Point]) -> Iterator[Outcome]:
+def outcomes(measured: Sequence[roma_grid.Point]) -> Iterator[SchemeResult]:
     """Every scheme on every site."""
     for edge, uplink, floor in product(EDGES, UPLINKS, FLOORS):
         problem = site(measured, edge, uplink, floor)
@@ -75,7 +75,7 @@ def outcomes(measured: Sequence[roma_grid.Point]) -> Iterator[Outcome]:
             yield _outcome(problem, name, scheme, plan)
 
 
-def show(found: Sequence[Outcome]) -> None:
+def show(found: Sequence[SchemeResult]) -> None:
     """For every scheme its means, and how it compares with the joint programme where both have a plan."""
     first, *others = SCHEMES
     by = {(each.site, each.scheme): each for each in found}
@@ -136,9 +136,9 @@ def site(measured: Sequence[roma_grid.Point], edge: tuple[int, int], uplink: flo
     )
 
 
-def _outcome(problem: Problem, name: str, scheme: str, plan: Plan) -> Outcome:
+def _outcome(problem: Problem, name: str, scheme: str, plan: Plan) -> SchemeResult:
     if not plan.found:
-        return Outcome(name, scheme, None, None, None, None)
+        return SchemeResult(name, scheme, None, None, None, None)
     prediction = predict(problem, plan)
     accuracy = sum(
         route.cameras * (value or 0.0) for route, value in zip(plan.routes, prediction.accuracies, strict=True)
@@ -154,4 +154,4 @@ def _outcome(problem: Problem, name: str, scheme: str, plan: Plan) -> Outcome:
     assert needs is not None
     used = prediction.shares / needs.com.max() + mbit / needs.net.max()
     objective = float(ETA * used - (1 - ETA) * accuracy) / CAMERAS
-    return Outcome(name, scheme, objective, accuracy / CAMERAS, cores, mbit)
+    return SchemeResult(name, scheme, objective, accuracy / CAMERAS, cores, mbit)

@@ -44,7 +44,7 @@ from flowedge.runtime.controller.admission import (
     admissible,
     intrusiveness,
 )
-from tools.papers.stlas_jobs import Outcome, Simulation, Spec, cluster, jobs, mix, tiresias_cluster
+from tools.papers.stlas_jobs import JobResult, Simulation, Spec, cluster, jobs, mix, tiresias_cluster
 
 GPUS = 4  # of a node
 MIXES = ((0.05, 0.7), (0.05, 0.9), (0.2, 0.7), (0.2, 0.9))  # share of long jobs, load
@@ -190,7 +190,7 @@ def tuned(checkpoint: float) -> tuple[float, float]:
     return min(itertools.product(QUANTILES, PATIENCES), key=cost)
 
 
-def score(found: Sequence[Outcome]) -> Score:
+def score(found: Sequence[JobResult]) -> Score:
     """The figures of one run."""
     times = np.array([each.completion for each in found])
     alone = np.array([each.spec.seconds for each in found])

@@ -40,7 +40,7 @@ class Spec:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class JobResult:
     """What became of a job: when it was done, its longest wait at a stretch, and how often it was preempted."""
 
     spec: Spec
@@ -78,10 +78,10 @@ class Simulation:
     quantile: float | None = None
     now: float = 0.0
     live: dict[str, _Account] = field(default_factory=dict)
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[JobResult] = field(default_factory=list)
     services: list[float] = field(default_factory=list)
 
-    def run(self, specs: Sequence[Spec], until: float = math.inf) -> list[Outcome]:
+    def run(self, specs: Sequence[Spec], until: float = math.inf) -> list[JobResult]:
         """What became of every job that was done `until` then, in the order of completion."""
         waiting = sorted(specs, key=lambda spec: spec.arrival)
         at = 0
@@ -106,7 +106,7 @@ class Simulation:
         for name, each in list(self.live.items()):
             each.job = advanced(each.job, seconds, each.share)
             if each.job.running and each.job.remaining <= 1e-9:
-                self.outcomes.append(Outcome(each.spec, self.now, each.longest, each.preemptions))
+                self.outcomes.append(JobResult(each.spec, self.now, each.longest, each.preemptions))
                 self.services.append(each.job.total)
                 del self.live[name]
                 self._learn()

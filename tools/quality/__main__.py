@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from flowedge import UserError
 
 if TYPE_CHECKING:
-    from tools.quality.pipeline import Outcome
+    from tools.quality.pipeline import PipelineResult
     from tools.quality.sources import Annotated
 
 
@@ -147,9 +147,11 @@ def _classes(text: str) -> dict[str, tuple[str, ...]]:
     return classes
 
 
-def _outcomes(options: argparse.Namespace, source: Annotated) -> Iterator[tuple[dict[str, object], Outcome]]:
+def _outcomes(
+    options: argparse.Namespace, source: Annotated
+) -> Iterator[tuple[dict[str, object], PipelineResult]]:
     """Each setting that was asked for, and what it found."""
-    from tools.quality.pipeline import TRACKERS, Outcome, Setting, run_graph, run_setting
+    from tools.quality.pipeline import TRACKERS, PipelineResult, Setting, run_graph, run_setting
 
     words = dict(word.partition("=")[::2] for word in options.words)
     if options.words and (not options.graph or not all("=" in word for word in options.words)):
@@ -162,7 +164,7 @@ def _outcomes(options: argparse.Namespace, source: Annotated) -> Iterator[tuple[
 
         found = read_results(options.found, CAMERA, source.groups)
         truth = [true for _, true in itertools.islice(source.frames(), options.frames)]
-        yield {"found": options.found.name}, Outcome(found, truth)
+        yield {"found": options.found.name}, PipelineResult(found, truth)
     else:
         for model, size, tiles, tracker in itertools.product(
             options.model, options.size, options.tiles, options.tracker

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from flowedge import Detections
 
 
-class Accuracy(NamedTuple):
+class AveragePrecision(NamedTuple):
     """COCO's average precision: at an overlap of 0.5, and as the mean over 0.5 to 0.95; NaN without objects."""
 
     ap50: float
@@ -22,7 +22,7 @@ class Accuracy(NamedTuple):
 
 def coco_accuracy(
     found: Sequence[Detections], truth: Sequence[Detections], regions: Sequence[str] = ()
-) -> Accuracy:
+) -> AveragePrecision:
     """COCO's figures for the same frames in the same order, of which each name in the truth is a class.
 
     At most 100 objects of a class count in a frame. True objects with a name in `regions` are areas to ignore.
@@ -41,7 +41,7 @@ def coco_accuracy(
                 )
     rows = np.concatenate([_rows(image, frame, names) for image, frame in enumerate(found, start=1)])
     if not labels or not len(rows):
-        return Accuracy(0.0, 0.0) if labels else Accuracy(float("nan"), float("nan"))
+        return AveragePrecision(0.0, 0.0) if labels else AveragePrecision(float("nan"), float("nan"))
     with contextlib.redirect_stdout(io.StringIO()):  # it reports every step of its own
         coco = COCO()
         images = [{"id": number} for number in range(1, len(truth) + 1)]
@@ -53,7 +53,7 @@ def coco_accuracy(
         evaluation.accumulate()
         evaluation.summarize()
     ap, ap50 = (float(value) if value >= 0 else float("nan") for value in evaluation.stats[:2])
-    return Accuracy(ap50, ap)
+    return AveragePrecision(ap50, ap)
 
 
 def _rows(image: int, frame: Detections, names: Sequence[str]) -> NDArray[np.float64]:

@@ -48,7 +48,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PipelineResult:
     """What was found in each frame and what is true there, and how fast: frames a second, and the median time
     in ms that the detector took for one picture."""
 
@@ -58,7 +58,7 @@ class Outcome:
     detect_ms: float | None = None
 
 
-def run_setting(source: Annotated, setting: Setting, frames: int | None = None) -> Outcome:
+def run_setting(source: Annotated, setting: Setting, frames: int | None = None) -> PipelineResult:
     """Run one setting over the source, or its first `frames`."""
     graph = Graph("quality")
     pictures, truth = source.begin(graph)
@@ -66,10 +66,12 @@ def run_setting(source: Annotated, setting: Setting, frames: int | None = None) 
     join(_found(pictures, setting, source), truth) >> both
     report = _run(graph, frames)
     found, true = [pair[0] for pair in both.values], [pair[1] for pair in both.values]
-    return Outcome(found, true, report.fps, report.operators["Detect"].service_ms["p50"])
+    return PipelineResult(found, true, report.fps, report.operators["Detect"].service_ms["p50"])
 
 
-def run_graph(file: Path, given: Mapping[str, str], source: Annotated, frames: int | None = None) -> Outcome:
+def run_graph(
+    file: Path, given: Mapping[str, str], source: Annotated, frames: int | None = None
+) -> PipelineResult:
     """Run a graph of the user's with its parameter `source` set; what its last finder found is measured."""
     graph, _ = load_graph(file, {"source": source.address, **given})
     finders = [
@@ -89,7 +91,7 @@ def run_graph(file: Path, given: Mapping[str, str], source: Annotated, frames: i
         truth.append(true)
         if count == frames:
             break
-    return Outcome(both.values, truth, report.fps)
+    return PipelineResult(both.values, truth, report.fps)
 
 
 def _run(graph: Graph, frames: int | None) -> Report:

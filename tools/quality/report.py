@@ -13,8 +13,8 @@ from rich.table import Table
 
 from flowedge import Tracks, UserError
 from flowedge.vision.evaluation import DetectionQuality, Ignore, aligned, correctly_tracked, detection_quality
-from tools.quality.coco import Accuracy, coco_accuracy
-from tools.quality.pipeline import Outcome
+from tools.quality.coco import AveragePrecision, coco_accuracy
+from tools.quality.pipeline import PipelineResult
 from tools.quality.sources import Annotated
 from tools.quality.tracking import TrackingQuality, tracking_quality
 
@@ -32,7 +32,7 @@ class Measured:
     detection: DetectionQuality
     tracking: TrackingQuality | None
     correctly_tracked: float | None
-    coco: Accuracy | None
+    coco: AveragePrecision | None
     fps: float | None
     detect_ms: float | None
 
@@ -59,7 +59,12 @@ class Measured:
 
 
 def measure(
-    source: Annotated, outcome: Outcome, setting: Mapping[str, object], confidence: float, *, coco: bool = False
+    source: Annotated,
+    outcome: PipelineResult,
+    setting: Mapping[str, object],
+    confidence: float,
+    *,
+    coco: bool = False,
 ) -> Measured:
     """The quality of what was found, by what counts in this source."""
     found, truth, rules = aligned(outcome.found, outcome.truth), outcome.truth, (source.classes, source.ignore)

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .report import Report, print_quality
+from .report import ProgressReport, print_quality
 from .tiles import render
 from .training import PROCESSES, Recipe, train
 
@@ -35,7 +35,7 @@ def main() -> None:
         objects = render(seeds, file, PROCESSES)
         print(f"{len(objects)} tiles after {time.perf_counter() - started:.0f} s", flush=True)
         recipe = Recipe(options.steps, seed=options.seed)
-        train(file, objects, recipe, Report(options.output, streets=9), every=500)
+        train(file, objects, recipe, ProgressReport(options.output, streets=9), every=500)
     print_quality(options.output, streets=180)
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     processor = sum(each.ru_utime + each.ru_stime for each in used)

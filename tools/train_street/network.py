@@ -27,7 +27,7 @@ class ConvUnit(nn.Sequential):
         )
 
 
-class Stage(nn.Module):
+class CSPStage(nn.Module):
     """A cross-stage partial block (Wang et al., CSPNet, 2019): half of the channels go through residuals."""
 
     def __init__(self, channels: int, depth: int) -> None:
@@ -70,10 +70,10 @@ class Pyramid(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(ConvUnit(3, 16, stride=2), ConvUnit(16, 32, stride=2), Stage(32, 1))
-        self.eighth = nn.Sequential(ConvUnit(32, 64, stride=2), Stage(64, 2))
-        self.sixteenth = nn.Sequential(ConvUnit(64, 112, stride=2), Stage(112, 1))
-        self.thirty_second = nn.Sequential(ConvUnit(112, 112, stride=2), Stage(112, 1), Surroundings(112))
+        self.stem = nn.Sequential(ConvUnit(3, 16, stride=2), ConvUnit(16, 32, stride=2), CSPStage(32, 1))
+        self.eighth = nn.Sequential(ConvUnit(32, 64, stride=2), CSPStage(64, 2))
+        self.sixteenth = nn.Sequential(ConvUnit(64, 112, stride=2), CSPStage(112, 1))
+        self.thirty_second = nn.Sequential(ConvUnit(112, 112, stride=2), CSPStage(112, 1), Surroundings(112))
         self.laterals = nn.ModuleList(ConvUnit(channels, width, 1) for channels in (64, 112, 112))
         self.merges = nn.ModuleList(ConvUnit(width, width) for _ in range(2))
 

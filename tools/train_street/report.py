@@ -15,7 +15,7 @@ from .training import Progress
 
 
 @dataclass(frozen=True)
-class Report:
+class ProgressReport:
     """Writes the network trained so far and says how well it does."""
 
     output: Path

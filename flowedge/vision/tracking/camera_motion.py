@@ -45,8 +45,8 @@ class CameraMotion:
         if before is None or points is None or len(points) < _ENOUGH:
             return _STILL
         unguessed: Any = None  # OpenCV takes it, its type hints do not
-        moved, found, _ = cv2.calcOpticalFlowPyrLK(before, grey, points, unguessed)
-        kept = found.ravel() == 1
+        moved, tracked, _ = cv2.calcOpticalFlowPyrLK(before, grey, points, unguessed)
+        kept = tracked.ravel() == 1
         if kept.sum() < _ENOUGH:
             return _STILL
         affine, agree = cv2.estimateAffinePartial2D(points[kept], moved[kept], ransacReprojThreshold=1.5)

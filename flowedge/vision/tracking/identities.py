@@ -91,7 +91,7 @@ def nobody() -> Identities:
 
 
 def recognise(
-    known: Identities, origin: Origin, rows: Rows, layout: Ints, missing: tuple[Rect, ...], memory: float
+    identities: Identities, origin: Origin, rows: Rows, layout: Ints, missing: tuple[Rect, ...], memory: float
 ) -> tuple[Identities, Sightings, Ints]:
     """What is known after this frame, the K objects seen in it and their identities.
 
@@ -99,84 +99,84 @@ def recognise(
     tile that did not come, do not grow older. What was not seen for `memory` seconds is forgotten. A picture of
     another size than the last shows the same scene, so what is known is scaled with it.
     """
-    known, now = _at(known, origin)
-    known = _resized(known, (origin.width, origin.height))
-    known = _same_layout(known, layout, origin.tiles)
-    known = _recent(known, max(known.clock, now) - memory - _HIDDEN_MOST)
-    objects = known.objects
+    identities, now = _at(identities, origin)
+    identities = _resized(identities, (origin.width, origin.height))
+    identities = _same_layout(identities, layout, origin.tiles)
+    identities = _recent(identities, max(identities.clock, now) - memory - _HIDDEN_MOST)
+    objects = identities.objects
     places = _places(objects, now)
-    bound, former = _bound(known, rows, places, now)
+    bound, former = _bound(identities, rows, places, now)
     seen = merged(rows, joined(rows, bound))
     ids = _claimed(objects, places, bound, former, seen)
     ids = _handed_over(objects, places, ids, seen)
     new = np.flatnonzero(ids == 0)
-    ids[new] = known.following + np.arange(len(new))
-    hidden = _hidden(places, (*missing, *_absent(known.layout, layout)))
-    oldest = max(known.clock, now) - memory
+    ids[new] = identities.following + np.arange(len(new))
+    hidden = _hidden(places, (*missing, *_absent(identities.layout, layout)))
+    oldest = max(identities.clock, now) - memory
     objects = _moved(objects, hidden, now, ids, seen)
     objects = select(objects, objects.seen >= oldest)
-    bindings = _rebound(known.bindings, rows, bound, former, ids[seen.labels], now)
+    bindings = _rebound(identities.bindings, rows, bound, former, ids[seen.labels], now)
     bindings = _current(bindings, objects, oldest)
     after = replace(
-        known,
-        clock=max(known.clock, now),
-        following=known.following + len(new),
-        layout=np.concatenate([layout, known.layout[_lacks(known.layout, layout)]]),
+        identities,
+        clock=max(identities.clock, now),
+        following=identities.following + len(new),
+        layout=np.concatenate([layout, identities.layout[_lacks(identities.layout, layout)]]),
         objects=objects,
         bindings=bindings,
     )
     return after, seen, ids
 
 
-def _at(known: Identities, origin: Origin) -> tuple[Identities, float]:
+def _at(identities: Identities, origin: Origin) -> tuple[Identities, float]:
     """What is known, with this frame as its newest unless it comes late, and the frame's time.
 
     Where frames begin anew (a new run on an old store), nothing is known but which numbers were given.
     """
-    session, index, media, time = known.newest
+    session, index, media, time = identities.newest
     newest = origin.session, origin.index, origin.media, origin.time
     if index < 0:
-        return replace(known, newest=newest), 0.0
+        return replace(identities, newest=newest), 0.0
     last = Origin(origin.camera, session, index, media, time)
     frame = replace(origin, monotonic=0.0)  # another machine's says nothing here
     if frame.index > index:
-        return replace(known, newest=newest), known.clock + elapsed(last, frame)
+        return replace(identities, newest=newest), identities.clock + elapsed(last, frame)
     if index - frame.index < _LATE and frame.time <= time:
-        return known, known.clock - (elapsed(frame, last) if frame.index < index else 0.0)
-    anew = replace(nobody(), newest=newest, clock=known.clock, following=known.following)
-    return anew, known.clock
+        return identities, identities.clock - (elapsed(frame, last) if frame.index < index else 0.0)
+    anew = replace(nobody(), newest=newest, clock=identities.clock, following=identities.following)
+    return anew, identities.clock
 
 
-def _resized(known: Identities, size: tuple[int, int]) -> Identities:
+def _resized(identities: Identities, size: tuple[int, int]) -> Identities:
     """What is known, in the pixels of a picture of this size."""
-    if size == known.size or min(size) <= 0:
-        return known
-    factors = np.array(growth(known.size, size) * 2)
-    objects = known.objects
-    layout = known.layout.copy()
+    if size == identities.size or min(size) <= 0:
+        return identities
+    factors = np.array(growth(identities.size, size) * 2)
+    objects = identities.objects
+    layout = identities.layout.copy()
     layout[:, 1:] = np.rint(layout[:, 1:] * factors)
     objects = replace(objects, boxes=objects.boxes * factors, velocity=objects.velocity * factors[:2])
-    return replace(known, size=size, layout=layout, objects=objects)
+    return replace(identities, size=size, layout=layout, objects=objects)
 
 
-def _same_layout(known: Identities, layout: Ints, count: int) -> Identities:
+def _same_layout(identities: Identities, layout: Ints, count: int) -> Identities:
     """Without tiles that are no more, and the bindings of tiles that show something else than they did."""
-    known = replace(known, layout=known.layout[known.layout[:, 0] < count])
-    tiles, changes = known.layout[:, None, 0], known.layout[:, None, 1:] != layout[:, 1:]
+    identities = replace(identities, layout=identities.layout[identities.layout[:, 0] < count])
+    tiles, changes = identities.layout[:, None, 0], identities.layout[:, None, 1:] != layout[:, 1:]
     moved = ((tiles == layout[:, 0]) & np.logical_or.reduce(changes, axis=2)).any(axis=1)
     if not moved.any():
-        return known
-    gone = _among(known.bindings.tile, known.layout[moved, 0])
-    return replace(known, bindings=select(known.bindings, ~gone))
+        return identities
+    gone = _among(identities.bindings.tile, identities.layout[moved, 0])
+    return replace(identities, bindings=select(identities.bindings, ~gone))
 
 
-def _recent(known: Identities, oldest: float) -> Identities:
+def _recent(identities: Identities, oldest: float) -> Identities:
     """Without objects that are where nobody looks since before `oldest`."""
-    kept = known.objects.boxed.max(axis=1, initial=0) >= oldest
+    kept = identities.objects.boxed.max(axis=1, initial=0) >= oldest
     if kept.all():
-        return known
-    objects = select(known.objects, kept)
-    return replace(known, objects=objects, bindings=_current(known.bindings, objects, -np.inf))
+        return identities
+    objects = select(identities.objects, kept)
+    return replace(identities, objects=objects, bindings=_current(identities.bindings, objects, -np.inf))
 
 
 def _lacks(before: Ints, now: Ints) -> Mask:
@@ -194,12 +194,12 @@ def _places(objects: Objects, now: float) -> Floats:
     return np.asarray(objects.boxes + np.tile(objects.velocity * gap, 2))
 
 
-def _bound(known: Identities, rows: Rows, places: Floats, now: float) -> tuple[Ints, Ints]:
+def _bound(identities: Identities, rows: Rows, places: Floats, now: float) -> tuple[Ints, Ints]:
     """The identity that each row's track is bound to and the one before, 0 where there is none.
 
     A track that is where its object cannot be is another one of the same number: it is bound to nothing.
     """
-    bindings, objects = known.bindings, known.objects
+    bindings, objects = identities.bindings, identities.objects
     bound, former = np.zeros((2, len(rows)), np.int64)
     same = (rows.tiles[:, None] == bindings.tile) & (rows.local[:, None] == bindings.local)
     row, binding = np.nonzero(same)
@@ -279,8 +279,8 @@ def _moved(objects: Objects, hidden: Mask, now: float, ids: Ints, seen: Sighting
     A part of an object says that it is there, not where its middle is: it counts only where nobody has seen the
     whole lately.
     """
-    known = _among(ids, objects.ids)
-    here, of = np.flatnonzero(known), _index(objects.ids, ids[known])
+    is_known = _among(ids, objects.ids)
+    here, of = np.flatnonzero(is_known), _index(objects.ids, ids[is_known])
     last_seen = objects.seen.copy()
     last_seen[of] = np.maximum(last_seen[of], now)
     last_seen[hidden] = np.maximum(last_seen[hidden], now)

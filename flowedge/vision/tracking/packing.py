@@ -18,7 +18,7 @@ _Table = TypeVar("_Table", Objects, Bindings)
 _EMPTY = nobody()
 
 
-def pack(known: Identities) -> bytes:
+def pack(identities: Identities) -> bytes:
     """The identities as bytes.
 
     >>> unpack(pack(nobody())).following
@@ -26,13 +26,13 @@ def pack(known: Identities) -> bytes:
     """
     content = {
         "version": VERSION,
-        "newest": known.newest,
-        "size": known.size,
-        "clock": known.clock,
-        "following": known.following,
-        "layout": _bytes(known.layout),
-        "objects": _columns(known.objects),
-        "bindings": _columns(known.bindings),
+        "newest": identities.newest,
+        "size": identities.size,
+        "clock": identities.clock,
+        "following": identities.following,
+        "layout": _bytes(identities.layout),
+        "objects": _columns(identities.objects),
+        "bindings": _columns(identities.bindings),
     }
     return bytes(msgpack.packb(content))
 
@@ -45,7 +45,7 @@ def unpack(data: bytes) -> Identities:
             raise ValueError(f"version {content['version']} is not {VERSION}, the one that is known here")
         session, index, media, time = content["newest"]
         width, height = content["size"]
-        known = Identities(
+        identities = Identities(
             (int(session), int(index), float(media), float(time)),
             (int(width), int(height)),
             float(content["clock"]),
@@ -54,15 +54,15 @@ def unpack(data: bytes) -> Identities:
             _table(content["objects"], _EMPTY.objects),
             _table(content["bindings"], _EMPTY.bindings),
         )
-        _check(known)
+        _check(identities)
     except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
         raise StoreError(f"the identities kept there cannot be read: {error}") from error
-    return known
+    return identities
 
 
-def _check(known: Identities) -> None:
-    objects = known.objects
-    if (np.diff(objects.ids) <= 0).any() or not np.isin(known.bindings.ids, objects.ids).all():
+def _check(identities: Identities) -> None:
+    objects = identities.objects
+    if (np.diff(objects.ids) <= 0).any() or not np.isin(identities.bindings.ids, objects.ids).all():
         raise ValueError("the identities contradict each other")
     if not all(np.isfinite(column).all() for column in (objects.boxes, objects.velocity, objects.boxed)):
         raise ValueError("a number is not finite")

