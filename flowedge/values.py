@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 if TYPE_CHECKING:
     import av
@@ -30,6 +31,12 @@ Image: TypeAlias = NDArray[np.uint8]
 Array = TypeVar("Array", bound=NDArray[Any])
 
 Scalar: TypeAlias = str | int | float | bool | None
+
+Fact: TypeAlias = Scalar | Sequence[Scalar]
+"""What an event may say under a name; a list comes as a tuple from another process."""
+
+Attributes: TypeAlias = Mapping[str, NDArray[np.generic]]
+"""Columns that operators add to objects, by name: each bool, int64, float32 or text (fixed-width unicode)."""
 
 
 class InvalidValueError(ValueError):
@@ -205,9 +212,14 @@ class Detections:
     what was hidden there. Lists are converted; columns are read only. Wrong lengths and numbers out of range
     raise `InvalidValueError`.
 
+    `attributes` are columns of any name, such as a colour or a plate: one text, number or truth value for each
+    object, which go with it wherever it goes. `with_attributes` adds some.
+
     >>> found = Detections(Origin("north"), [[0, 0, 9, 9]], [0.5], [1], names=("person", "car"))
     >>> len(found), found.labels
     (1, ['car'])
+    >>> found.with_attributes(plate=["B AB 123"]).select([0]).attributes["plate"].tolist()
+    ['B AB 123']
     """
 
     origin: Origin
@@ -217,6 +229,7 @@ class Detections:
     names: tuple[str, ...] = ()
     missing: tuple[Rect, ...] = ()
     region: Rect | None = None
+    attributes: Attributes = field(default_factory=dict, kw_only=True)
 
     if TYPE_CHECKING:  # columns read as arrays, but whatever makes an array is taken
 
@@ -229,6 +242,8 @@ class Detections:
             names: tuple[str, ...] = (),
             missing: tuple[Rect, ...] = (),
             region: Rect | None = None,
+            *,
+            attributes: Mapping[str, ArrayLike] = ...,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -242,6 +257,8 @@ class Detections:
                 f"{type(self).__name__}.classes: {classes.min()}..{classes.max()} found, "
                 f"but names has {len(self.names)} entries"
             )
+        columns = {name: _attribute(self, name, given) for name, given in self.attributes.items()}
+        object.__setattr__(self, "attributes", MappingProxyType(columns))
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -257,7 +274,13 @@ class Detections:
         if rows.size == 0:
             rows = rows.astype(np.intp)
         columns = {name: getattr(self, name)[rows] for name in self._columns()}
-        return replace(self, **columns)
+        attributes = {name: column[rows] for name, column in self.attributes.items()}
+        return replace(self, **columns, attributes=attributes)
+
+    def with_attributes(self, **columns: ArrayLike) -> Self:
+        """The same objects with these columns of length N as well, in place of those of the same names."""
+        added = {name: np.asarray(column) for name, column in columns.items()}
+        return replace(self, attributes={**self.attributes, **added})
 
     @classmethod
     def _columns(cls) -> tuple[str, ...]:
@@ -282,6 +305,8 @@ class Tracks(Detections):
             missing: tuple[Rect, ...] = (),
             region: Rect | None = None,
             ids: ArrayLike = (),
+            *,
+            attributes: Mapping[str, ArrayLike] = ...,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -322,6 +347,8 @@ class Faces(Detections):
             region: Rect | None = None,
             embeddings: ArrayLike = (),
             landmarks: ArrayLike = (),
+            *,
+            attributes: Mapping[str, ArrayLike] = ...,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -340,7 +367,7 @@ class Event:
 
     origin: Origin
     kind: str
-    data: Mapping[str, Scalar] = field(default_factory=dict)
+    data: Mapping[str, Fact] = field(default_factory=dict)
 
 
 class Outcome(Enum):
@@ -459,6 +486,22 @@ def _open_column(owner: Detections, name: str, *inner: int) -> None:
     if given.size == per_object == 0 and not len(given):
         object.__setattr__(owner, name, np.empty((count, 0, *inner), np.float32))
     _column(owner, name, np.float32, count, per_object, *inner)
+
+
+def _attribute(owner: Detections, name: object, given: ArrayLike) -> NDArray[np.generic]:
+    """A checked, read-only column of one of the four types of `Attributes`."""
+    where = f"{type(owner).__name__}.attributes[{name!r}]"
+    if not isinstance(name, str) or not name:
+        raise InvalidValueError(f"{where}: a name is needed that is a text and not empty")
+    array = np.asarray(given)
+    if array.dtype.kind not in "biufU":
+        raise InvalidValueError(
+            f"{where}: truth values, integers, float32 or texts are needed, {array.dtype} was given"
+        )
+    if array.shape != (len(owner.boxes),):
+        raise InvalidValueError(f"{where}: shape ({len(owner.boxes)},) is needed, {array.shape} was given")
+    wanted: DTypeLike = {"i": np.int64, "u": np.int64, "f": np.float32}.get(array.dtype.kind, array.dtype)
+    return _read_only(array.astype(wanted, copy=False))
 
 
 def _column_array(

@@ -14,13 +14,14 @@ model = param("model", usual, help="a name that `flowedge models list` shows, or
 size = param("size", type=int, help="input size of the model in pixels")
 classes = param("classes", (), help="names to keep, e.g. person,car; all by default")
 confidence = param("confidence", 0.25, help="lowest score of an object")
+most = param("most", 3000, help="most objects of a frame; the surest are kept")
 output = param("output", type=str, help="annotated video to write (.mp4)")
 events = param("events", type=str, help="JSON lines to write (- is standard output)")
 mot = param("mot", type=str, help="MOTChallenge rows to write")
 
 graph = Graph("detect")
 frames = video(graph, source)
-found = frames >> Detect(model, classes=classes, confidence=confidence, size=size)
+found = frames >> Detect(model, classes=classes, confidence=confidence, size=size, most=most)
 if output:
     join(frames, found) >> Draw() >> VideoFile(output)
 if events:

@@ -2,11 +2,12 @@
 
 Sources: `video`, `street`. Pictures: `Decode`, `Sample`, `Resize`, `Crop`, `Draw`, `DrawLines`. Parts of
 frames: `Slice`, `NonMaxMerge`, `NonMaxSuppress`. Detection: `Detect`, `MotionDetect`. Tracking: `Track`,
-`TrackWithPicture`, `TrackTile`, `Reconstruct`, `CountLines`. Faces: `DetectFaces`, `EmbedFaces`, `Watchlist`.
-Sinks: `VideoFile`, `JSONLines`, `MOTFile`, `Snapshot`, `Quality`, `Null`.
+`TrackWithPicture`, `TrackTile`, `Reconstruct`, `CountLines`, `Zones`, `CountZones`. Faces: `DetectFaces`,
+`EmbedFaces`, `Watchlist`. Sinks: `VideoFile`, `JSONLines`, `MOTFile`, `Snapshot`, `Quality`, `Null`.
 """
 
 from flowedge.operators.count_lines import CountLines
+from flowedge.operators.count_zones import CountZones
 from flowedge.operators.crop import Crop
 from flowedge.operators.decode import Decode
 from flowedge.operators.detect import Detect
@@ -33,10 +34,12 @@ from flowedge.operators.track_with_picture import TrackWithPicture
 from flowedge.operators.video import Video, video
 from flowedge.operators.video_file import VideoFile
 from flowedge.operators.watchlist import Watchlist
+from flowedge.operators.zones import Zones
 from flowedge.vision.lines import parsed_lines
 
 __all__ = [
     "CountLines",
+    "CountZones",
     "Crop",
     "Decode",
     "Detect",
@@ -62,6 +65,7 @@ __all__ = [
     "Video",
     "VideoFile",
     "Watchlist",
+    "Zones",
     "parsed_lines",
     "street",
     "video",

@@ -23,7 +23,7 @@ _SMALLEST_LETTERS = 10  # pixels
 
 @dataclass
 class Draw(Operator[tuple[Frame, Detections], Frame]):
-    """Draw boxes, labels (class, identity, score) and, for `Tracks`, the way of each object.
+    """Draw boxes, labels (class, identity, score, attributes) and, for `Tracks`, the way of each object.
 
     `trail` is the number of frames that the way goes back, 0 for none. One colour for each identity, or for
     each class where there is none. Lines and letters grow with the frame. The result is a new picture in the
@@ -100,8 +100,22 @@ def _texts(detections: Detections) -> list[str]:
         if isinstance(detections, Tracks)
         else [""] * len(detections)
     )
-    rows = zip(detections.labels, ids, detections.scores.tolist(), strict=True)
-    return [f"{label}{identity} {score:.2f}" for label, identity, score in rows]
+    rows = zip(detections.labels, ids, detections.scores.tolist(), _attributes(detections), strict=True)
+    return [f"{label}{identity} {score:.2f}{more}" for label, identity, score, more in rows]
+
+
+def _attributes(detections: Detections) -> list[str]:
+    """What was added to each object: texts as they are, names of what is true, numbers with their names."""
+    words = [""] * len(detections)
+    for name, column in detections.attributes.items():
+        for row, value in enumerate(column.tolist()):
+            if isinstance(value, bool):
+                words[row] += f" {name}" if value else ""
+            elif isinstance(value, str):
+                words[row] += f" {value}" if value else ""
+            else:
+                words[row] += f" {name} {value:.4g}"
+    return words
 
 
 def _label(canvas: Canvas, box: list[int], text: str, colour: Colour) -> None:

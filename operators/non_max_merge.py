@@ -55,7 +55,13 @@ class NonMaxMerge(Gather[Detections, Detections]):
         views = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
         columns = combined.boxes, combined.scores, combined.classes
         joined = join(*columns, views, _regions(parts), self.overlap, self.metric, self.class_aware)
-        return replace(combined, boxes=joined.boxes, scores=joined.scores, classes=joined.classes)
+        # Attributes are those of the surest box of each object.
+        order = np.lexsort((-combined.scores, joined.objects))
+        best = order[np.unique(joined.objects[order], return_index=True)[1]]
+        attributes = {name: column[best] for name, column in combined.attributes.items()}
+        return replace(
+            combined, boxes=joined.boxes, scores=joined.scores, classes=joined.classes, attributes=attributes
+        )
 
 
 def _regions(parts: Sequence[Detections]) -> NDArray[np.float64]:

@@ -111,3 +111,38 @@ def test_an_array_given_as_a_picture_is_not_copied_and_stays_as_it_is() -> None:
     assert frame.image is frame.picture
     assert np.shares_memory(frame.image, image)
     assert image.flags.writeable
+
+
+# --- attributes ---
+
+
+def test_attributes_are_typed_read_only_and_selected() -> None:
+    found = Detections(Origin("north"), [[0, 0, 9, 9]] * 2, [0.5] * 2, [0] * 2).with_attributes(
+        parked=[True, False], axles=[2, 3], speed=[1.5, 2], plate=["A", "BC"]
+    )
+    kinds = {name: column.dtype.kind + str(column.itemsize) for name, column in found.attributes.items()}
+    assert kinds == {"parked": "b1", "axles": "i8", "speed": "f4", "plate": "U8"}
+    last = found.select([1]).attributes
+    assert {name: column.tolist() for name, column in last.items()} == {
+        "parked": [False],
+        "axles": [3],
+        "speed": [2.0],
+        "plate": ["BC"],
+    }
+    with pytest.raises(ValueError, match="read-only"):
+        found.attributes["axles"][0] = 7
+    with pytest.raises(TypeError):
+        found.attributes["axles"] = np.zeros(2)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ({"plate": ["A", "B"]}, r"attributes\['plate'\]: shape \(1,\) is needed, \(2,\) was given"),
+        ({"plate": [None]}, r"attributes\['plate'\]: truth values, integers, float32 or texts are needed"),
+        ({"": [1]}, "a name is needed"),
+    ],
+)
+def test_wrong_attributes_are_named(attributes: dict[str, object], reason: str) -> None:
+    with pytest.raises(InvalidValueError, match=reason):
+        Detections(Origin("north"), [[0, 0, 9, 9]], [0.5], [0], attributes=attributes)

@@ -12,6 +12,7 @@ planes) is the engine's business. Every call gives one result per picture and us
 from __future__ import annotations
 
 import ast
+import json
 import os
 from abc import ABC, abstractmethod
 from collections import deque
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge.inference.models import ModelError
-from flowedge.inference.yolo import COCO_NAMES, Family, Normalise, family
+from flowedge.inference.yolo import RGB_1, Normalise
 
 Engine = Literal["openvino", "onnxruntime"]
 Image = NDArray[np.uint8]
@@ -36,30 +37,25 @@ Output = NDArray[np.float32]
 class Model(ABC):
     """A network ready to run, for one caller at a time.
 
-    ``input_size`` is (height, width) in pixels; ``output_shape`` is that of the result for one picture.
+    ``input_size`` is (height, width) in pixels; ``output_shape`` is that of the first result for one picture,
+    () where the file leaves it open. ``normalise`` may be set until the first picture, and again later at the
+    cost of another compilation.
     """
 
     path: Path
     input_size: tuple[int, int]
     output_shape: tuple[int, ...]
+    output_names: tuple[str, ...]
+    normalise: Normalise
 
     @cached_property
-    def family(self) -> Family:
-        """How a detector's output is to be read. Raises ModelError where it is no YOLO that is understood."""
-        try:
-            return family(self.output_shape, self.input_size)
-        except ModelError as error:
-            raise ModelError(f"{self.path.name}: {error}") from None
+    def names(self) -> tuple[str, ...] | None:
+        """The class names by number that the file itself holds (a dictionary or a list), None if it holds none.
 
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """A detector's class names by number: its own, else COCO's if there are 80, else "class 0", ...
-
-        Raises ModelError where its own names do not fit what its output scores.
+        Raises ModelError where they cannot be read.
         """
-        return _class_names(
-            self.path, self._metadata().get("names"), self.family.class_count(self.output_shape)
-        )
+        written = self._metadata().get("names")
+        return None if written is None else _class_names(self.path, written)
 
     def outputs(self, images: Iterable[Image]) -> Iterator[Output]:
         """The raw first output for each picture, in their order, as float32 arrays of their own.
@@ -68,12 +64,20 @@ class Model(ABC):
         done without the GIL, and pictures and outputs come and go one by one: the next picture may be
         prepared, and the last output read, while the network works on those between.
         """
+        return (first for first, *_ in self.all_outputs(images))
+
+    def all_outputs(self, images: Iterable[Image]) -> Iterator[list[Output]]:
+        """Every raw output for each picture, in the order of ``output_names``; else as `outputs`."""
         checked = (self._checked(image) for image in images)
         first = list(islice(checked, 2))
         if len(first) == 1:
             yield self._one(first[0])
         else:
             yield from self._several(chain(first, checked))
+
+    @abstractmethod
+    def feed(self, normalise: Normalise) -> None:
+        """Give the network its pixels in this way from now on."""
 
     def _checked(self, image: Image) -> Image:
         if image.shape != (*self.input_size, 3) or image.dtype != np.uint8:
@@ -85,10 +89,10 @@ class Model(ABC):
         return image
 
     @abstractmethod
-    def _one(self, image: Image) -> Output: ...
+    def _one(self, image: Image) -> list[Output]: ...
 
     @abstractmethod
-    def _several(self, images: Iterable[Image]) -> Iterator[Output]: ...
+    def _several(self, images: Iterable[Image]) -> Iterator[list[Output]]: ...
 
     @abstractmethod
     def _metadata(self) -> dict[str, str]: ...
@@ -99,13 +103,13 @@ def load(
     engine: Engine = "openvino",
     size: int | None = None,
     precision: Literal["f32"] | None = None,
-    normalise: Normalise | None = None,
+    normalise: Normalise = RGB_1,
 ) -> Model:
-    """Load an ONNX file with one float32 input N x 3 x H x W.
+    """Load an ONNX file with one input N x 3 x H x W of float32 or float16.
 
     ``size`` (pixels) sets the input of a model that takes pictures of any size. ``precision`` is the
     engine's own choice by default (OpenVINO computes in bfloat16 where the processor can); "f32" forbids it.
-    ``normalise`` is what the model's YOLO family wants, unless given for a network of another kind.
+    ``normalise`` is what the network wants of its pixels.
 
     Raises ModelError where the file cannot be read, has another input, or contradicts ``size``.
 
@@ -135,9 +139,7 @@ class _OpenVino(Model):
     """Normalises within the compiled graph; compiled once for throughput and, if pictures keep coming alone,
     once more for latency: a file needs only the first, and each takes 80 MiB for yolo11n at 640 pixels."""
 
-    def __init__(
-        self, path: Path, size: int | None, precision: str | None, normalise: Normalise | None
-    ) -> None:
+    def __init__(self, path: Path, size: int | None, precision: str | None, normalise: Normalise) -> None:
         import openvino
 
         self.path = path
@@ -145,30 +147,38 @@ class _OpenVino(Model):
             network = _core().read_model(path)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot read {path.name} as an ONNX model ({_gist(error)})") from error
-        _require_one_output(path, len(network.outputs), detector=normalise is None)
         shapes = [
             [None if length.is_dynamic else length.get_length() for length in node.partial_shape]
             for node in network.inputs
         ]
         self.input_size = _input_size(path, shapes, size)
-        _require_float32(path, network.inputs[0].element_type == openvino.Type.f32)
+        taken = network.inputs[0].element_type
+        _require_float(path, taken in (openvino.Type.f32, openvino.Type.f16), taken.get_type_name())
         try:
             network.reshape({network.inputs[0]: openvino.PartialShape([1, 3, *self.input_size])})
         except RuntimeError as error:
             raise _size_refused(path, self.input_size, error) from error
         output = network.outputs[0].partial_shape
         self.output_shape = () if output.is_dynamic else tuple(output.to_shape())[1:]
-        self._network = _normalising(network, normalise or self.family.normalise)
+        self.output_names = tuple(next(iter(sorted(node.names)), "") for node in network.outputs)
+        self._network = network
+        self.normalise = normalise
         self._precision = {"INFERENCE_PRECISION_HINT": precision} if precision else {}
         self._alone = 0
 
-    def _one(self, image: Image) -> Output:
+    def feed(self, normalise: Normalise) -> None:
+        if normalise != self.normalise:
+            self.normalise = normalise
+            for compiled in ("_latency", "_streams"):
+                self.__dict__.pop(compiled, None)
+
+    def _one(self, image: Image) -> list[Output]:
         self._alone += 1
         request = self._latency if self._alone > FEW else self._streams[0]
         request.start_async({0: image[None]}, share_inputs=True)
         return _result(request)
 
-    def _several(self, images: Iterable[Image]) -> Iterator[Output]:
+    def _several(self, images: Iterable[Image]) -> Iterator[list[Output]]:
         """Round robin over the streams: a picture waits for the one that used its stream before."""
         self._alone = 0
         streams, running = self._streams, deque[Any]()
@@ -197,7 +207,7 @@ class _OpenVino(Model):
     def _compile(self, **config: Any) -> Any:
         # A thread that is tied to a core stands still whenever a decoder or an encoder runs there.
         config |= {"INFERENCE_NUM_THREADS": _cores(), "ENABLE_CPU_PINNING": False, **self._precision}
-        return _core().compile_model(self._network, "CPU", config)
+        return _core().compile_model(_normalising(self._network.clone(), self.normalise), "CPU", config)
 
     def _metadata(self) -> dict[str, str]:
         info = self._network.rt_info
@@ -229,13 +239,14 @@ def _normalising(network: Any, normalise: Normalise) -> Any:
         pixels.mean(list(normalise.mean))
     if normalise.deviation != (1, 1, 1):
         pixels.scale(list(normalise.deviation))
+    pixels.convert_element_type(network.inputs[0].element_type)
     return steps.build()
 
 
-def _result(request: Any) -> Output:
-    """Wait for a request and copy its output, whose memory the next picture overwrites."""
+def _result(request: Any) -> list[Output]:
+    """Wait for a request and copy its outputs, whose memory the next picture overwrites."""
     request.wait()
-    return np.array(request.get_output_tensor(0).data[0], np.float32)
+    return [_without_batch(np.array(tensor.data, np.float32)) for tensor in request.output_tensors]
 
 
 def _has_names(info: Any) -> bool:
@@ -252,39 +263,44 @@ class _OnnxRuntime(Model):
     51 and 101; one session per thread 57 and 111; a batch of four 67 and 117; one after the other 80 and 143.
     """
 
-    def __init__(self, path: Path, size: int | None, normalise: Normalise | None) -> None:
+    def __init__(self, path: Path, size: int | None, normalise: Normalise) -> None:
         self.path = path
         self._latency = _session(path, _cores())
-        _require_one_output(path, len(self._latency.get_outputs()), detector=normalise is None)
         inputs = self._latency.get_inputs()
         shapes = [[length if isinstance(length, int) else None for length in node.shape] for node in inputs]
         self.input_size = _input_size(path, shapes, size)
-        _require_float32(path, inputs[0].type == "tensor(float)")
-        self._input, self._output = inputs[0].name, self._latency.get_outputs()[0].name
+        _require_float(path, inputs[0].type in ("tensor(float)", "tensor(float16)"), inputs[0].type)
+        self._half = inputs[0].type == "tensor(float16)"
+        self._input = inputs[0].name
+        self.output_names = tuple(node.name for node in self._latency.get_outputs())
         # A blank picture tells the output's shape, which the file may leave open, and warms the session.
         blank = np.zeros((1, 3, *self.input_size), np.float32)
         try:
-            self.output_shape = self._run(self._latency, blank).shape
+            self.output_shape = self._run(self._latency, blank)[0].shape
         except Exception as error:  # its errors have no base class of their own
             raise _size_refused(path, self.input_size, error) from error
-        self._normalise = normalise or self.family.normalise
+        self.normalise = normalise
 
-    def _one(self, image: Image) -> Output:
+    def feed(self, normalise: Normalise) -> None:
+        self.normalise = normalise
+
+    def _one(self, image: Image) -> list[Output]:
         return self._run(self._latency, self._planes(image))
 
-    def _several(self, images: Iterable[Image]) -> Iterator[Output]:
+    def _several(self, images: Iterable[Image]) -> Iterator[list[Output]]:
         session = self._throughput
         return self._threads.map(lambda image: self._run(session, self._planes(image)), images)
 
-    def _run(self, session: Any, planes: NDArray[np.float32]) -> Output:
-        results: list[Any] = session.run([self._output], {self._input: planes})
-        return np.asarray(results[0][0], np.float32)
+    def _run(self, session: Any, planes: NDArray[np.float32]) -> list[Output]:
+        taken = planes.astype(np.float16) if self._half else planes
+        results: list[Any] = session.run(None, {self._input: taken})
+        return [_without_batch(np.asarray(result, np.float32)) for result in results]
 
     def _planes(self, image: Image) -> NDArray[np.float32]:
         """The picture as the network wants it, 1 x 3 x H x W float32 (OpenCV: a third of NumPy's time)."""
         import cv2
 
-        wanted = self._normalise
+        wanted = self.normalise
         planes = np.asarray(cv2.dnn.blobFromImage(image, wanted.scale, swapRB=wanted.rgb), np.float32)
         if any(wanted.mean) or wanted.deviation != (1, 1, 1):
             planes -= np.array(wanted.mean, np.float32)[:, None, None]
@@ -349,11 +365,6 @@ def _input_size(path: Path, shapes: Sequence[Sequence[int | None]], size: int | 
     return height, width
 
 
-def _require_one_output(path: Path, count: int, *, detector: bool) -> None:
-    if detector and count != 1:
-        raise ModelError(f"{path.name} has {count} outputs, a YOLO detector has one: choose another model")
-
-
 def _size_refused(path: Path, size: tuple[int, int], error: Exception) -> ModelError:
     return ModelError(
         f"{path.name} cannot take pictures of {size[0]} x {size[1]} pixels ({_gist(error)}): "
@@ -361,26 +372,36 @@ def _size_refused(path: Path, size: tuple[int, int], error: Exception) -> ModelE
     )
 
 
-def _require_float32(path: Path, is_float32: bool) -> None:
-    if not is_float32:
-        raise ModelError(f"{path.name} takes no float32 pictures: export it in single precision")
-
-
-def _class_names(path: Path, written: str | None, count: int) -> tuple[str, ...]:
-    """The names of ``count`` classes; ``written`` is what the model's metadata says, {number: name}."""
-    if written is None:
-        return COCO_NAMES if count == len(COCO_NAMES) else tuple(f"class {index}" for index in range(count))
-    try:
-        numbered: dict[int, str] = ast.literal_eval(written)
-        names = tuple(str(numbered[index]) for index in range(len(numbered)))
-    except (ValueError, SyntaxError, TypeError, KeyError) as error:
-        raise ModelError(f"{path.name} has class names that cannot be read: {written[:60]!r}") from error
-    if len(names) != count:
+def _require_float(path: Path, is_float: bool, taken: str) -> None:
+    if not is_float:
         raise ModelError(
-            f"{path.name} names {len(names)} classes but its output holds {count}: it is no plain detection "
-            f"model (pose, segmentation and rotated boxes are not understood)"
+            f"{path.name} takes pictures of {taken}, where float32 or float16 is needed: export it so"
         )
-    return names
+
+
+def _without_batch(output: Output) -> Output:
+    """An output for the only picture; lists of objects of several pictures have no such axis."""
+    return output[0] if output.ndim and len(output) == 1 else output
+
+
+def _class_names(path: Path, written: str) -> tuple[str, ...]:
+    """The names that a model's metadata says: {number: name} or a list, as Python or JSON writes them."""
+    try:
+        names = json.loads(written)
+    except ValueError:
+        try:
+            names = ast.literal_eval(written)
+        except (ValueError, SyntaxError):
+            names = None
+    try:
+        if isinstance(names, dict):
+            numbered = {int(index): str(name) for index, name in names.items()}
+            return tuple(numbered[index] for index in range(len(numbered)))
+        if not isinstance(names, list | tuple):
+            raise TypeError
+        return tuple(str(name) for name in names)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{path.name} has class names that cannot be read: {written[:60]!r}") from error
 
 
 def _gist(error: Exception) -> str:

@@ -1,17 +1,10 @@
-"""What surrounds a YOLO network: fitting a picture into its square, reading its output, dropping doubles.
+"""What surrounds a YOLO network: fitting a picture into its input, reading its output, dropping doubles.
 
-Pure functions on arrays; nothing here loads a model. Two families are understood, told apart by the
-shape of their output for one picture:
-
-* **YOLO v8** and its successors of the same output (v9, 11, 12): ``(4 + classes) x cells``, box centres
-  and sizes in model pixels; RGB in 0..1, the picture centred.
-* **YOLOX**: ``cells x (5 + classes)``, box offsets relative to a grid cell, an objectness and the class
-  scores; BGR in 0..255, the picture in the top left corner.
+Pure functions on arrays; nothing here loads a model. `heads` tells which of the readings an output needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -129,7 +122,7 @@ def decode_v8(raw: NDArray[np.float32], confidence: float) -> Candidates:
     # Nearly all cells are background: look for the best class among the few columns that are not.
     best = raw[4:].max(axis=0)
     kept = np.flatnonzero(best >= confidence)
-    return _corners(raw[:2, kept].T, raw[2:4, kept].T), best[kept], raw[4:, kept].argmax(axis=0)
+    return corners_of(raw[:2, kept].T, raw[2:4, kept].T), best[kept], raw[4:, kept].argmax(axis=0)
 
 
 def decode_yolox(raw: NDArray[np.float32], confidence: float, size: tuple[int, int]) -> Candidates:
@@ -145,7 +138,10 @@ def decode_yolox(raw: NDArray[np.float32], confidence: float, size: tuple[int, i
     """
     corners, strides = _grid(size)
     if len(raw) != len(strides):
-        raise _not_understood(raw.shape, size)
+        raise ModelError(
+            f"an output of {raw.shape} for a picture of {size[0]} x {size[1]} pixels is no YOLOX's, which "
+            f"gives ({len(strides)}, 5 + classes)"
+        )
     # A class score is at most 1, so a cell whose objectness is too low cannot pass.
     likely = np.flatnonzero(raw[:, 4] >= confidence)
     rows = raw[likely]
@@ -155,13 +151,22 @@ def decode_yolox(raw: NDArray[np.float32], confidence: float, size: tuple[int, i
     kept, rows = likely[passed], rows[passed]
     stride = strides[kept, None]
     centres, sizes = (rows[:, :2] + corners[kept]) * stride, np.exp(rows[:, 2:4]) * stride
-    return _corners(centres, sizes), scores[passed], classes[passed]
+    return corners_of(centres, sizes), scores[passed], classes[passed]
 
 
-def _corners(centres: NDArray[np.float32], sizes: NDArray[np.float32]) -> NDArray[np.float32]:
+def corners_of(centres: NDArray[np.float32], sizes: NDArray[np.float32]) -> NDArray[np.float32]:
     """Boxes (K x 4, xyxy) from K x 2 centres and K x 2 widths and heights."""
     half = sizes / 2
     return np.concatenate([centres - half, centres + half], axis=1)
+
+
+def cells(size: tuple[int, int], strides: tuple[int, ...] = STRIDES) -> int:
+    """How many grid cells an input of (height, width) pixels has over the strides.
+
+    >>> cells((640, 640))
+    8400
+    """
+    return sum((size[0] // stride) * (size[1] // stride) for stride in strides)
 
 
 @lru_cache(maxsize=16)
@@ -175,7 +180,7 @@ def _grid(size: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float3
     return np.concatenate(corners).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 
-# --- the families -------------------------------------------------------------------------------------
+# --- what a network is fed ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,74 +201,11 @@ IMAGENET = Normalise(True, 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """What networks are fed that began with weights trained on ImageNet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """How networks of one kind are fed and read.
+RGB_1 = Normalise(rgb=True, scale=1 / 255)
+"""What ultralytics' networks (v5, v8, 11), v6, v7 and most others are fed: RGB in 0..1."""
 
-    ``centred`` is for `fit`; ``decode(raw, confidence, size)`` gives `Candidates` from the raw output for
-    one picture, whose ``class_axis`` holds ``box_values`` numbers and then the class scores.
-    """
-
-    name: str
-    normalise: Normalise
-    centred: bool
-    class_axis: int
-    box_values: int
-    decode: Callable[[NDArray[np.float32], float, tuple[int, int]], Candidates]
-
-    def class_count(self, shape: tuple[int, ...]) -> int:
-        """How many classes an output of this shape scores.
-
-        >>> V8.class_count((84, 8400))
-        80
-        """
-        return shape[self.class_axis] - self.box_values
-
-
-V8 = Family(
-    "YOLO v8",
-    Normalise(rgb=True, scale=1 / 255),
-    centred=True,
-    class_axis=0,
-    box_values=4,
-    decode=lambda raw, confidence, _size: decode_v8(raw, confidence),
-)
-YOLOX = Family(
-    "YOLOX",
-    Normalise(rgb=False, scale=1.0),
-    centred=False,
-    class_axis=1,
-    box_values=5,
-    decode=decode_yolox,
-)
-
-
-def family(shape: tuple[int, ...], size: tuple[int, int]) -> Family:
-    """The family of a model whose output for one picture has this shape.
-
-    ``size`` is the model's input, (height, width) in pixels: it tells a YOLOX from an older YOLO (v5),
-    whose output looks alike but has three rows per grid cell.
-    Raises ModelError, naming shape and families, for anything else.
-
-    >>> family((84, 8400), (640, 640)).name, family((3549, 85), (416, 416)).name
-    ('YOLO v8', 'YOLOX')
-    """
-    for known in (V8, YOLOX):
-        if len(shape) == 2 and shape[1 - known.class_axis] == _cells(size) and known.class_count(shape) > 0:
-            return known
-    raise _not_understood(shape, size)
-
-
-def _cells(size: tuple[int, int]) -> int:
-    """How many grid cells an input of (height, width) pixels has over all strides."""
-    return sum((size[0] // stride) * (size[1] // stride) for stride in STRIDES)
-
-
-def _not_understood(shape: tuple[int, ...], size: tuple[int, int]) -> ModelError:
-    return ModelError(
-        f"an output of shape {shape} for a picture of {size[0]} x {size[1]} pixels is of no family that is "
-        f"understood: YOLO v8 and 11 give (4 + classes, {_cells(size)}), YOLOX ({_cells(size)}, 5 + classes)"
-    )
+BGR_255 = Normalise(rgb=False, scale=1.0)
+"""What YOLOX is fed."""
 
 
 # --- dropping doubles ---------------------------------------------------------------------------------
@@ -275,13 +217,14 @@ def nms(
     classes: NDArray[np.int64],
     iou: float,
     class_aware: bool = True,
-    limit: int = 300,
+    limit: int | None = None,
 ) -> NDArray[np.int64]:
-    """Non-maximum suppression: the indices of the boxes to keep, best score first, at most ``limit``.
+    """Non-maximum suppression: the indices of the boxes to keep, best score first.
 
     A box is dropped if a better one that was kept overlaps it by more than ``iou`` (intersection over
     union); equal scores keep their order. With ``class_aware`` only boxes of one class compete. A box
-    without area, or with a coordinate that is not finite, is dropped.
+    without area, or with a coordinate that is not finite, is dropped. At most ``limit`` are kept, if one
+    is given.
 
     >>> boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [1, 0, 11, 10]], np.float32)
     >>> nms(boxes, np.array([0.8, 0.9, 0.7], np.float32), np.array([0, 0, 1]), iou=0.5)

@@ -20,10 +20,12 @@ when old readers would misread a block. The header's `type` decides its other ke
                 pts, dts (int or nil), extradata (bin), pixel_format (str or nil)
     frame       origin, picture (below), region (rect)
     detections  origin, boxes (float32 [N, 4]), scores (float32 [N]), classes (int32 [N]), names ([str, ...]),
-                missing ([rect, ...]), region (rect or nil)
+                missing ([rect, ...]), region (rect or nil), attributes (map of str to [type, column]: "bool"
+                with uint8 [N], 0 is false; "int64" with int64 [N]; "float32" with float32 [N]; "str" with
+                [str, ...])
     tracks      as detections, and ids (int64 [N])
     faces       as detections, and embeddings (float32 [N, D]), landmarks (float32 [N, P, 2]); D and P may be 0
-    event       origin, kind (str), data (map of str to str, int, float, bool or nil)
+    event       origin, kind (str), data (map of str to str, int, float, bool, nil or a list of these)
     absent      origin, outcome ("filtered", "dropped" or "failed"), cause (str), place (str)
     pair        parts ([header, header], of any of the types above)
 
@@ -50,6 +52,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgpack  # type: ignore[import-untyped]
 import numpy as np
+from numpy.typing import NDArray
 
 from flowedge.values import (
     Absent,
@@ -73,6 +76,7 @@ from flowedge.wire.fields import (
     aligned,
     array,
     many,
+    one_of,
     optional,
     plain,
     record,
@@ -210,6 +214,10 @@ def _unpack_outcome(item: Any, _source: Reader) -> Outcome:
         raise WireError(f"{shown(item)} is not an outcome") from error
 
 
+def _kind_of(column: NDArray[np.generic]) -> str:
+    return "str" if column.dtype.kind == "U" else column.dtype.name
+
+
 def _pack_value(value: Value, out: Writer) -> Any:
     if out.jpeg is not None and isinstance(value, Frame):
         value = value.replace(image=value.image)
@@ -229,6 +237,28 @@ _TEXT, _NUMBER, _FLAG = plain(str), plain(float, int), plain(bool)
 _INTEGER = whole(-(1 << 63), (1 << 63) - 1)
 _RATIO, _RECT = many(_INTEGER, 2), many(_INTEGER, 4)
 
+_SCALAR = plain(str, int, float, bool, type(None))
+_FACT = Codec(
+    lambda found, out: (many(_SCALAR) if isinstance(found, tuple | list) else _SCALAR).pack(found, out),
+    lambda item, source: (many(_SCALAR) if isinstance(item, tuple) else _SCALAR).unpack(item, source),
+)
+_BYTES = array("uint8", 1)
+_TRUTH = Codec(
+    lambda found, out: _BYTES.pack(found.view(np.uint8), out),
+    lambda item, source: _BYTES.unpack(item, source) != 0,
+)
+_TEXTS = Codec(
+    lambda found, out: many(_TEXT).pack(found.tolist(), out),
+    lambda item, source: np.array(many(_TEXT).unpack(item, source), np.str_),
+)
+
+_COLUMNS = {
+    "bool": _TRUTH,
+    "int64": array("int64", 1),
+    "float32": array("float32", 1),
+    "str": _TEXTS,
+}
+
 _BY_NAME = {"str": _TEXT, "int": _INTEGER, "float": _NUMBER}
 _ORIGIN = {"origin": record(Origin, {field.name: _BY_NAME[str(field.type)] for field in fields(Origin)})}
 _DETECTIONS = {
@@ -239,6 +269,7 @@ _DETECTIONS = {
     "names": many(_TEXT),
     "missing": many(_RECT),
     "region": optional(_RECT),
+    "attributes": table(one_of(_COLUMNS, _kind_of)),
 }
 _VALUES: dict[str, tuple[type, dict[str, Codec]]] = {
     "packet": (
@@ -262,7 +293,7 @@ _VALUES: dict[str, tuple[type, dict[str, Codec]]] = {
         Faces,
         {**_DETECTIONS, "embeddings": array("float32", 2), "landmarks": array("float32", 3)},
     ),
-    "event": (Event, {**_ORIGIN, "kind": _TEXT, "data": table(plain(str, int, float, bool, type(None)))}),
+    "event": (Event, {**_ORIGIN, "kind": _TEXT, "data": table(_FACT)}),
     "absent": (
         Absent,
         {

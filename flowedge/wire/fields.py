@@ -177,6 +177,26 @@ def array(name: str, dimensions: int) -> Codec:
     )
 
 
+def one_of(codecs: Mapping[str, Codec], name_of: Callable[[Any], str]) -> Codec:
+    """A value of one of several kinds, as a pair of the kind's name and its form."""
+
+    def chosen(name: object) -> Codec:
+        if not isinstance(name, str) or name not in codecs:
+            raise WireError(f"one of {', '.join(codecs)} is needed, {shown(name)} was given")
+        return codecs[name]
+
+    def pack(found: Any, out: Writer) -> Any:
+        name = name_of(found)
+        return [name, chosen(name).pack(found, out)]
+
+    def unpack(item: Any, source: Reader) -> Any:
+        if not isinstance(item, tuple) or len(item) != 2:
+            raise WireError(f"a kind and a value are needed, {shown(item)} was given")
+        return chosen(item[0]).unpack(item[1], source)
+
+    return Codec(pack, unpack)
+
+
 def record(kind: type, fields: Mapping[str, Codec]) -> Codec:
     """A dataclass as a map of its fields. Its own rules are checked again when it is built from the map."""
 

@@ -14,7 +14,8 @@ and goes on with what the value is:
 
     value           keys
     Detections      objects: a list with, for each object, box ([x1, y1, x2, y2] in source pixels, to 0.01),
-                    score (0..1, to 4 digits), class (the index of its name) and name; region
+                    score (0..1, to 4 digits), class (the index of its name) and name, and attributes (an
+                    object: what operators added to it, by name) where there are any; region
                     ([x1, y1, x2, y2]) where only a part of the picture was looked at; missing (a list of such
                     rectangles) where parts that should have been looked at were lost
     Tracks          as Detections, and for each object its id
@@ -105,6 +106,11 @@ def _detections(value: Detections) -> dict[str, JSON]:
     }
     if isinstance(value, Tracks):
         columns["id"] = value.ids.tolist()
+    if value.attributes:
+        texts = [_finite(column.tolist()) for column in value.attributes.values()]
+        columns["attributes"] = [
+            dict(zip(value.attributes, row, strict=True)) for row in zip(*texts, strict=True)
+        ]
     rows = zip(*columns.values(), strict=True)
     content: dict[str, JSON] = {"objects": [dict(zip(columns, row, strict=True)) for row in rows]}
     if value.region is not None:

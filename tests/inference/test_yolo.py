@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from flowedge.inference.models import ModelError
-from flowedge.inference.yolo import COCO_NAMES, GREY, V8, YOLOX, decode_v8, decode_yolox, family, fit, nms, pad
+from flowedge.inference.yolo import COCO_NAMES, GREY, decode_v8, decode_yolox, fit, nms, pad
 
 # --- letterbox ---
 
@@ -127,27 +127,6 @@ def test_v8_decodes_a_full_output_quickly() -> None:
         times.append(time.perf_counter() - started)
     # Under 0.3 ms on an idle machine; a copy of the whole output alone would take longer than that.
     assert min(times) < 2e-3
-
-
-# --- families ---
-
-
-def test_families_by_shape() -> None:
-    assert family((84, 8400), (640, 640)) is V8
-    assert family((84, 21), (32, 32)) is V8
-    assert family((5, 3549), (416, 416)) is V8
-    assert family((3549, 85), (416, 416)) is YOLOX
-    assert (V8.class_count((84, 8400)), YOLOX.class_count((3549, 85))) == (80, 80)
-
-
-@pytest.mark.parametrize("shape", [(25200, 85), (300, 6), (1000,), (), (4, 8400), (8400, 5), (1, 84, 8400)])
-def test_other_outputs_are_refused_by_name(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ModelError) as refused:
-        family(shape, (640, 640))
-    message = str(refused.value)
-    assert str(shape) in message
-    assert "(4 + classes, 8400)" in message
-    assert "(8400, 5 + classes)" in message
 
 
 def test_yolox_output_of_another_input_size_is_refused() -> None:

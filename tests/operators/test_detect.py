@@ -89,6 +89,52 @@ def test_a_batch_gives_what_single_frames_give(model: str) -> None:
         assert alone.origin == together.origin
 
 
+def test_the_surest_are_kept_and_the_rest_is_said(model: str, caplog: pytest.LogCaptureFixture) -> None:
+    detect = Detect(model, most=1)
+    detect.setup()
+    assert [objects.labels for objects in detect.process_batch([frame(), frame(index=1)])] == [["person"]] * 2
+    assert detect.cut == {"north": 2}
+    [said] = caplog.messages
+    assert "2 objects in a frame of camera north, of which the 1 surest are kept" in said
+
+
+def test_nothing_is_cut_or_said_below_the_limit(model: str, caplog: pytest.LogCaptureFixture) -> None:
+    detect = Detect(model, most=2)
+    detect.setup()
+    assert len(detect.process(frame())) == 2
+    assert (detect.cut, caplog.messages) == ({}, [])
+
+
+def test_a_head_that_shows_itself_late_is_read_then(tmp_path: Path) -> None:
+    """A list that is empty for dark pictures: what its columns mean is seen in the first bright one."""
+    row = np.zeros((1, 300, 6), np.float32)
+    row[0, 0] = (16, 8, 48, 56, 0.9, 1)
+    nodes = [
+        helper.make_node("ReduceMax", ["images"], ["most"], keepdims=0),
+        helper.make_node("Greater", ["most", "half"], ["bright"]),
+        helper.make_node("Cast", ["bright"], ["one"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["one", "objects"], ["output"]),
+    ]
+    constants = [
+        helper.make_tensor("half", TensorProto.FLOAT, [1], [0.8]),
+        helper.make_tensor("objects", TensorProto.FLOAT, row.shape, row.ravel()),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "bright",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, (1, 3, SIZE, SIZE))],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, row.shape)],
+        constants,
+    )
+    path = tmp_path / "bright.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    dark, bright = frame(), frame().replace(image=np.full((SIZE, SIZE, 3), 255, np.uint8))
+    found = run_operator(Detect(str(path)), [dark, bright, dark])
+    assert [len(objects) for objects in found] == [0, 1, 0]
+    np.testing.assert_allclose(found[1].boxes, [[16, 8, 48, 56]], atol=0.1)
+    assert found[1].labels == ["class 1"]
+
+
 def test_an_unknown_class_suggests_the_near_one(model: str) -> None:
     with pytest.raises(ConfigError, match=r"no class 'persom'; did you mean \"person\"\?"):
         run_operator(Detect(model, classes=("persom",)), [])
@@ -105,6 +151,7 @@ def test_a_missing_model_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     [
         ({"confidence": 1.5}, r"Detect\.confidence: 1\.5 is not a score from 0 to 1"),
         ({"overlap": 0.0}, r"Detect\.overlap: 0\.0 is not"),
+        ({"most": 0}, r"Detect\.most: 0 is not a number of objects above 0"),
         ({"size": 0}, r"Detect\.size: 0 is not"),
         ({"classes": "person"}, r"Detect\.classes: 'person' is not a value of type Sequence"),
         ({"engine": "tensorrt"}, r"Detect\.engine: 'tensorrt' is not"),

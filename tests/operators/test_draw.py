@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from flowedge import ConfigError, Detections, Frame, Tracks
+from flowedge import ConfigError, Detections, Frame, Origin, Tracks
 from flowedge.operators import Draw, Resize
 from flowedge.testing import frames, run_operator
 from flowedge.video.yuv import planes
@@ -138,3 +138,11 @@ def test_identities_have_different_colours() -> None:
 def test_a_negative_trail_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"Draw\.trail"):
         Draw(trail=-1)
+
+
+def test_labels_say_attributes() -> None:
+    from flowedge.operators.draw import _texts
+
+    found = Detections(Origin("north"), [[0, 0, 9, 9]] * 2, [0.5] * 2, [0] * 2, names=("car",))
+    found = found.with_attributes(colour=["red", ""], parked=[False, True], speed=[12.5, 3])
+    assert _texts(found) == ["car 0.50 red speed 12.5", "car 0.50 parked speed 3"]

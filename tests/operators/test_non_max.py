@@ -100,3 +100,30 @@ def test_what_a_perfect_detector_finds_in_slices_is_what_there_is(tiles, whole_f
         parts.append(Detections(tile.origin, seen, scores, [0] * len(seen), ("car",), region=tile.region))
     found = NonMaxMerge().gather(parts).boxes.round(3)  # a mean of equal boxes is one only nearly
     assert sorted(found.tolist()) == sorted(truth.tolist())
+
+
+def test_attributes_are_those_of_the_surest_box() -> None:
+    origin = Origin("north", width=100, height=100)
+    parts = [
+        Detections(origin, [[10, 10, 50, 50]], [0.6], [0], attributes={"plate": ["AB 1"]}),
+        Detections(
+            origin,
+            [[10, 10, 50, 51], [70, 70, 90, 90]],
+            [0.8, 0.7],
+            [0, 0],
+            attributes={"plate": ["AB 12", "C"]},
+        ),
+        Detections(origin, [], [], []),
+    ]
+    for step in (NonMaxMerge(), NonMaxSuppress()):
+        assert step.gather(parts).attributes["plate"].tolist() == ["AB 12", "C"]
+
+
+def test_parts_with_other_attributes_are_refused() -> None:
+    origin = Origin("north", width=100, height=100)
+    parts = [
+        Detections(origin, [[10, 10, 50, 50]], [0.6], [0], attributes={"hue": [1]}),
+        Detections(origin, [[10, 10, 50, 51]], [0.8], [0], attributes={"hue": ["red"]}),
+    ]
+    with pytest.raises(InvalidValueError, match="have different attributes"):
+        NonMaxSuppress().gather(parts)

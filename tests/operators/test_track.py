@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowedge import ConfigError, Detections, Frame, Tracks
+from flowedge import ConfigError, Detections, Frame, Origin, Tracks
 from flowedge.inference.models import ModelError
 from flowedge.operators import Detect
 from flowedge.operators import track_with_picture as module
@@ -136,3 +136,19 @@ def test_a_graph_joins_pictures_and_detections() -> None:
     pictures = video(graph, "street://?seconds=1")
     join(pictures, pictures >> Detect("yolo11n")) >> TrackWithPicture() >> Null()
     assert "TrackWithPicture" in str(graph)
+
+
+def test_attributes_stay_with_their_objects() -> None:
+    tracks = []
+    for index in range(3):
+        found = Detections(
+            Origin("north", index=index, media=index / 25),
+            [[0, 0, 20, 40], [200, 0, 220, 40]],
+            [0.9, 0.8],
+            [0, 0],
+            attributes={"hue": ["red", "blue"]},
+        )
+        tracks.append(found.select([1, 0]) if index == 1 else found)
+    for found in run_operator(Track(), tracks):
+        by_place = dict(zip(found.boxes[:, 0] > 100, found.attributes["hue"].tolist(), strict=True))
+        assert by_place == {False: "red", True: "blue"}

@@ -87,3 +87,15 @@ def test_a_pair_is_a_list_of_two_and_a_value_one_line() -> None:
     pair = (Event(NORTH, "a\nb"), Event(NORTH, "c"))
     assert json_line(pair).count("\n") == 1
     assert [half["event"] for half in strictly_read(json_line(pair))] == ["a\nb", "c"]
+
+
+def test_attributes_stand_with_each_object() -> None:
+    found = Detections(Origin("north"), [[0, 0, 9, 9]] * 2, [0.5] * 2, [0] * 2).with_attributes(
+        plate=["A", "B"], speed=[1.5, float("nan")]
+    )
+    told = [item["attributes"] for item in as_json(found)["objects"]]
+    assert told == [{"plate": "A", "speed": 1.5}, {"plate": "B", "speed": None}]
+
+
+def test_lists_in_events() -> None:
+    assert as_json(Event(Origin("north"), "zones", {"ids": (1, 2)}))["data"] == {"ids": [1, 2]}

@@ -11,7 +11,7 @@ from flowedge import Detections, Frame, Gather, Graph, GraphError, Stream, Track
 from flowedge.graph.loading import load as load_graph
 from flowedge.graph.nodes import Output
 from flowedge.graph.signature import signature
-from flowedge.inference.engines import load as load_model
+from flowedge.inference.detector import Detector
 from flowedge.inference.models import resolve
 from flowedge.monitor.report import Report
 from flowedge.operators import Detect
@@ -136,7 +136,7 @@ def _found(pictures: Stream[Frame], setting: Setting, source: Annotated) -> Stre
 
 def _known(setting: Setting, source: Annotated) -> tuple[str, ...]:
     """The evaluated names that the model knows, so that trackers get nothing else."""
-    names = load_model(
+    names = Detector(
         resolve(setting.model, setting.size), setting.engine, setting.size, setting.precision
     ).names
     return tuple(name for name in source.wanted if name in names)

@@ -139,6 +139,7 @@ class Tracker:
             found.names,
             found.missing,
             found.region,
+            attributes={name: column[at] for name, column in found.attributes.items()},
             ids=ids[shown],
         )
 

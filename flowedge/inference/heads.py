@@ -1,0 +1,486 @@
+"""Heads: what the numbers that a detector gives out mean.
+
+Exporters give objects in many layouts, and several of them have the same shape: a row of six numbers is a box
+with a score and a label in one, an offset with an objectness and a class score in another. So a head is told
+from the shape, the class names and the values together (`identify`), which a blank picture often suffices for:
+the dense heads say something for every grid cell. What cannot be told apart is refused, with what was seen.
+
+====================  ========================  ==========================================================
+head                  output for one picture    a row holds
+====================  ========================  ==========================================================
+YOLO v8, v9, 11, 12   (4 + classes) x cells     centre, size, a score per class; boxes in pixels or in 0..1,
+                      or transposed             scores as probabilities or logits; masks, key points behind
+YOLO v5, v7           (3 cells) x (5 + c)       centre, size, objectness, a score per class
+YOLOX, YOLO v6        cells x (5 + classes)     the same, or offsets to a grid cell (YOLOX as it is)
+DeepStream-Yolo       cells x 6                 corners, score, label
+YOLO v10, `nms=True`  N x 6                     corners, score, label (or label, score)
+YOLO v7 `--end2end`   N x 7                     0, corners, label, score
+SSD (OpenVINO)        N x 7                     0, label, score, corners in 0..1
+RT-DETR               N x (4 + classes)         centre, size in 0..1, a score per class; picture stretched
+NMS in the graph      several outputs           boxes N x 4, scores N, labels N, perhaps their count
+====================  ========================  ==========================================================
+
+Rotated boxes, undecoded feature maps and TensorFlow's boxes (rows first, labels from 1) are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowedge.inference.models import ModelError
+from flowedge.inference.yolo import (
+    BGR_255,
+    RGB_1,
+    Candidates,
+    Letterbox,
+    Normalise,
+    cells,
+    corners_of,
+    decode_v8,
+    decode_yolox,
+    fit,
+)
+
+Array: TypeAlias = NDArray[np.float32]
+Size: TypeAlias = tuple[int, int]
+"""Height and width of the network's input in pixels."""
+
+EXPORT = (
+    "export it as a plain detector with its class names (`yolo export model=NAME.pt format=onnx` does; "
+    "YOLOX: tools/export_onnx.py)"
+)
+SCORE_SLACK = 0.02  # bfloat16 rounds a probability near 1 by up to 0.004, a product of two by twice that
+SURE = 0.25
+"""A score that only an object has: what tells layouts apart where background says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How one detector's output is read, and how it wants to be fed.
+
+    `boxes` are "corners", "centres" (centre and size) or "offsets" to a grid cell and begin at column `box`;
+    `unit` is "pixels" of the input or "fractions" of it. Scores stand in `classes` columns from `first` on
+    (times `objectness`, if it has such a column), or in the column `score` with a number of the class in
+    `label`. `flat` heads have one object per column instead of per row.
+    """
+
+    name: str
+    boxes: Literal["corners", "centres", "offsets"]
+    unit: Literal["pixels", "fractions"] = "pixels"
+    box: int = 0
+    first: int = 0
+    classes: int = 0
+    objectness: int | None = None
+    score: int | None = None
+    label: int | None = None
+    logits: bool = False
+    flat: bool = False
+    normalise: Normalise = RGB_1
+    placement: Literal["centred", "corner", "stretched"] = "centred"
+
+    def place(self, width: int, height: int, size: Size) -> Letterbox:
+        """Where a picture of width x height pixels goes in an input of `size`."""
+        if self.placement == "stretched":
+            return Letterbox(width, height, size[1], size[0], size[1], size[0], 0, 0)
+        return fit(width, height, size[1], size[0], centred=self.placement == "centred")
+
+    def read(self, raw: Array, confidence: float, size: Size) -> Candidates:
+        """The objects in an output that score at least `confidence`: xyxy boxes in pixels of the input.
+
+        Raises ModelError where the numbers are no scores from 0 to 1 or their boxes lie beside the picture.
+        """
+        if self.boxes == "offsets":
+            found = decode_yolox(raw, confidence, size)
+        elif self.flat and not self.logits and self.unit == "pixels":
+            found = decode_v8(raw[: 4 + self.classes], confidence)
+        else:
+            found = self._read_rows(raw.T if self.flat else raw, confidence, size)
+        self._check(found, size)
+        boxes, scores, labels = found
+        return boxes, np.minimum(scores, np.float32(1)), labels
+
+    def _read_rows(self, rows: Array, confidence: float, size: Size) -> Candidates:
+        if self.label is not None and self.score is not None:
+            kept = np.flatnonzero(rows[:, self.score] >= confidence)
+            rows = rows[kept]
+            scores, labels = rows[:, self.score], rows[:, self.label].astype(np.int64)
+        else:
+            block = rows[:, self.first : self.first + self.classes]
+            best = block.max(axis=1, initial=-np.inf)
+            if self.logits:
+                best = _sigmoid(best)
+            if self.objectness is not None:
+                best = best * rows[:, self.objectness]
+            kept = np.flatnonzero(best >= confidence)
+            rows, scores, labels = rows[kept], best[kept], block[kept].argmax(axis=1)
+        boxes = rows[:, self.box : self.box + 4]
+        if self.unit == "fractions":
+            boxes = boxes * np.array([size[1], size[0]] * 2, np.float32)
+        if self.boxes == "centres":
+            boxes = corners_of(boxes[:, :2], boxes[:, 2:])
+        return boxes, scores, labels
+
+    def _check(self, found: Candidates, size: Size) -> None:
+        """A cheap look at each frame's candidates: a head that was taken for another betrays itself here."""
+        boxes, scores, _ = found
+        if not len(scores):
+            return
+        if scores.max() > 1 + SCORE_SLACK:
+            raise _refused(f"read as {self.name}, a score is {scores.max():.3g}, which must be 0 to 1")
+        middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+        inside = ((middles >= -0.1 * np.array(size[::-1])) & (middles <= 1.1 * np.array(size[::-1]))).all(
+            axis=1
+        )
+        whole = inside & (boxes[:, 2:] >= boxes[:, :2]).all(axis=1)
+        if whole.mean() < 0.5:
+            x1, y1, x2, y2 = boxes[~whole][0].round(1).tolist()
+            raise _refused(
+                f"read as {self.name}, a box reaches from ({x1:g}, {y1:g}) to ({x2:g}, {y2:g}) in an input of "
+                f"{size[1]} x {size[0]} pixels"
+            )
+
+
+def usual(shape: tuple[int, ...], size: Size) -> Normalise:
+    """What a network whose first output has this shape is most likely fed; `identify` may know better."""
+    return BGR_255 if len(shape) == 2 and shape[0] in _dense(size) else RGB_1
+
+
+def identify(
+    outputs: Sequence[Array], output_names: Sequence[str], size: Size, names: int | None, confidence: float
+) -> Head | None:
+    """The head that gave these outputs for one picture, or None where the picture says too little to tell.
+
+    `names` is how many classes the model names itself, None if it names none. Where the answer is None, no
+    head of this shape has an object in these outputs that scores `confidence`.
+
+    Raises ModelError, which says what was seen, where no head fits.
+
+    >>> rows = np.zeros((300, 6), np.float32)
+    >>> rows[0] = 16, 8, 48, 56, 0.9, 1
+    >>> identify([rows], ["output0"], (64, 64), None, 0.25).name
+    'corners, score, label'
+    """
+    raw = join_outputs(outputs, output_names, size)
+    if not np.isfinite(raw).all():
+        raise _refused("numbers that are not finite came out")
+    threshold = min(SURE, confidence)
+    dense = _dense(size)
+    masks = _masks(outputs)
+    if raw.shape[1] in dense or raw.shape[1] in _anchored(size):
+        if raw.shape[1] in dense:
+            return _v8(raw, names, masks, flat=True)
+        raw = raw.T
+    if raw.shape[0] in _anchored(size):
+        return _v5(raw, names, masks)
+    if raw.shape[0] in dense:
+        return _dense_rows(raw, names, masks, threshold)
+    return _sparse_rows(raw, names, size, threshold)
+
+
+def join_outputs(outputs: Sequence[Array], output_names: Sequence[str], size: Size) -> Array:
+    """The outputs for one picture as one matrix; separate boxes, scores and labels become N x 6.
+
+    Raises ModelError where they are no detector's outputs.
+    """
+    if len(outputs) == 1:
+        raw = outputs[0]
+        while raw.ndim > 2 and raw.shape[0] == 1:
+            raw = raw[0]
+        if raw.ndim == 1 and raw.size in (6, 7):  # one row, whose length of 1 was taken for the batch
+            raw = raw[None]
+        if raw.ndim != 2:
+            raise _unknown_shape(outputs, size)
+        return raw
+    if _masks(outputs):
+        return next(output for output in outputs if output.ndim == 2)
+    return _separate(outputs, [name.lower() for name in output_names], size)
+
+
+# --- dense heads --------------------------------------------------------------------------------------
+
+
+def _v8(raw: Array, names: int | None, masks: int, *, flat: bool) -> Head | None:
+    """`raw` is C x cells."""
+    classes = _class_count(len(raw) - 4, names, masks)
+    block = raw[4 : 4 + classes]
+    kind = _scores_of(block, named=names is not None)
+    unit = _unit(raw[:4])
+    if unit is None:
+        return None
+    name = "YOLO v8" + (" transposed" if not flat else "") + (" with logits" if kind == "logits" else "")
+    return Head(name, "centres", unit, first=4, classes=classes, logits=kind == "logits", flat=flat)
+
+
+def _v5(rows: Array, names: int | None, masks: int) -> Head | None:
+    classes = _class_count(rows.shape[1] - 5, names, masks)
+    unit = _unit(rows[:, :4].T)
+    if unit is None:
+        return None
+    _scores_of(rows[:, 4 : 5 + classes].T, named=True, logits=False)
+    return Head("YOLO v5", "centres", unit, first=5, classes=classes, objectness=4)
+
+
+def _dense_rows(rows: Array, names: int | None, masks: int, threshold: float) -> Head | None:
+    """One row per grid cell: YOLOX as it is or decoded, YOLO v8 transposed, DeepStream-Yolo."""
+    columns, highest = rows.shape[1], float(rows[:, :4].max())
+    if columns < 5:
+        raise _refused(f"{len(rows)} rows of {columns} numbers came out, too few for a box and a score")
+    labelled = _corners_score_label(rows, names, threshold) if columns == 6 else None
+    transposed = partial(_v8, rows.T, names, masks, flat=False)
+    if labelled:
+        return replace(labelled, name="DeepStream-Yolo")
+    if columns == 6 and _nothing_likely(rows, 4, 5, threshold):
+        return None
+    without, with_objectness = (names is None or names == columns - skip - masks for skip in (4, 5))
+    if columns == 5 or (with_objectness is without is False) or (without and not with_objectness):
+        return transposed()
+    # A size is the logarithm of a number of strides in offsets: at most log(4096 / 8), and often negative.
+    offsets = highest < 10 and (rows[:, 2:4].min() < 0 or not _all_fractions(rows, threshold))
+    decoded = Head("YOLOX", "centres", first=5, classes=columns - 5, objectness=4)
+    if offsets:
+        if not rows[:, :4].any():
+            return None
+        _scores_of(rows[:, 4:].T, named=True, logits=False)
+        return replace(decoded, boxes="offsets", normalise=BGR_255, placement="corner")
+    unit = _unit(rows[:, :4].T)
+    if unit is None:
+        return None
+    if rows[:, 4:].min() < -SCORE_SLACK or rows[:, 4:].max() > 1 + SCORE_SLACK:
+        return transposed()  # logits, or a sentence that says what was seen
+    decoded = replace(decoded, name="YOLOX, decoded", unit=unit, normalise=BGR_255, placement="corner")
+    if np.all(rows[:, 4] == 1):  # YOLO v6 fills the place of the objectness, and is fed as v8 is
+        return replace(decoded, name="YOLO v6", normalise=RGB_1, placement="centred")
+    if not without or (names is None and columns == 85):
+        return decoded
+    if not with_objectness or (names is None and columns == 84):
+        return transposed()
+    # YOLOX learns class scores where objects are, so background has some too; v8's are near 0 there.
+    objectness, best = rows[:, 4], rows[:, 5:].max(axis=1)
+    if np.median(best) > 0.02:
+        return decoded
+    sure = np.maximum(objectness, best) >= threshold
+    if not sure.any():
+        return None
+    return decoded if np.mean(np.minimum(objectness, best)[sure] >= threshold) > 0.5 else transposed()
+
+
+def _dense(size: Size) -> set[int]:
+    """How many objects heads without anchors give: strides 8 to 32, to 64 (P6) or from 4 (P2)."""
+    usual_cells = cells(size)
+    return {usual_cells, usual_cells + cells(size, (64,)), usual_cells + cells(size, (4,))}
+
+
+def _anchored(size: Size) -> set[int]:
+    return {3 * count for count in _dense(size)}
+
+
+def _class_count(columns: int, names: int | None, masks: int) -> int:
+    """How many of these columns are class scores: the others hold masks or key points.
+
+    Raises ModelError where the model names more classes, or one column is left for the angle of a box.
+    """
+    rest = columns - masks - (columns - masks if names is None else names)
+    if names is None and columns - masks > 0:
+        return columns - masks
+    if names is None or rest < 0:
+        raise _refused(f"the model names {names or 0} classes, but its output scores {max(columns - masks, 0)}")
+    if rest == 1:
+        raise _refused(
+            f"the model names {names} classes and its output holds one number more, as rotated boxes (OBB) do; "
+            f"they are not supported"
+        )
+    return names
+
+
+def _scores_of(block: Array, *, named: bool, logits: bool = True) -> Literal["probabilities", "logits"]:
+    """What the class scores (classes x objects) are. Raises ModelError where they are no scores."""
+    lowest, highest = float(block.min()), float(block.max())
+    if lowest < -SCORE_SLACK or highest > 1 + SCORE_SLACK:
+        # Nearly everything is background, whose logits are far below 0.
+        if logits and np.mean(block < 0) > 0.9:
+            return "logits"
+        raise _refused(
+            f"the numbers where class scores are expected reach from {lowest:.3g} to {highest:.3g}: they look "
+            f"like the key points of a pose model, the angle of rotated boxes (OBB) or an undecoded head"
+        )
+    if not named and (share := (block > SURE).mean(axis=1)).max() > 0.2:
+        raise _refused(
+            f"the model names no classes and {share.max():.0%} of its boxes are of class {share.argmax()}, "
+            f"which looks like the angle of rotated boxes (OBB)"
+        )
+    return "probabilities"
+
+
+def _unit(boxes: Array) -> Literal["pixels", "fractions"] | None:
+    """The unit of boxes (4 x objects); None where there are none."""
+    highest = float(boxes.max(initial=0.0))
+    if highest <= 0:
+        return None
+    return "pixels" if highest > 2 else "fractions"
+
+
+def _all_fractions(rows: Array, threshold: float) -> bool:
+    """Whether every likely object, or any object where none is likely, is a box of some size within 0..1."""
+    boxes = rows[rows[:, 4:].max(axis=1) >= threshold, :4]
+    if not len(boxes):
+        boxes = rows[rows[:, :4].any(axis=1), :4]
+    return len(boxes) > 0 and bool((boxes[:, 2:] > 0).all() and boxes.max() <= 1.2 and boxes.min() >= -0.2)
+
+
+# --- lists of objects ---------------------------------------------------------------------------------
+
+
+def _sparse_rows(rows: Array, names: int | None, size: Size, threshold: float) -> Head | None:
+    """N objects, best first or padded with zeros."""
+    columns = rows.shape[1]
+    if columns < 5 or len(rows) > 5000:
+        raise _unknown_shape([rows], size)
+    some = rows[np.any(rows != 0, axis=1)]
+    if columns == 7 and (listed := _seven(some, threshold)):
+        return listed
+    classes = columns - 4
+    detr = names in (None, classes) and len(some) > 0 and _fits_detr(some)
+    if columns == 6 or (columns > 6 and not detr):  # behind six there may be masks or key points
+        listed = _corners_score_label(some, names, threshold)
+        if listed and columns == 7:
+            raise _refused("corners, a score, a label and an angle came out: rotated boxes are not supported")
+        if listed:
+            return listed
+    if detr:
+        logits = bool(some[:, 4:].min() < -SCORE_SLACK)
+        return Head("RT-DETR", "centres", "fractions", 0, 4, classes, logits=logits, placement="stretched")
+    # Below the threshold, whatever the columns mean, there is nothing to be wrong about.
+    places = {6: ((4, 5), (5, 4)), 7: ((6, 5), (5, 6), (2, 1))}.get(columns, ((4, 5),))
+    if not len(some) or some.max() <= 0 or any(_nothing_likely(some, *place, threshold) for place in places):
+        return None
+    seen = ", ".join(f"{number:.3g}" for number in some[0, :8])
+    raise _refused(
+        f"{len(rows)} rows of {columns} numbers came out, such as ({seen}): no list of objects that is known"
+    )
+
+
+def _corners_score_label(rows: Array, names: int | None, threshold: float) -> Head | None:
+    """The head of rows x1 y1 x2 y2 score label (or label score), if likely ones can be read so."""
+    for score, label in ((4, 5), (5, 4)) if rows.shape[1] == 6 else ((4, 5),):
+        likely = rows[rows[:, score] >= threshold]
+        if (
+            len(likely)
+            and _labels(rows[:, label], names)
+            and _probabilities(rows[:, score])
+            and _corner_boxes(likely[:, :4])
+        ):
+            unit = _unit(likely[:, :4].T) or "pixels"
+            name = "corners, score, label" if score == 4 else "corners, label, score"
+            return Head(name, "corners", unit, score=score, label=label)
+    return None
+
+
+def _seven(rows: Array, threshold: float) -> Head | None:
+    """The head of rows of seven numbers, the first of which counts the pictures of a batch."""
+    if not len(rows) or not np.isin(rows[:, 0], (0, -1)).all():
+        return None
+    rows = rows[rows[:, 0] == 0]
+    for name, box, score, label in (
+        ("batch, corners, label, score", 1, 6, 5),
+        ("batch, corners, score, label", 1, 5, 6),
+        ("batch, label, score, corners", 3, 2, 1),
+    ):
+        likely = rows[rows[:, score] >= threshold]
+        boxes = likely[:, box : box + 4]
+        if (
+            len(likely)
+            and _labels(rows[:, label], None)
+            and _probabilities(rows[:, score])
+            and _corner_boxes(boxes)
+        ):
+            return Head(name, "corners", _unit(boxes.T) or "pixels", box=box, score=score, label=label)
+    return None
+
+
+def _nothing_likely(rows: Array, score: int, label: int, threshold: float) -> bool:
+    return _labels(rows[:, label], None) and _probabilities(rows[:, score]) and rows[:, score].max() < threshold
+
+
+def _fits_detr(rows: Array) -> bool:
+    boxes, scores = rows[:, :4], rows[:, 4:]
+    probable = _probabilities(scores) or float(np.mean(scores < 0)) > 0.5
+    return probable and bool(boxes.min() >= -0.2 and boxes.max() <= 1.2 and (boxes[:, 2:] >= 0).all())
+
+
+def _labels(column: Array, names: int | None) -> bool:
+    most = 10_000 if names is None else names
+    return bool(np.all(column == np.rint(column)) and column.min() >= 0 and column.max() < most)
+
+
+def _probabilities(column: Array) -> bool:
+    return bool(column.min() >= -SCORE_SLACK and column.max() <= 1 + SCORE_SLACK)
+
+
+def _corner_boxes(boxes: Array) -> bool:
+    return bool((boxes[:, 2:] > boxes[:, :2]).all())
+
+
+def _separate(outputs: Sequence[Array], output_names: Sequence[str], size: Size) -> Array:
+    """Boxes, scores and labels from outputs of their own, as rows of corners, score and label."""
+    if any("detection_boxes" in name for name in output_names):
+        raise _refused(
+            "TensorFlow's outputs came out (boxes y first, labels from 1 by a list of their own), which are "
+            "not supported"
+        )
+    boxes = [output.reshape(-1, 4) for output in outputs if output.shape[-1:] == (4,)]
+    lists = [
+        (name, output.ravel())
+        for name, output in zip(output_names, outputs, strict=True)
+        if output.shape[-1:] != (4,) or (output.ndim == 1 and len(boxes) > 1)
+    ]
+    if len(boxes) != 1:
+        raise _unknown_shape(outputs, size)
+    count = len(boxes[0])
+    columns = [(name, column) for name, column in lists if column.size == count and "num" not in name]
+    if count == 1 and len(columns) > 2:
+        columns = [
+            item
+            for item in columns
+            if any(word in item[0] for word in ("score", "conf", "cls", "class", "label"))
+        ]
+    if len(columns) != 2:
+        raise _unknown_shape(outputs, size)
+    (name_1, column_1), (name_2, _) = columns
+    first_is_score = any(word in name_1 for word in ("score", "conf"))
+    second_is_score = any(word in name_2 for word in ("score", "conf"))
+    if first_is_score == second_is_score:  # the names do not say: labels are whole numbers
+        first_is_score = not np.all(column_1 == np.rint(column_1))
+    scores, labels = (column for _, column in (columns if first_is_score else columns[::-1]))
+    counts = [column for name, column in lists if column.size == 1 and ("num" in name or count > 1)]
+    rows = np.column_stack([boxes[0], scores, labels]).astype(np.float32)
+    return rows[: int(counts[0][0])] if counts else rows
+
+
+def _masks(outputs: Sequence[Array]) -> int:
+    """How many mask coefficients each object has: as many as a second output has prototypes (M x h x w)."""
+    if len(outputs) == 2 and sorted(output.ndim for output in outputs) == [2, 3]:
+        return len(max(outputs, key=lambda output: output.ndim))
+    return 0
+
+
+def _sigmoid(logits: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-logits.clip(-60, 60))), np.float32)
+
+
+def _unknown_shape(outputs: Sequence[Array], size: Size) -> ModelError:
+    shapes = " and ".join(" x ".join(str(length) for length in output.shape) or "1" for output in outputs)
+    return _refused(
+        f"for a picture of {size[1]} x {size[0]} pixels {shapes} numbers came out, where "
+        f"(4 + classes) x {cells(size)} (YOLO v8, 11), {cells(size)} x (5 + classes) (YOLOX), "
+        f"{3 * cells(size)} x (5 + classes) (v5) or N x 6 (corners, score, label) is known"
+    )
+
+
+def _refused(seen: str) -> ModelError:
+    return ModelError(f"its output is not understood: {seen}; {EXPORT}")
