@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from flowedge.graph.knobs import choose as choose
     from flowedge.graph.knobs import param as param
     from flowedge.values import Absent as Absent
+    from flowedge.values import CodecParameters as CodecParameters
     from flowedge.values import Detections as Detections
     from flowedge.values import Event as Event
     from flowedge.values import Faces as Faces
@@ -43,7 +44,18 @@ _HOMES = {
     "errors": ("ConfigError", "GraphError", "SourceError", "UserError"),
     "graph.graph": ("Goal", "Graph", "Parts", "Stream", "join", "unzip"),
     "graph.knobs": ("choose", "param"),
-    "values": ("Absent", "Detections", "Event", "Faces", "Frame", "Origin", "Packet", "Rect", "Tracks"),
+    "values": (
+        "Absent",
+        "CodecParameters",
+        "Detections",
+        "Event",
+        "Faces",
+        "Frame",
+        "Origin",
+        "Packet",
+        "Rect",
+        "Tracks",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

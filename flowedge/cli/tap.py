@@ -99,7 +99,11 @@ def described(value: Any) -> Any:
         case Frame():
             return head | {"picture": [value.width, value.height], "region": value.region}
         case Packet():
-            return head | {"codec": value.codec, "bytes": len(value.data), "keyframe": value.keyframe}
+            return head | {
+                "codec": value.parameters.codec,
+                "bytes": len(value.data),
+                "keyframe": value.keyframe,
+            }
         case Detections():
             columns = zip(value.boxes.round(1).tolist(), value.scores.tolist(), value.labels, strict=True)
             objects = [{"box": box, "score": round(score, 3), "name": name} for box, score, name in columns]
