@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from flowedge.planner import plan as plan
     from flowedge.runtime.run import Run as Run
     from flowedge.values import Absent as Absent
+    from flowedge.values import CodecParameters as CodecParameters
     from flowedge.values import Detections as Detections
     from flowedge.values import Event as Event
     from flowedge.values import Faces as Faces
@@ -47,7 +48,18 @@ _HOMES = {
     "graph.knobs": ("choose", "param"),
     "planner": ("plan",),
     "runtime.run": ("Run",),
-    "values": ("Absent", "Detections", "Event", "Faces", "Frame", "Origin", "Packet", "Rect", "Tracks"),
+    "values": (
+        "Absent",
+        "CodecParameters",
+        "Detections",
+        "Event",
+        "Faces",
+        "Frame",
+        "Origin",
+        "Packet",
+        "Rect",
+        "Tracks",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -92,24 +92,59 @@ class Origin:
         return FrameId(self.camera, self.session, self.index)
 
 
+@dataclass(frozen=True, slots=True)
+class CodecParameters:
+    """What a container says about a video stream, without which some of its codecs cannot be decoded.
+
+    `codec` is FFmpeg's name of it and `codec_tag` the container's, four bytes; `extradata` is the decoder's
+    out-of-band configuration (parameter sets, palettes). `width` and `height` are those of the coded picture
+    in pixels, before `sample_aspect_ratio` (width : height of a pixel; 0 : 1 where the container does not say)
+    and `orientation` (1..8 as in EXIF: how the picture is to be turned and mirrored to stand upright) are
+    applied. `reorder_depth` pictures may come after a picture that was coded later than them.
+
+    >>> CodecParameters("h264", width=720, height=576, sample_aspect_ratio=Fraction(16, 15)).orientation
+    1
+    """
+
+    codec: str
+    codec_tag: bytes = b"\0\0\0\0"
+    extradata: bytes = b""
+    width: int = 0
+    height: int = 0
+    pixel_format: str | None = None
+    bits_per_coded_sample: int = 0
+    sample_aspect_ratio: Fraction = Fraction(0)
+    orientation: int = 1
+    reorder_depth: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.codec_tag) != 4:
+            raise InvalidValueError(f"CodecParameters.codec_tag: 4 bytes are needed, not {self.codec_tag!r}")
+        if not 1 <= self.orientation <= 8:
+            raise InvalidValueError(f"CodecParameters.orientation: 1 to 8 is needed, not {self.orientation}")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Packet:
     """One access unit of encoded video as the camera sent it: `data` is N bytes, uint8.
 
-    `pts` and `dts` count in units of `time_base` seconds. `extradata` is the decoder's out-of-band
-    configuration; `pixel_format` is set for raw video only. Later packets need earlier ones, so packets are
-    dropped by whole groups of pictures, each of which starts at a `keyframe`.
+    `pts` and `dts` count in units of `time_base` seconds. `corrupt`: the container or the network says that
+    bytes are wrong. `side_data` maps FFmpeg's names, such as "palette", to what came beside the bytes.
+    `preroll` are packets that are decoded before this one and not shown (what an edit list cut away): no
+    frames, so their origins mean nothing. Later packets need earlier ones, so packets are dropped by whole
+    groups of pictures, each of which starts at a `keyframe`.
     """
 
     origin: Origin
     data: NDArray[np.uint8]
-    codec: str
+    parameters: CodecParameters
     keyframe: bool
     time_base: Fraction
     pts: int | None = None
     dts: int | None = None
-    extradata: bytes = b""
-    pixel_format: str | None = None
+    corrupt: bool = False
+    side_data: Mapping[str, bytes] = field(default_factory=dict)
+    preroll: tuple[Packet, ...] = ()
 
     def __post_init__(self) -> None:
         _require("Packet", "data", self.data, np.uint8, (None,))

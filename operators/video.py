@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from flowedge import ConfigError, Frame, Graph, Packet, Source, Stream
+from flowedge import Absent, ConfigError, Frame, Graph, Packet, Source, Stream
 from flowedge.graph.knobs import suggestion
 from flowedge.operators.decode import Decode
 from flowedge.operators.street import StreetView, read_street
 from flowedge.outputs import InputFiles
 from flowedge.secrets import check_user_part, expand, redact
 from flowedge.video.camera import Camera
-from flowedge.video.ffmpeg import DEVICE, FILE, HTTP, RTSP, Access, Feed, in_shown_order
-from flowedge.video.folder import read_pictures
+from flowedge.video.ffmpeg import DEVICE, FILE, HTTP, RTSP, Access, Feed, path_of
+from flowedge.video.folder import SUFFIXES, read_pictures
 from flowedge.video.playback import Playback
 
 _CAMERAS = ("rtsp", "rtsps", "http", "https", "device")
@@ -30,11 +32,12 @@ class Video(Source[Packet | Frame]):
     `cameras` maps each name to an address:
 
     - "rtsp://...", "rtsps://...", "http://..." or "https://..." (HLS, MJPEG, MP4), "/dev/video0": live cameras
-    - a path or "file://...": a video file, or a folder of pictures (jpg, png, bmp)
+    - a path or "file:///...": a video file, a picture, or a folder of pictures (jpg, png, bmp, webp, tif)
     - "street://?people=12&live=1": the synthetic street (`StreetView` has its parameters)
 
     `${NAME}` in an address is an environment variable, read when the camera is opened. `transport` is how
-    RTSP pictures come: "tcp", or "udp", which loses packets where "tcp" lags. With `as_live` True files play
+    RTSP pictures come: "tcp", or "udp", which loses packets where "tcp" lags. A camera that does not answer
+    within `connect_timeout` seconds is tried again. With `as_live` True files play
     at their own pace and are delivered like a camera, newest picture first; with False every picture of a
     camera is waited for; None decides by the address.
 
@@ -47,10 +50,12 @@ class Video(Source[Packet | Frame]):
 
     transport: Literal["tcp", "udp"] = "tcp"
     as_live: bool | None = None
+    connect_timeout: float = 10.0
     _files: InputFiles = field(init=False, repr=False, compare=False, default_factory=InputFiles)
 
     def __post_init__(self) -> None:
         Source.__post_init__(self)
+        self.require("connect_timeout", self.connect_timeout > 0, "a number of seconds above 0")
         for url in self.cameras.values():
             if not url.startswith("${"):
                 _check(url)
@@ -71,13 +76,15 @@ class Video(Source[Packet | Frame]):
             url = expand(url)
         return StreetView.parse(url).live == 1 if _kind(url) == "street" else _kind(url) in _CAMERAS
 
-    def read(self, camera: str, stop: threading.Event) -> Iterator[Packet | Frame]:
+    def read(  # type: ignore[override]
+        self, camera: str, stop: threading.Event
+    ) -> Iterator[Packet | Frame | Absent]:
         url, live = self.cameras[camera], self.live(camera)
         address = self._address(camera)
         match _kind(address):
             case "street":
                 return (frame for frame, _ in read_street(camera, StreetView.parse(address), stop, live=live))
-            case "file" if (path := Path(address.removeprefix("file://"))).is_dir():
+            case "file" if (path := path_of(address)).is_dir() or _is_picture(path):
                 return read_pictures(camera, path, stop, paced=live)
             case "file":
                 return _read_file(camera, url, stop, paced=live)
@@ -92,17 +99,18 @@ class Video(Source[Packet | Frame]):
         except ConfigError as error:
             raise ConfigError(f"{camera}: {error}") from None
         if _kind(address) == "file":
-            self._files.add(Path(address.removeprefix("file://")))
+            self._files.add(path_of(address))
         return address
 
     def _access(self, kind: str) -> Access:
         match kind:
             case "rtsp" | "rtsps":
-                return replace(RTSP, options={**RTSP.options, "rtsp_transport": self.transport})
+                options = {**RTSP.options, "rtsp_transport": self.transport}
+                return replace(RTSP, options=options, open_within=self.connect_timeout)
             case "device":
                 return DEVICE
             case _:
-                return HTTP
+                return replace(HTTP, open_within=self.connect_timeout)
 
 
 def video(
@@ -111,19 +119,21 @@ def video(
     *,
     transport: Literal["tcp", "udp"] = "tcp",
     live: bool | None = None,
+    connect_timeout: float = 10.0,
     name: str = "video",
 ) -> Stream[Frame]:
     """Begin a graph at cameras, files, folders of pictures or synthetic streets, decoded to frames.
 
     One address becomes the camera "camera"; a mapping gives names. `transport` is for RTSP. `live=True` plays
-    a file at its own pace and sheds frames like a camera. `Video` lists the addresses and raises its errors.
+    a file at its own pace and sheds frames like a camera. A camera that does not answer within
+    `connect_timeout` seconds is tried again. `Video` lists the addresses and raises its errors.
     The decoder is named "Decode", or after a `name` that is given, e.g. "gate.Decode".
 
     >>> frames = video(Graph("crossing"), {"north": "rtsp://10.0.0.5/street", "south": "south.mp4"})
     """
     named = {"camera": cameras} if isinstance(cameras, str) else cameras
     decode = Decode() if name == "video" else Decode(name=f"{name}.Decode")
-    return graph.source(Video(named, transport, as_live=live, name=name)) >> decode
+    return graph.source(Video(named, transport, live, connect_timeout, name=name)) >> decode
 
 
 def _kind(url: str) -> str:
@@ -132,6 +142,15 @@ def _kind(url: str) -> str:
     if separator:
         return scheme.lower()
     return "device" if url.startswith("/dev/video") else "file"
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def _reason(error: ValueError) -> str:
+    """What is wrong with an address, without what it holds."""
+    return "a port is a number from 1 to 65535" if "ort" in str(error) else "its host is malformed"
 
 
 def _check(url: str) -> None:
@@ -146,15 +165,25 @@ def _check(url: str) -> None:
         )
     if kind == "street":
         StreetView.parse(url)
-    elif kind != "file" and (shown.endswith("://") or ":///" in shown):
+        return
+    if kind not in ("file", "device"):
+        try:
+            port = urlsplit(url).port
+        except ValueError as error:  # its message shows the address no further than its port
+            raise ConfigError(f"Video.cameras: {shown} is not an address: {_reason(error)}") from None
+        if port == 0:
+            raise ConfigError(f"Video.cameras: {shown} has port 0; a port is a number from 1 to 65535")
+    if kind == "file" and "://" in url and not url.lower().startswith("file:///"):
+        raise ConfigError(f"Video.cameras: {shown} names a host; write file:///path for a file of this machine")
+    if kind != "file" and (shown.endswith("://") or ":///" in shown):
         raise ConfigError(f"Video.cameras: {shown} names no host, e.g. {kind}://10.0.0.5/stream")
 
 
 def _read_file(camera: str, url: str, stop: threading.Event, *, paced: bool) -> Iterator[Packet]:
     with Feed(camera, url, FILE) as feed:
         playback = Playback(camera, stop, paced=paced)
-        for place, packet in in_shown_order(feed.read()):
-            moment = feed.moment(packet, place)
+        for index, packet in enumerate(feed.read()):
+            moment = feed.place(packet, time.monotonic())
             if not playback.reaches(moment):
                 return
-            yield feed.packet(packet, playback.origin(place, moment, *feed.size))
+            yield feed.packet(packet, playback.origin(index, moment, *feed.size))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from flowedge import Origin, Packet, SourceError
-from flowedge.video.ffmpeg import Access, Feed, in_shown_order
+from flowedge.video.ffmpeg import Access, Feed
 from flowedge.video.playback import Playback
 
 if TYPE_CHECKING:
@@ -70,20 +70,20 @@ class Camera:
     def _session_of(self, feed: Feed, stop: threading.Event) -> Iterator[Packet]:
         first = self._index
         playback = Playback(self._name, stop, paced=self._live and feed.ends)
-        for place, packet in in_shown_order(feed.read()):
-            moment = feed.moment(packet, place)
+        for packet in feed.read():
+            arrival = time.monotonic()
+            moment = feed.place(packet, arrival)
             if not playback.reaches(moment):
                 return
             if self._index == first:
                 self._attached(feed)
-            self._index = max(self._index, first + place + 1)
-            self._seen = time.monotonic()
+            self._seen = arrival
             width, height = feed.size
             captured, error = _capture_time(packet)
             origin = Origin(
                 self._name,
                 self._session,
-                first + place,
+                self._index,
                 media=moment,
                 time=captured,
                 time_error=error,
@@ -91,6 +91,7 @@ class Camera:
                 width=width,
                 height=height,
             )
+            self._index += 1
             yield feed.packet(packet, origin)
 
     def _attached(self, feed: Feed) -> None:

@@ -6,26 +6,29 @@ FFmpeg's own exceptions hold the address with its password, so they are never sh
 from __future__ import annotations
 
 import errno
-import heapq
-import math
+import logging
 import socket
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from flowedge import Origin, Packet, SourceError
+from flowedge import CodecParameters, Origin, Packet, SourceError
 from flowedge.secrets import expand, redact
+from flowedge.video.timeline import Clock, Moment, Timeline
+from flowedge.video.upright import orientation
 
 if TYPE_CHECKING:
     import av
     from av.container import InputContainer
     from av.video.stream import VideoStream
+
+log = logging.getLogger("flowedge.camera")
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,12 @@ HTTP = Access(open_within=10.0, silent_after=30.0)
 DEVICE = Access(open_within=5.0, silent_after=5.0, format="v4l2")
 FILE = Access()
 
-MOST_REORDERED = 32  # packets that wait for their place: H.264 and H.265 allow 16
-UNTIMED_FPS = 25.0  # frames per second of a video that carries neither times nor a rate
+# What a decoder needs of what comes beside a packet's bytes; new parameter sets go into its parameters.
+_SIDE_DATA = ("palette", "param_change", "skip_samples", "matroska_block_additional", "display_matrix")
+_UNTIMED = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v", "mpegvideo", "obu", "image2pipe", "jpeg_pipe")
+_SEGMENTED = ("hls", "dash")
+_WITH_DISPLAY_MATRIX = {"mov", "mp4", "matroska", "webm", "hls", "dash"}
+_CUT_SHORT = 1.0  # seconds of a file that are missing at its end before it is said
 
 _FAULTS = {  # FFmpeg's error: kind, whether it may pass, what to say about {url}
     "ConnectionRefusedError": ("refused", True, "connection refused at {url} (nothing listens there)"),
@@ -89,8 +96,11 @@ class Feed:
         self.camera, self.shown = camera, redact(url)
         self._access, self._address = access, expand(url)
         if access is FILE:  # FFmpeg would take what is before a colon in the path for a protocol
-            self._address = f"file:{self._address.removeprefix('file://')}"
-        self._is_rtsp = self._address.lower().startswith("rtsp")
+            self._address = f"file:{path_of(self._address)}"
+        else:  # FFmpeg knows schemes in small letters only
+            scheme, separator, rest = self._address.partition("://")
+            self._address = f"{scheme.lower()}{separator}{rest}" if separator else self._address
+        self._is_rtsp = self._address.startswith("rtsp")
         fault, began = None, time.monotonic()
         half = access.silent_after and access.silent_after / 2
         try:
@@ -105,13 +115,16 @@ class Feed:
         if fault:  # raised here, for an exception's context would show FFmpeg's own
             raise fault
         self._stream = self._video_stream()
-        self._start: float | None = None
+        self.parameters = self._parameters()
+        self._probed = False
+        self._preroll: list[Packet] = []  # given with the next packet that is shown
+        self.timeline = Timeline(self._clock(), self.fps)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._container.close()
+        self.close()
 
     @property
     def ends(self) -> bool:
@@ -126,7 +139,7 @@ class Feed:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels; zeros where only the pictures themselves say."""
-        return self._stream.codec_context.width, self._stream.codec_context.height
+        return self.parameters.width, self.parameters.height
 
     def __str__(self) -> str:
         size = "{}x{} ".format(*self.size) if all(self.size) else ""
@@ -134,54 +147,139 @@ class Feed:
         return f"{size}{self._stream.codec_context.name}{rate}"
 
     def read(self) -> Iterator[av.Packet[VideoStream]]:
-        """The packets of the video stream, as they come."""
+        """The packets of the video stream that are to be shown, as they come."""
         import av
 
-        fault = None
+        fault, last, end = None, None, 0.0
         try:
             for packet in self._container.demux(self._stream):
                 if packet.size:
-                    yield packet
+                    self._note_parameters(packet)
+                    if packet.is_discard:
+                        self._preroll.append(self._value(packet, Origin(self.camera)))
+                    else:
+                        yield packet
+                    last, end = packet, max(end, _end_of(packet))
         except av.FFmpegError as error:
             fault = self._reading_fault(error)
         if fault:
             raise fault
+        self._note_end(last, end)
 
-    def moment(self, packet: av.Packet[VideoStream], place: int) -> float:
-        """When a packet's picture is shown, in seconds from the first one, which has `place` 0.
+    def place(self, packet: av.Packet[VideoStream], arrival: float) -> float:
+        """When a packet's picture is shown, in seconds from the first one; `arrival` is on the monotonic clock.
 
-        The first packet of an RTSP stream has no time, and those of a bare H.264 file have none at all.
+        Tells of the first time stamp that is not believed; `close` tells how many there were.
         """
-        counted = place / (self.fps or UNTIMED_FPS)
-        if packet.pts is None:
-            return counted
-        shown = float(packet.pts * packet.time_base)
-        if self._start is None:
-            self._start = shown - counted
-        return shown - self._start
+        base = packet.time_base
+        pts, dts = (float(stamp * base) if stamp is not None else None for stamp in (packet.pts, packet.dts))
+        moment: Moment = self.timeline.place(pts, dts, arrival)
+        if moment.correction and self.timeline.corrected == 1:
+            log.warning(
+                "%s: a time stamp is not believed (%s at %.1f s): its picture follows the one before at the "
+                "usual interval, and further ones are counted",
+                self.camera,
+                moment.correction,
+                moment.media,
+            )
+        return moment.media
 
     def packet(self, packet: av.Packet[VideoStream], origin: Origin) -> Packet:
-        """The packet as a value, over FFmpeg's own memory."""
-        context = self._stream.codec_context
+        """The packet as a value, over FFmpeg's own memory, with those before it that are not to be shown."""
+        preroll, self._preroll = tuple(self._preroll), []
+        return replace(self._value(packet, origin), preroll=preroll) if preroll else self._value(packet, origin)
+
+    def _value(self, packet: av.Packet[VideoStream], origin: Origin) -> Packet:
+        side_data = {
+            item.data_type: bytes(item) for item in packet.iter_sidedata() if item.data_type in _SIDE_DATA
+        }
         return Packet(
             origin,
             np.frombuffer(memoryview(packet), np.uint8),
-            context.name,
+            self.parameters,
             packet.is_keyframe,
             Fraction(packet.time_base),
             packet.pts,
             packet.dts,
-            context.extradata or b"",
-            context.pix_fmt if context.name == "rawvideo" else None,
+            packet.is_corrupt,
+            side_data,
         )
 
-    def _video_stream(self) -> VideoStream:
-        streams = self._container.streams.video
-        if streams and streams[0].codec_context is not None:
-            return streams[0]
+    def close(self) -> None:
+        """Release the video and tell how many of its time stamps were not believed."""
         self._container.close()
-        what = "has video that FFmpeg cannot decode" if streams else "has no video"
-        raise SourceError("codec", f"{self.camera}: {self.shown} {what}")
+        if self.timeline.corrected > 1:
+            log.warning("%s: %d time stamps were not believed", self.camera, self.timeline.corrected)
+
+    def _parameters(self) -> CodecParameters:
+        stream, context = self._stream, self._stream.codec_context
+        return CodecParameters(
+            context.name,
+            context.codec_tag.encode("latin-1"),
+            context.extradata or b"",
+            context.width,
+            context.height,
+            context.pix_fmt,
+            context.bits_per_coded_sample,
+            Fraction(stream.sample_aspect_ratio or 0),
+            reorder_depth=context.reorder_depth,
+        )
+
+    def _note_parameters(self, packet: av.Packet[VideoStream]) -> None:
+        """Take over new parameter sets, and at the first packet what only a decoder tells of the container."""
+        if packet.has_sidedata("new_extradata"):
+            new = bytes(packet.get_sidedata("new_extradata"))
+            self.parameters = replace(self.parameters, extradata=new)
+        if self._probed:
+            return
+        self._probed = True
+        if not set(self._container.format.name.split(",")) & _WITH_DISPLAY_MATRIX:
+            return
+        picture = _first_picture(self._stream, packet)
+        if picture is not None:
+            self.parameters = replace(self.parameters, orientation=orientation(picture))
+
+    def _note_end(self, last: av.Packet[VideoStream] | None, end: float) -> None:
+        """Tell of a file that ends before the time that it says it has."""
+        if self._access is not FILE or last is None:
+            return
+        stream, begin = self._stream, 0.0
+        if stream.duration and stream.time_base:
+            begin = float((stream.start_time or 0) * stream.time_base)
+            promised = float(stream.duration * stream.time_base)
+        elif len(self._container.streams) == 1 and self._container.duration:
+            begin = (self._container.start_time or 0) / 1e6
+            promised = self._container.duration / 1e6
+        else:
+            return
+        if last.is_corrupt or end - begin < promised - _CUT_SHORT:
+            log.warning(
+                "%s: %s is cut short: it ends after %.1f of %.1f s",
+                self.camera, self.shown, end - begin, promised,
+            )  # fmt: skip
+
+    def _clock(self) -> Clock:
+        formats = set(self._container.format.name.split(","))
+        if self._access is FILE or self.ends or formats & set(_SEGMENTED):
+            return Clock.STAMPS
+        return Clock.ARRIVAL if formats & set(_UNTIMED) else Clock.CHECKED
+
+    def _video_stream(self) -> VideoStream:
+        """The stream of moving pictures that the container prefers, else the largest; others are not read."""
+        from av.stream import Discard, Disposition
+
+        streams = self._container.streams
+        moving = [item for item in streams.video if not item.disposition & Disposition.attached_pic]
+        usable = [item for item in moving if item.codec_context is not None]
+        if not usable:
+            self._container.close()
+            what = "has video that FFmpeg cannot decode" if moving else "has no video"
+            raise SourceError("codec", f"{self.camera}: {self.shown} {what}")
+        chosen = max(usable, key=_preference)
+        for item in streams:
+            if item is not chosen:
+                item.discard = Discard.all
+        return chosen
 
     def _opening_fault(self, error: av.FFmpegError, took: float) -> SourceError:
         limit, url, name = self._access.open_within, self.shown, type(error).__name__
@@ -223,35 +321,36 @@ class Feed:
         return SourceError(kind, f"{self.camera}: {words}", transient=transient)
 
 
-def in_shown_order(
-    packets: Iterable[av.Packet[VideoStream]],
-) -> Iterator[tuple[int, av.Packet[VideoStream]]]:
-    """Each packet, in the order given, with its place in the order in which the pictures are shown.
+def path_of(url: str) -> Path:
+    """The path that a path or a "file://" URL names; only a URL is percent-decoded.
 
-    The two orders differ where a video has B-frames. A picture's place is known as soon as decoding time has
-    passed its presentation time, for later packets can only be shown later; without B-frames that is at once.
-    Where the clock is set back, what came before is shown before; at most `MOST_REORDERED` packets wait.
+    >>> path_of("file:///a%20b.mp4").name, path_of("100%25.mp4").name
+    ('a b.mp4', '100%25.mp4')
     """
-    waiting: deque[tuple[int, av.Packet[VideoStream]]] = deque()  # by their number, in the order given
-    unplaced: list[tuple[int, int, int]] = []  # heap of how often the clock was set back, time shown, number
-    places: dict[int, int] = {}
-    placed = setbacks = 0
-    decoded = -math.inf
-    for number, packet in enumerate(packets):
-        waiting.append((number, packet))
-        if packet.dts is not None:
-            setbacks += packet.dts < decoded
-            decoded = packet.dts
-        heapq.heappush(unplaced, (setbacks, packet.pts or 0, number))
-        untimed = packet.pts is None or packet.dts is None
-        passed = math.inf if untimed or len(waiting) > MOST_REORDERED else decoded
-        while unplaced and unplaced[0][:2] <= (setbacks, passed):
-            places[heapq.heappop(unplaced)[-1]] = placed
-            placed += 1
-        while waiting and waiting[0][0] in places:
-            known, ready = waiting.popleft()
-            yield places.pop(known), ready
-    while unplaced:
-        places[heapq.heappop(unplaced)[-1]] = placed
-        placed += 1
-    yield from ((places[known], ready) for known, ready in waiting)
+    return Path(unquote(url[7:])) if url.lower().startswith("file://") else Path(url)
+
+
+def _preference(stream: VideoStream) -> tuple[bool, int]:
+    from av.stream import Disposition
+
+    context = stream.codec_context
+    return bool(stream.disposition & Disposition.default), context.width * context.height
+
+
+def _end_of(packet: av.Packet[VideoStream]) -> float:
+    """When a packet's picture is over, in seconds of the stream's own clock."""
+    stamp = packet.pts if packet.pts is not None else packet.dts
+    return float((stamp + (packet.duration or 0)) * packet.time_base) if stamp is not None else 0.0
+
+
+def _first_picture(stream: VideoStream, packet: av.Packet[VideoStream]) -> av.VideoFrame | None:
+    """The first picture as the container's own decoder gives it, with all that the container says of it."""
+    import av
+
+    context = stream.codec_context
+    context.thread_count = 1
+    try:
+        pictures = [*context.decode(packet), *context.decode(None)]
+    except av.FFmpegError:
+        return None
+    return pictures[0] if pictures else None

@@ -1,37 +1,71 @@
-"""A folder of pictures as a video: one frame a picture, in the order in which people count."""
+"""Pictures as a video: one frame a picture, those of a folder in the order in which people count."""
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from flowedge import Frame, SourceError
+from flowedge import Absent, Frame, SourceError
+from flowedge.values import Outcome
 from flowedge.video.playback import Playback
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 FPS = 25  # frames per second of a folder, which has no time of its own
 
+log = logging.getLogger("flowedge.camera")
 
-def read_pictures(camera: str, folder: Path, stop: threading.Event, *, paced: bool) -> Iterator[Frame]:
-    """Yield the pictures of a folder, "2.jpg" before "10.jpg"; raises `SourceError` for an unreadable one."""
+
+def read_pictures(camera: str, path: Path, stop: threading.Event, *, paced: bool) -> Iterator[Frame | Absent]:
+    """Yield a picture, or the pictures of a folder, "2.jpg" before "10.jpg", upright as EXIF says.
+
+    A picture that cannot be read is told and fails as one frame; what is skipped is told. Raises `SourceError`
+    where there is no picture, or where none can be read.
+    """
     import cv2
 
-    paths = sorted((path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=_natural)
-    if not paths:
-        raise SourceError("not found", f"{camera}: the folder {folder} has no {', '.join(SUFFIXES)} pictures")
+    paths = _pictures_of(camera, path) if path.is_dir() else [path]
     playback = Playback(camera, stop, paced=paced)
-    for index, path in enumerate(paths):
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise SourceError("codec", f"{camera}: {path} is not a picture that OpenCV can read")
+    unreadable = 0
+    for index, picture in enumerate(paths):
+        image = cv2.imread(str(picture), cv2.IMREAD_COLOR)
         if not playback.reaches(index / FPS):
             return
+        if image is None:
+            unreadable += 1
+            words = f"{camera}: {picture} is not a picture that OpenCV can read"
+            if unreadable == len(paths):
+                raise SourceError("codec", words)
+            log.error(words)
+            origin = playback.origin(index, index / FPS, 0, 0)
+            yield Absent(origin, Outcome.FAILED, "unreadable picture", "source")
+            continue
         height, width = image.shape[:2]
         yield Frame(playback.origin(index, index / FPS, width, height), np.asarray(image, np.uint8))
+
+
+def _pictures_of(camera: str, folder: Path) -> list[Path]:
+    """The pictures of a folder; tells what else is there. Reading what is no regular file might never end."""
+    everything = sorted(folder.iterdir(), key=_natural)
+    paths = [path for path in everything if path.suffix.lower() in SUFFIXES and path.is_file()]
+    if not paths:
+        raise SourceError("not found", f"{camera}: the folder {folder} has no {', '.join(SUFFIXES)} pictures")
+    skipped = Counter(_kind(path) for path in everything if path not in set(paths))
+    if skipped:
+        told = ", ".join(f"{count} x {kind}" for kind, count in skipped.most_common())
+        log.warning("%s: the folder %s has more than the pictures that are read: %s", camera, folder, told)
+    return paths
+
+
+def _kind(path: Path) -> str:
+    if path.is_dir():
+        return "folder"
+    return (path.suffix.lower() or "no suffix") if path.is_file() else "no regular file"
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -16,8 +16,8 @@ tables below and never overlap; gaps are zero. Readers ignore keys that they do 
 when old readers would misread a block. The header's `type` decides its other keys:
 
     type        keys
-    packet      origin, data (uint8 [N]), codec (str), keyframe (bool), time_base ([numerator, denominator]),
-                pts, dts (int or nil), extradata (bin), pixel_format (str or nil)
+    packet      origin, data (uint8 [N]), parameters (below), keyframe (bool), time_base (ratio), pts, dts (int
+                or nil), corrupt (bool), side_data (map of str to bin), preroll ([these but preroll, ...])
     frame       origin, picture (below), region (rect)
     detections  origin, boxes (float32 [N, 4]), scores (float32 [N]), classes (int32 [N]), names ([str, ...]),
                 missing ([rect, ...]), region (rect or nil), attributes (map of str to [type, column]: "bool"
@@ -30,6 +30,10 @@ when old readers would misread a block. The header's `type` decides its other ke
     pair        parts ([header, header], of any of the types above)
 
     rect        [x1, y1, x2, y2], int, in source pixels
+    ratio       [numerator, denominator], int
+    parameters  map: codec (str), codec_tag (bin, 4 bytes), extradata (bin), width, height (int), pixel_format
+                (str or nil), bits_per_coded_sample (int), sample_aspect_ratio (ratio), orientation (1 to 8),
+                reorder_depth (int)
     origin      map: camera (str), session, index (int), media, time, time_error, monotonic (float), width,
                 height, tile, tiles (int)
     picture     map whose `form` decides its other keys:
@@ -56,6 +60,7 @@ from numpy.typing import NDArray
 
 from flowedge.values import (
     Absent,
+    CodecParameters,
     Detections,
     Event,
     Faces,
@@ -261,6 +266,34 @@ _COLUMNS = {
 
 _BY_NAME = {"str": _TEXT, "int": _INTEGER, "float": _NUMBER}
 _ORIGIN = {"origin": record(Origin, {field.name: _BY_NAME[str(field.type)] for field in fields(Origin)})}
+_FRACTION = Codec(lambda found, _: [found.numerator, found.denominator], _unpack_fraction)
+_SIZE = whole(0, 1 << 16)
+_PARAMETERS = record(
+    CodecParameters,
+    {
+        "codec": _TEXT,
+        "codec_tag": plain(bytes),
+        "extradata": plain(bytes),
+        "width": _SIZE,
+        "height": _SIZE,
+        "pixel_format": optional(_TEXT),
+        "bits_per_coded_sample": whole(0, 1 << 10),
+        "sample_aspect_ratio": _FRACTION,
+        "orientation": whole(1, 8),
+        "reorder_depth": whole(0, 16),
+    },
+)
+_PACKET = {
+    **_ORIGIN,
+    "data": array("uint8", 1),
+    "parameters": _PARAMETERS,
+    "keyframe": _FLAG,
+    "time_base": _FRACTION,
+    "pts": optional(_INTEGER),
+    "dts": optional(_INTEGER),
+    "corrupt": _FLAG,
+    "side_data": table(plain(bytes)),
+}
 _DETECTIONS = {
     **_ORIGIN,
     "boxes": array("float32", 2),
@@ -272,20 +305,7 @@ _DETECTIONS = {
     "attributes": table(one_of(_COLUMNS, _kind_of)),
 }
 _VALUES: dict[str, tuple[type, dict[str, Codec]]] = {
-    "packet": (
-        Packet,
-        {
-            **_ORIGIN,
-            "data": array("uint8", 1),
-            "codec": _TEXT,
-            "keyframe": _FLAG,
-            "time_base": Codec(lambda found, _: [found.numerator, found.denominator], _unpack_fraction),
-            "pts": optional(_INTEGER),
-            "dts": optional(_INTEGER),
-            "extradata": plain(bytes),
-            "pixel_format": optional(_TEXT),
-        },
-    ),
+    "packet": (Packet, {**_PACKET, "preroll": many(record(Packet, _PACKET))}),
     "frame": (Frame, {**_ORIGIN, "picture": PICTURE, "region": _RECT}),
     "detections": (Detections, _DETECTIONS),
     "tracks": (Tracks, {**_DETECTIONS, "ids": array("int64", 1)}),

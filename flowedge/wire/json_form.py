@@ -91,7 +91,7 @@ def _content(value: Value) -> dict[str, JSON]:
         case Frame():
             return {"picture": [value.width, value.height], "region": list(value.region)}
         case Packet():
-            return {"codec": value.codec, "bytes": len(value.data), "keyframe": value.keyframe}
+            return {"codec": value.parameters.codec, "bytes": len(value.data), "keyframe": value.keyframe}
         case Absent():
             return {"absent": value.outcome.value, "cause": value.cause, "place": value.place}
 

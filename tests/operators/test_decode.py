@@ -13,9 +13,10 @@ import av
 import numpy as np
 import pytest
 
-from flowedge import Frame, Origin, Packet
+from flowedge import CodecParameters, Frame, Origin, Packet
 from flowedge.operators.decode import Decode
 from flowedge.operators.video import Video
+from flowedge.values import Outcome
 
 
 def packets_of(path: Path, camera: str = "north", session: int = 0) -> list[Packet]:
@@ -36,13 +37,12 @@ def shows(frame: Frame) -> int:
 
 
 @pytest.mark.parametrize("name", ["clip", "b_clip"])
-def test_every_packet_becomes_the_frame_of_its_origin(name, request):
+def test_frames_are_numbered_as_they_are_shown(name, request):
     packets = packets_of(request.getfixturevalue(name))
     frames = decoded(Decode(), packets)
     assert [frame.origin.index for frame in frames] == list(range(50))
     assert [shows(frame) for frame in frames] == list(range(50))
-    by_index = {packet.origin.index: packet.origin for packet in packets}
-    assert all(frame.origin == by_index[frame.origin.index] for frame in frames)
+    assert [frame.origin.media for frame in frames] == pytest.approx([n / 25 for n in range(50)])
 
 
 def test_reordered_pictures_are_matched_without_times(b_clip):
@@ -116,8 +116,11 @@ def test_an_empty_packet_is_refused_and_does_not_end_the_stream(clip):
     assert decode.process(packets[0]) is not None
 
 
-def test_joining_in_the_middle_gives_pictures_from_the_next_key_frame_on(clip):
-    frames = decoded(Decode(), packets_of(clip)[5:])
+def test_what_comes_before_the_first_key_frame_is_dropped(clip):
+    results = decoded(Decode(), packets_of(clip)[5:])
+    absent, frames = results[:5], results[5:]
+    assert [(item.outcome, item.cause) for item in absent] == [(Outcome.DROPPED, "before key frame")] * 5
+    assert [item.origin.index for item in absent] == list(range(5, 10))
     assert [frame.origin.index for frame in frames] == list(range(10, 50))
 
 
@@ -125,7 +128,15 @@ def test_raw_video():
     planes = np.full(64 * 48 * 3 // 2, 128, np.uint8)
     planes[: 64 * 48] = 40 + 4 * 7
     origin = Origin("desk", width=64, height=48)
-    packet = Packet(origin, planes, "rawvideo", True, Fraction(1, 30), 0, 0, pixel_format="yuv420p")
+    packet = Packet(
+        origin,
+        planes,
+        CodecParameters("rawvideo", width=64, height=48, pixel_format="yuv420p"),
+        True,
+        Fraction(1, 30),
+        0,
+        0,
+    )
     frame = Decode().process(packet)
     assert frame is not None
     assert shows(frame) == 7

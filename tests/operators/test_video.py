@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -19,7 +18,6 @@ import pytest
 
 from flowedge import ConfigError, Frame, Graph, Packet, SourceError
 from flowedge.operators.video import Video, video
-from flowedge.video.ffmpeg import MOST_REORDERED, in_shown_order
 
 
 def read(url: str | Path, **options: object) -> list[Packet | Frame]:
@@ -30,41 +28,19 @@ def test_a_file_gives_its_packets(clip):
     packets = read(clip)
     first = packets[0]
     assert isinstance(first, Packet)
-    assert (len(packets), first.codec, first.keyframe, first.pixel_format) == (50, "h264", True, None)
+    assert (len(packets), first.parameters.codec, first.keyframe) == (50, "h264", True)
     assert (first.origin.width, first.origin.height) == (64, 48)
-    assert first.extradata
+    assert first.parameters.extradata
     assert first.data.base is not None  # a view of FFmpeg's memory
     assert [packet.origin.media for packet in packets] == pytest.approx([n / 25 for n in range(50)])
     assert packets[-1].origin.time - first.origin.time == pytest.approx(49 / 25)
 
 
-def test_indices_count_pictures_in_the_order_they_are_shown(b_clip):
+def test_packets_are_numbered_as_they_come(b_clip):
     packets = read(b_clip)
-    assert [p.origin.index for p in packets] != sorted(p.origin.index for p in packets)
-    assert sorted(packets, key=lambda p: p.origin.index) == sorted(packets, key=lambda p: p.pts)
-    assert sorted(p.origin.index for p in packets) == list(range(50))
-
-
-@pytest.mark.parametrize(
-    ("times", "places"),
-    [
-        ([(0, 0), (1, 1), (2, 2)], [0, 1, 2]),
-        ([(0, -2), (4, -1), (2, 0), (1, 1), (3, 2), (5, 5)], [0, 4, 2, 1, 3, 5]),
-        ([(None, None), (3600, 3600), (7200, 7200)], [0, 1, 2]),
-        ([(None, None), (None, None)], [0, 1]),
-        ([(5, 0), (9, 1)], [0, 1]),
-    ],
-)
-def test_places_in_shown_order(times, places):
-    packets = [SimpleNamespace(pts=pts, dts=dts) for pts, dts in times]
-    placed = list(in_shown_order(packets))
-    assert [packet for _, packet in placed] == packets
-    assert [place for place, _ in placed] == places
-
-
-def test_without_b_frames_no_packet_waits_for_the_next():
-    endless = (SimpleNamespace(pts=time, dts=time) for time in iter(int, 1))
-    assert next(in_shown_order(endless))[0] == 0
+    assert [p.origin.index for p in packets] == list(range(50))
+    assert [p.pts for p in packets] != sorted(p.pts for p in packets)
+    assert sorted(p.origin.media for p in packets) == pytest.approx([n / 25 for n in range(50)])
 
 
 def test_a_live_file_keeps_its_pace_and_starts_at_once(make_clip):
@@ -97,7 +73,7 @@ def test_sound_is_ignored(tmp_path):
             container.mux(sound.encode(samples))
             container.mux(picture.encode(av.VideoFrame(64, 48, "yuv420p")))
         container.mux(picture.encode())
-    assert [packet.codec for packet in read(path)] == ["mpeg4"] * 5
+    assert [packet.parameters.codec for packet in read(path)] == ["mpeg4"] * 5
 
 
 @pytest.fixture
@@ -151,6 +127,13 @@ def test_the_address_says_whether_it_is_live(url, live, monkeypatch):
         ("rtsp://admin:hunter2@/x", "names no host"),
         ("street://?peple=2", 'a street has no peple; did you mean "people"?'),
         ("", "an address is empty"),
+        (
+            "rtsp://10.0.0.5:70000/x",
+            "5:70000/x is not an address: a port is a number from 1 to 65535",
+        ),
+        ("rtsp://10.0.0.5:0/x", "has port 0; a port is a number from 1 to 65535"),
+        ("rtsp://[::1/x", "rtsp://[::1/x is not an address: its host is malformed"),
+        ("file://server/x.mp4", "names a host; write file:///path"),
     ],
 )
 def test_an_address_that_cannot_be_right_is_refused_when_built(url, says):
@@ -222,23 +205,19 @@ def test_declaring_a_graph_loads_neither_ffmpeg_nor_opencv():
     assert done.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("back", [3600 * 90_000, 0])
-def test_a_clock_set_back_keeps_packets_in_order_and_none_waiting(back):
-    first = [(n + (3 if n % 3 == 1 else 0), n - 2) for n in range(10)]
-    times = first + [(pts - back, dts - back) for pts, dts in first]
-    placed = list(in_shown_order(SimpleNamespace(pts=pts, dts=dts) for pts, dts in times))
-    assert sorted(place for place, _ in placed[:10]) == list(range(10))
-    assert sorted(place for place, _ in placed[10:]) == list(range(10, 20))
+def test_a_url_is_percent_decoded_and_a_path_is_not(clip, tmp_path):
+    for name in ("a b.mp4", "a%20b.mp4"):
+        shutil.copy(clip, tmp_path / name)
+    (tmp_path / "a b.mp4").write_bytes((tmp_path / "a b.mp4").read_bytes()[:-2000])
+    whole = len(read(f"{tmp_path}/a%20b.mp4"))
+    assert whole == 50
+    assert len(read(f"file://{tmp_path}/a%20b.mp4")) < whole
+    assert len(read(f"FILE://{tmp_path}/a%2520b.mp4")) == whole
 
 
-def test_a_picture_that_is_never_due_holds_back_few_packets():
-    taken = []
-    times = [(10**12, 0), *((time, time) for time in range(1, 100))]
-    packets = (taken.append(pts) or SimpleNamespace(pts=pts, dts=dts) for pts, dts in times)
-    placed = in_shown_order(packets)
-    assert next(placed) == (MOST_REORDERED, SimpleNamespace(pts=10**12, dts=0))
-    assert len(taken) == MOST_REORDERED + 1
-    assert sorted(place for place, _ in placed) == [n for n in range(100) if n != MOST_REORDERED]
+def test_how_long_to_wait_for_a_camera_is_checked():
+    with pytest.raises(ConfigError, match=r"Video.connect_timeout: 0.0 is not a number of seconds above 0"):
+        Video({"north": "rtsp://10.0.0.5/x"}, connect_timeout=0.0)
 
 
 @pytest.mark.parametrize("name", ["2026-01-02T10:15:00.mp4", "concat:x.mp4", "rtsp.mp4"])

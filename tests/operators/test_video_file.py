@@ -235,7 +235,7 @@ def test_a_file_that_is_still_recorded_can_be_read(tmp_path: Path) -> None:
         sink.write(frame)
     source = Video({"south": str(tmp_path / "out.mp4")})
     source.setup()
-    assert next(iter(source.read("south", threading.Event()))).codec == "h264"
+    assert next(iter(source.read("south", threading.Event()))).parameters.codec == "h264"
     source.close()
     sink.close()
 

@@ -32,7 +32,7 @@ SECRET = "hunter2"
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Faults are noticed and retried in fractions of a second."""
-    monkeypatch.setattr(video_module, "RTSP", replace(video_module.RTSP, open_within=0.5, silent_after=0.6))
+    monkeypatch.setattr(video_module, "RTSP", replace(video_module.RTSP, silent_after=0.6))
     monkeypatch.setattr(camera_module, "FIRST_PAUSE", 0.05)
     monkeypatch.setattr(camera_module, "LONGEST_PAUSE", 0.2)
 
@@ -76,7 +76,7 @@ class Watcher:
         self.error: SourceError | None = None
         self.stop = threading.Event()
         self._changed = threading.Condition()
-        self._source = Video({"north": url}, **options)
+        self._source = Video({"north": url}, **{"connect_timeout": 0.5, **options})
         self._thread = threading.Thread(target=self._read)
 
     def __enter__(self) -> Self:
@@ -124,11 +124,24 @@ def test_attach(server, transport, log):
     first = watcher.packets[0]
     assert first.origin.monotonic - began < 0.8
     assert first.keyframe
-    assert (first.codec, first.origin.width, first.origin.height) == ("h264", 64, 48)
+    assert (first.parameters.codec, first.origin.width, first.origin.height) == ("h264", 64, 48)
     assert [packet.origin.index for packet in watcher.packets] == list(range(len(watcher.packets)))
     assert watcher.packets[5].origin.media == pytest.approx(5 / 25, abs=0.001)
     assert log.messages[0].startswith("north: attached, 64x48 h264 25 fps, after 0.")
     assert Decode().process(first) is not None
+
+
+def test_a_scheme_in_capitals(server):
+    with Watcher(server.url("stream").replace("rtsp://", "RTSP://")) as watcher:
+        watcher.until(lambda: watcher.packets)
+
+
+def test_a_slow_camera_attaches_where_the_setting_says(server, monkeypatch):
+    described = Clip.sdp
+    monkeypatch.setattr(Clip, "sdp", lambda clip: time.sleep(1) or described(clip))
+    with Watcher(server.url("stream"), connect_timeout=3.0) as watcher:
+        watcher.until(lambda: watcher.packets)
+    assert watcher.packets[0].origin.session == 0
 
 
 def test_capture_time_comes_from_the_cameras_reports(server):

@@ -16,10 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from flowedge.plane.item import End, Item
 from flowedge.plane.mailbox import PACKETS_KEPT, Mailbox
-from flowedge.values import Absent, Event, FrameId, Origin, Outcome, Packet
+from flowedge.values import Absent, CodecParameters, Event, FrameId, Origin, Outcome, Packet
 
 SECONDS = 10.0  # no test gets near it unless it hangs
 DATA = np.zeros(1, np.uint8)
+CODEC = CodecParameters("h264")
 
 
 def item(camera: str, index: int, *, live: bool = False, value: Any = None) -> Item:
@@ -28,7 +29,7 @@ def item(camera: str, index: int, *, live: bool = False, value: Any = None) -> I
 
 def packet(camera: str, index: int, *, key: bool, live: bool = True) -> Item:
     origin = Origin(camera, index=index)
-    return item(camera, index, live=live, value=Packet(origin, DATA, "h264", key, Fraction(1, 25)))
+    return item(camera, index, live=live, value=Packet(origin, DATA, CODEC, key, Fraction(1, 25)))
 
 
 def absent(camera: str, index: int) -> Item:

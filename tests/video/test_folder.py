@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -9,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from flowedge import SourceError
+from flowedge import Absent, Frame, SourceError
 from flowedge.operators.video import Video
+from flowedge.values import Outcome
 
 
 @pytest.fixture
@@ -38,12 +40,63 @@ def test_live_pictures_come_at_their_pace(folder):
     assert 0.08 <= time.monotonic() - began < 2
 
 
-def test_a_damaged_picture_is_named(folder):
+def test_an_unreadable_picture_is_one_failed_frame(folder, caplog):
     (folder / "street3.jpg").write_bytes(b"not a picture")
+    values = list(Video({"north": str(folder)}).read("north", threading.Event()))
+    assert [type(value) for value in values] == [Frame, Frame, Absent, Frame]
+    assert (values[2].outcome, values[2].cause) == (Outcome.FAILED, "unreadable picture")
+    assert [value.origin.index for value in values] == [0, 1, 2, 3]
+    assert any("street3.jpg is not a picture that OpenCV can read" in message for message in caplog.messages)
+
+
+def test_a_folder_without_one_readable_picture_says_so(tmp_path):
+    (tmp_path / "street3.jpg").write_bytes(b"not a picture")
     with pytest.raises(SourceError, match=r"^north: .*street3.jpg is not a picture that OpenCV can read$"):
-        list(Video({"north": str(folder)}).read("north", threading.Event()))
+        list(Video({"north": str(tmp_path)}).read("north", threading.Event()))
 
 
 def test_an_empty_folder_says_so(tmp_path):
-    with pytest.raises(SourceError, match=r"has no .jpg, .jpeg, .png, .bmp pictures"):
+    with pytest.raises(SourceError, match=r"has no .jpg, .jpeg, .png, .bmp, .webp, .tif, .tiff pictures"):
         list(Video({"north": str(tmp_path)}).read("north", threading.Event()))
+
+
+def test_what_is_skipped_is_told_and_a_pipe_holds_nothing_up(folder, caplog):
+    os.mkfifo(folder / "live.jpg")
+    (folder / "more").mkdir()
+    assert len(list(Video({"north": str(folder)}).read("north", threading.Event()))) == 3
+    assert any("1 x .txt" in message and "1 x folder" in message for message in caplog.messages)
+    assert any("1 x no regular file" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("suffix", ["webp", "tif", "JPG", "jpeg", "bmp"])
+def test_a_file_and_a_folder_give_the_same_picture(suffix, tmp_path):
+    image = np.random.default_rng(1).integers(0, 255, (40, 60, 3)).astype(np.uint8)
+    path = tmp_path / f"photo.{suffix}"
+    cv2.imwrite(str(path), image)
+    (alone,) = Video({"north": str(path)}).read("north", threading.Event())
+    (among,) = Video({"north": str(tmp_path)}).read("north", threading.Event())
+    assert np.array_equal(alone.image, among.image)
+    assert alone.origin.index == among.origin.index == 0
+
+
+@pytest.mark.parametrize("turned", range(1, 9))
+def test_exif_turns_a_picture_upright_from_a_file_and_from_a_folder(turned, tmp_path):
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[:20, :30] = 255
+    jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+    tag = b"\x12\x01\x03\x00\x01\x00\x00\x00" + bytes([turned, 0, 0, 0])
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + tag + b"\0\0\0\0"
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:])
+    sideways = {5: image.transpose(1, 0, 2), 6: np.rot90(image, -1), 7: image[::-1, ::-1].transpose(1, 0, 2)}
+    upright = {
+        1: image,
+        2: image[:, ::-1],
+        3: image[::-1, ::-1],
+        4: image[::-1],
+        8: np.rot90(image),
+        **sideways,
+    }
+    for place in (path, tmp_path):
+        (frame,) = Video({"north": str(place)}).read("north", threading.Event())
+        assert np.abs(frame.image.astype(int) - upright[turned].astype(int)).mean() < 3

@@ -18,7 +18,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from flowedge.values import Absent, Detections, Event, Faces, Frame, Origin, Outcome, Packet, Tracks
+from flowedge.values import (
+    Absent,
+    CodecParameters,
+    Detections,
+    Event,
+    Faces,
+    Frame,
+    Origin,
+    Outcome,
+    Packet,
+    Tracks,
+)
 from flowedge.wire.blocks import WireError, block, decode, encode
 
 ORIGIN = Origin("north", 1, 3, 0.125, 12.5, 0.25, 7.5, 640, 480)
@@ -78,18 +89,40 @@ def detections(draw: st.DrawFn, kind: type[Detections] = Detections) -> Detectio
     return kind(draw(origins), *given)
 
 
-packets = st.builds(
-    Packet,
-    origins,
-    arrays.arrays("uint8", st.integers(0, 3000)),
+ratios = st.builds(Fraction, integers, st.integers(1, 2**63 - 1))
+sizes = st.integers(0, 1 << 16)
+parameters = st.builds(
+    CodecParameters,
     texts,
-    st.booleans(),
-    st.builds(Fraction, integers, st.integers(1, 2**63 - 1)),
-    st.none() | integers,
-    st.none() | integers,
+    st.binary(min_size=4, max_size=4),
     st.binary(max_size=200),
+    sizes,
+    sizes,
     st.none() | texts,
+    st.integers(0, 1 << 10),
+    ratios,
+    st.integers(1, 8),
+    st.integers(0, 16),
 )
+
+
+def packets_with(preroll: st.SearchStrategy[tuple[Packet, ...]]) -> st.SearchStrategy[Packet]:
+    return st.builds(
+        Packet,
+        origins,
+        arrays.arrays("uint8", st.integers(0, 3000)),
+        parameters,
+        st.booleans(),
+        ratios,
+        st.none() | integers,
+        st.none() | integers,
+        st.booleans(),
+        st.dictionaries(texts, st.binary(max_size=20), max_size=3),
+        preroll,
+    )
+
+
+packets = packets_with(st.lists(packets_with(st.just(())), max_size=2).map(tuple))
 images = arrays.arrays("uint8", st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3)))
 frames = st.builds(Frame, origins, images, rects)
 events = st.builds(Event, origins, texts, st.dictionaries(texts, scalars, max_size=6))
@@ -119,7 +152,22 @@ values = st.one_of(
 messages = values | st.tuples(values, values)
 
 SAMPLES = [
-    Packet(ORIGIN, np.arange(70, dtype=np.uint8), "h264", True, Fraction(1, 90000), -5, None, b"\0\1", None),
+    Packet(
+        ORIGIN,
+        np.arange(70, dtype=np.uint8),
+        CodecParameters("h264", b"avc1", b"\0\1", 720, 576, None, 24, Fraction(16, 15), 6),
+        True,
+        Fraction(1, 90000),
+        -5,
+        None,
+        True,
+        {"palette": b"\1\2"},
+        (
+            Packet(
+                Origin("north"), np.arange(3, dtype=np.uint8), CodecParameters("h264"), True, Fraction(1, 25)
+            ),
+        ),
+    ),
     Frame(ORIGIN, np.arange(36, dtype=np.uint8).reshape(3, 4, 3), (1, 2, 3, 4)),
     Frame(ORIGIN, picture(6, 4, "yuv420p")),
     Frame(ORIGIN, picture(5, 3, "yuv422p")),
@@ -402,6 +450,11 @@ def changed(sample: object, **other: object) -> bytes:
     return made({**header, **other}, buffers)
 
 
+def described(**other: object) -> bytes:
+    header, buffers = header_of(PACKET)
+    return made({**header, "parameters": {**header["parameters"], **other}}, buffers)
+
+
 def pictured(sample: object, **other: object) -> bytes:
     header, buffers = header_of(sample)
     return made({**header, "picture": {**header["picture"], **other}}, buffers)
@@ -464,7 +517,11 @@ GOOD = bytes(encode(FOUND))
         (changed(FOUND, boxes=["float32", [0, 4], 0, 0]), "Detections.scores: shape"),
         (changed(TRACKS, ids=["int32", [2], 256, 8]), "ids: dtype int64 is needed"),
         (changed(PACKET, time_base=[1, 0]), "time_base: the denominator is 0"),
-        (changed(PACKET, extradata="text"), "extradata: bytes is needed"),
+        (changed(PACKET, side_data={"palette": "text"}), "side_data: 'palette': bytes is needed"),
+        (described(extradata="text"), "parameters: extradata: bytes is needed"),
+        (described(codec_tag=b"avc"), "CodecParameters.codec_tag: 4 bytes are needed"),
+        (described(orientation=9), "orientation: an integer from 1 to 8"),
+        (described(sample_aspect_ratio=[1, 0]), "sample_aspect_ratio: the denominator is 0"),
         (changed(PACKET, pts=2**64 - 1), "pts: an integer from"),
         (
             changed(EVENT, data={"a": {"b": 1}}),

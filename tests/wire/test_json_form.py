@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flowedge import Absent, Detections, Event, Faces, Frame, Origin, Packet, Tracks
+from flowedge import Absent, CodecParameters, Detections, Event, Faces, Frame, Origin, Packet, Tracks
 from flowedge.values import Outcome
 from flowedge.wire.blocks import decode, encode
 from flowedge.wire.json_form import as_json, json_line
@@ -68,7 +68,7 @@ def test_what_is_not_finite_is_null() -> None:
         ),
         (Frame(NORTH, np.zeros((180, 320, 3), np.uint8)), {"picture": [320, 180], "region": [0, 0, 640, 360]}),
         (
-            Packet(NORTH, np.zeros(5, np.uint8), "h264", True, Fraction(1, 90_000)),
+            Packet(NORTH, np.zeros(5, np.uint8), CodecParameters("h264"), True, Fraction(1, 90_000)),
             {"codec": "h264", "bytes": 5, "keyframe": True},
         ),
         (

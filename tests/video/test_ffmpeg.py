@@ -1,0 +1,241 @@
+"""What a container says beside the bytes reaches the decoder: flags, parameters, side data."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from flowedge import Frame, Packet, SourceError
+from flowedge.operators.decode import Decode
+from flowedge.operators.video import Video
+
+
+def picture_of(index: int, width: int = 64, height: int = 48) -> av.VideoFrame:
+    """Picture n is grey, of brightness 40 + 4 n, with a bright bar that moves along."""
+    planes = np.full((height, width, 3), 40 + 4 * (index % 50), np.uint8)
+    planes[:, 2 * index : 2 * index + 4] = 250
+    return av.VideoFrame.from_ndarray(planes, "rgb24")
+
+
+def write(path: Path, codec: str, pixel_format: str, count: int = 10, **options: str) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixel_format
+        stream.codec_context.thread_count = 1
+        for index in range(count):
+            container.mux(stream.encode(picture_of(index)))
+        container.mux(stream.encode())
+    return path
+
+
+def frames_of(path: Path) -> list[Frame]:
+    decode, frames = Decode(), []
+    for packet in Video({"north": str(path)}).read("north", threading.Event()):
+        result = decode.process(packet)
+        frames += [result] if isinstance(result, Frame) else []
+    return [*frames, *(result for result in decode.flush("north") if isinstance(result, Frame))]
+
+
+def ffmpeg_says(path: Path) -> list[np.ndarray]:
+    """What FFmpeg decodes where reader and decoder are one."""
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixel_format", "suffix"),
+    [
+        ("png", "rgb24", "mov"),  # without the key flag every picture is added to the one before
+        ("qtrle", "rgb24", "mov"),
+        ("cinepak", "rgb24", "avi"),
+        ("wmv2", "yuv420p", "wmv"),
+        ("ffv1", "yuv420p", "avi"),
+        ("huffyuv", "rgb24", "avi"),
+        ("rawvideo", "bgr24", "avi"),
+        ("rawvideo", "yuyv422", "mov"),
+        ("dvvideo", "yuv420p", "avi"),
+        ("msmpeg4v3", "yuv420p", "avi"),
+        ("mpeg2video", "yuv420p", "ts"),
+        ("zlib", "bgr24", "avi"),
+        ("flashsv", "bgr24", "flv"),
+    ],
+)
+def test_every_codec_is_decoded_as_where_reader_and_decoder_are_one(codec, pixel_format, suffix, tmp_path):
+    if codec == "dvvideo":
+        pytest.skip("needs a picture of its own size")
+    path = write(tmp_path / f"clip.{suffix}", codec, pixel_format)
+    frames, expected = frames_of(path), ffmpeg_says(path)
+    assert len(frames) == len(expected) == 10
+    assert [frame.origin.index for frame in frames] == list(range(10))
+    for frame, image in zip(frames, expected, strict=True):
+        assert np.abs(frame.image.astype(int) - image.astype(int)).mean() < 2
+
+
+def remuxed(source: Path, target: Path, change: Callable[[av.Packet], bool] = lambda _: True) -> Path:
+    """A copy of the packets for which `change` is true."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.dts is not None and change(packet):
+                packet.stream = stream
+                new.mux(packet)
+    return target
+
+
+def test_what_an_edit_list_cuts_away_is_decoded_and_not_shown(tmp_path):
+    source = write(tmp_path / "whole.mp4", "libx264", "yuv420p", 40, g="40", bf="0", sc_threshold="0")
+
+    def from_picture_15(packet: av.Packet) -> bool:
+        for name in ("pts", "dts"):
+            setattr(packet, name, getattr(packet, name) - round(15 / 25 / packet.time_base))
+        return True
+
+    path = remuxed(source, tmp_path / "cut.mp4", from_picture_15)
+    packets = list(Video({"north": str(path)}).read("north", threading.Event()))
+    assert isinstance(packets[0], Packet)
+    assert [packet.origin.index for packet in packets] == list(range(25))
+    assert len(packets[0].preroll) == 15
+    frames, expected = frames_of(path), ffmpeg_says(path)
+    assert len(frames) == len(expected) == 25
+    assert [frame.origin.media for frame in frames] == pytest.approx([n / 25 for n in range(25)])
+    assert np.array_equal(frames[0].image, expected[0])
+
+
+def test_the_second_half_of_a_stream_whose_header_changes_is_not_lost(tmp_path):
+    """As in two recordings joined by copying: the second one has other parameter sets."""
+    path = tmp_path / "joined.flv"
+    sources = [
+        write(tmp_path / "first.mp4", "libx264", "yuv420p", bf="0"),
+        write(tmp_path / "second.mp4", "libx264", "yuv420p", bf="0", refs="4", x264opts="cqm=jvt"),
+    ]
+    packets = []
+    for number, source in enumerate(sources):
+        with av.open(str(source)) as container:
+            extradata = container.streams.video[0].codec_context.extradata
+            packets += [(number, bytes(p), extradata) for p in container.demux(video=0) if p.size]
+    assert packets[0][2] != packets[-1][2]
+    _write_flv(path, packets)
+    frames = frames_of(path)
+    assert len(frames) == 20
+    assert [round((float(frame.image[0, -1].mean()) - 40) / 4) for frame in frames] == [*range(10), *range(10)]
+
+
+def _write_flv(path: Path, packets: Iterable[tuple[int, bytes, bytes]]) -> None:
+    """FLV, which may send new parameter sets at any time (Adobe's FLV 10.1, annex E)."""
+    data, before = bytearray(b"FLV\1\1\0\0\0\x09\0\0\0\0"), None
+
+    def tag(body: bytes, milliseconds: int) -> bytes:
+        head = b"\x09" + len(body).to_bytes(3, "big") + milliseconds.to_bytes(3, "big") + b"\0\0\0\0"
+        return head + body + (len(body) + 11).to_bytes(4, "big")
+
+    for index, (number, packet, extradata) in enumerate(packets):
+        first = number != before
+        if first:
+            data += tag(b"\x17\0\0\0\0" + extradata, index * 40)
+        data += tag((b"\x17" if first else b"\x27") + b"\1\0\0\0" + packet, index * 40)
+        before = number
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, -90])
+def test_a_phones_video_stands_upright(degrees, tmp_path):
+    path = tmp_path / "phone.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.set_display_rotation(degrees)
+        image = np.zeros((48, 64, 3), np.uint8)
+        image[:24, :32] = 255
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        container.mux(stream.encode())
+    (frame,) = frames_of(path)
+    expected = np.rot90(image, degrees // 90)
+    assert (frame.origin.height, frame.origin.width) == expected.shape[:2]
+    assert np.abs(frame.image.astype(int) - expected.astype(int)).mean() < 10
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_pixels_that_are_not_square_become_it(suffix, tmp_path):
+    path = tmp_path / f"wide.{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(3, 2)
+        container.mux(stream.encode(picture_of(0)))
+        container.mux(stream.encode())
+    (frame,) = frames_of(path)
+    assert (frame.origin.width, frame.origin.height) == (frame.width, frame.height) == (96, 48)
+
+
+def test_the_largest_of_several_streams_is_read(tmp_path):
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("mpeg4", rate=25) for _ in range(2)]
+        for stream, width in zip(streams, (32, 64), strict=True):
+            stream.width, stream.height, stream.pix_fmt = width, 48, "yuv420p"
+        for index in range(10):
+            for stream in streams:
+                container.mux(stream.encode(picture_of(index, stream.width)))
+        for stream in streams:
+            container.mux(stream.encode())
+    assert {frame.width for frame in frames_of(path)} == {64}
+
+
+def test_a_cover_picture_is_no_video(tmp_path):
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=8000, layout="mono")
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        cover.disposition = 1 << 10
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        samples.sample_rate = 8000
+        container.mux(cover.encode(picture_of(0)))
+        container.mux(cover.encode())
+        container.mux(sound.encode(samples))
+        container.mux(sound.encode())
+    with pytest.raises(SourceError, match=r"song.mp4 has no video$"):
+        frames_of(path)
+
+
+def test_a_file_that_is_cut_short_says_so(tmp_path, caplog):
+    path = write(tmp_path / "whole.mkv", "mpeg4", "yuv420p", 60)
+    assert len(frames_of(path)) == 60
+    assert caplog.messages == []
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with caplog.at_level(logging.WARNING, "flowedge.camera"):
+        frames_of(cut)
+    assert any(
+        "is cut short: it ends after" in message and "of 2.4 s" in message for message in caplog.messages
+    )
+
+
+@pytest.mark.parametrize("suffix", ["avi", "h264", "mkv", "mp4", "ts"])
+def test_reordered_pictures_come_in_order_from_any_container(suffix, tmp_path):
+    path = write(
+        tmp_path / f"clip.{suffix}", "libx264", "yuv420p", 30, bf="3", g="30", b_adapt="0", sc_threshold="0"
+    )
+    frames = frames_of(path)
+    assert [round((float(frame.image[0, -1].mean()) - 40) / 4) for frame in frames] == list(range(30))
+    assert [frame.origin.index for frame in frames] == list(range(30))
+    assert [frame.origin.media for frame in frames] == pytest.approx([n / 25 for n in range(30)], abs=0.002)
+
+
+def test_leaps_of_the_clock_are_mended_and_told(tmp_path, caplog):
+    def leap(packet: av.Packet) -> bool:
+        shift = round(3600 / packet.time_base) if packet.pts * packet.time_base > 0.3 else 0
+        packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+        return True
+
+    source = write(tmp_path / "whole.mkv", "mpeg4", "yuv420p", 20)
+    frames = frames_of(remuxed(source, tmp_path / "leap.mkv", leap))
+    assert [frame.origin.media for frame in frames] == pytest.approx([n / 25 for n in range(20)], abs=0.002)
+    assert any("a time stamp is not believed (a step of 36" in message for message in caplog.messages)
