@@ -20,7 +20,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from flowedge.planner.exact.milp import scaled
 from flowedge.planner.model.problem import Problem
 from flowedge.planner.model.profiles import Service
 from flowedge.planner.solver.instance import (
@@ -222,14 +221,14 @@ class RestrictedMaster:
             cameras = float(self._cameras().sum())
             lost = np.inf if phase == 2 else 1.0
             return Optimum(np.zeros(0), lost * cameras, np.zeros(0), np.full(groups, lost), cameras)
-        found, unit = self._solved(self._matrices(phase), np.zeros(columns + len(self.pools)))
+        found = self._solved(self._matrices(phase), np.zeros(columns + len(self.pools)))
         if found.status != 0:
             raise ArithmeticError(f"HiGHS: {found.message}")
         return Optimum(
             np.asarray(found.x[:columns]),
-            unit * float(found.fun),
-            unit * np.maximum(0.0, -np.asarray(found.ineqlin.marginals)) if self.rows else np.zeros(0),
-            unit * np.asarray(found.eqlin.marginals),
+            float(found.fun),
+            np.maximum(0.0, -np.asarray(found.ineqlin.marginals)) if self.rows else np.zeros(0),
+            np.asarray(found.eqlin.marginals),
             float(found.x[-groups:].sum()),
         )
 
@@ -244,7 +243,7 @@ class RestrictedMaster:
         fixed, most = np.zeros(columns), np.full(columns, np.inf)
         steps: list[tuple[int, float]] = []
         while True:
-            found, _ = self._solved(matrices, np.r_[fixed, self._open(fixed)], most)
+            found = self._solved(matrices, np.r_[fixed, self._open(fixed)], most)
             if found.status != 0:  # there is no room for the last ones
                 if not steps:
                     return [0] * columns
@@ -266,21 +265,18 @@ class RestrictedMaster:
         used = self._matrix([column.uses for column in self.columns]) @ fixed
         return [float(np.ceil(used[pool.rows].max() - 1e-6)) for pool in self.pools]
 
-    def _solved(
-        self, matrices: tuple[Floats, Any, Any], least: Floats, most: Floats | float = np.inf
-    ) -> tuple[Any, float]:
-        """HiGHS' solution with at least so many cameras and replicas, at most so many cameras, and its unit."""
+    def _solved(self, matrices: tuple[Floats, Any, Any], least: Floats, most: Floats | float = np.inf) -> Any:
+        """HiGHS' solution with at least so many cameras and replicas, and at most so many cameras."""
         from scipy.optimize import linprog
 
         costs, uses, cover = matrices
-        costs, unit = scaled(costs)
         bounds = np.zeros((len(costs), 2))
         bounds[:, 1] = np.inf
         bounds[: len(least), 0] = least
         bounds[: len(self.columns), 1] = most
         if self.complete:
             bounds[-len(self.groups) :, 1] = 0.0
-        found = linprog(
+        return linprog(
             costs,
             A_ub=uses if self.rows else None,
             b_ub=np.array(self.limits) if self.rows else None,
@@ -289,7 +285,6 @@ class RestrictedMaster:
             bounds=bounds,
             method="highs",
         )
-        return found, unit
 
     def _cameras(self) -> Floats:
         return np.array([group.cameras for group in self.groups], float)

@@ -61,9 +61,7 @@ class Tuning:
 
     # The compact programme, which small problems are given to first.
     compact_variables: int = 2000  # up to which it is tried; larger ones are rarely proven optimal at once
-    compact_work: float = (
-        9.0e4  # of `IntegerProgramme.work` up to which it is solved, by work and not by a clock
-    )
+    compact_work: float = 3.0e4  # of `IntegerProgramme.work` up to which it is solved at all
     compact_nodes: int = 20  # of branch and bound; more hardly ever close the gap that the root leaves
     conflict_size: int = 3000  # stages x nodes x classes up to which a conflict is searched by solving again
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from flowedge.planner.exact.milp import IntegerProgramme
@@ -50,3 +51,21 @@ def test_rows_without_variables() -> None:
     one = knapsack()
     one.row([], lower=1.0, upper=1.0)
     assert one.solve().state == "infeasible"
+
+
+def test_the_work_is_none_where_the_relaxation_is_whole() -> None:
+    model = knapsack()
+    assert model.work(np.array([0.0, 1.0, 1.0])) == 0
+    assert model.work(np.array([0.5, 1.0, 0.0])) == 3  # nonzeros, and one fraction
+
+
+def test_bounds_hold_where_costs_are_tiny_or_far_apart() -> None:
+    # 3 units at 1e-8 each, and one that costs 1.
+    model = IntegerProgramme()
+    cheap = model.variable(cost=1e-8, upper=1e8, integer=True)
+    dear = model.variable(cost=1.0, upper=1.0, integer=True)
+    model.row([(cheap, 1.0)], lower=2.5)
+    model.row([(dear, 1.0)], lower=1.0)
+    solution = model.solve()
+    assert 1 - 1e-6 <= solution.bound <= solution.value
+    assert solution.value >= 1 + 3e-8 - 1e-12
