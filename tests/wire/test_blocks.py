@@ -461,7 +461,8 @@ def pictured(sample: object, **other: object) -> bytes:
 
 
 PACKET, BGR, YUV, PLANES, FOUND, TRACKS = SAMPLES[:6]
-EVENT, ABSENT, PAIR = SAMPLES[-3:]
+EVENT, ABSENT = SAMPLES[8:10]
+PAIR = SAMPLES[-1]
 BOXES = ["float32", [1, 4], 0, 16]
 GOOD = bytes(encode(FOUND))
 
