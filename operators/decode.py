@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("flowedge.camera")
 
 _AWAIT_KEY = 600  # packets that wait for a key frame; a stream without any is then decoded as it is
-_HIDDEN = ("vp8", "vp9", "av1")  # codecs some of whose packets hold a picture that is only referred to
+_DELAYED = ("libdav1d",)  # decoders that work on several pictures at a time whatever their threads share
+_HIDDEN = ("vp8", "vp9", "libdav1d")  # codecs some of whose packets hold a picture that is only referred to
 
 
 @dataclass
@@ -104,9 +105,8 @@ class _Decoder:
         except Exception:
             self._forget(packet)
             raise
-        # AV1's decoder, unlike others without reordering, works on several pictures at a time.
         codec = packet.parameters.codec
-        if packet in self._coded and not self._context.reorder_depth and codec != "av1":
+        if packet in self._coded and not self._context.reorder_depth and codec not in _DELAYED:
             self._forget(packet)
             outcome = Outcome.FILTERED if codec in _HIDDEN else Outcome.FAILED
             self._lose(packet.origin, outcome, "no picture")
@@ -186,10 +186,13 @@ def _context_for(parameters: CodecParameters) -> av.VideoCodecContext:
     190. A graph keeps the other cores busy, with other cameras or other operators.
     """
     import av
+    from av.codec.context import Flags
 
     context = av.VideoCodecContext.create(parameters.codec, "r")
     assert isinstance(context, av.VideoCodecContext)
     context.thread_type = "SLICE"
+    if parameters.codec in _DELAYED:
+        context.flags |= Flags.low_delay
     context.copy_opaque = True  # by which each picture finds its packet again
     context.extradata = parameters.extradata or None
     context.codec_tag = parameters.codec_tag.decode("latin-1")
