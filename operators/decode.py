@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("flowedge.camera")
 
 _AWAIT_KEY = 600  # packets that wait for a key frame; a stream without any is then decoded as it is
+_KEYED = ("h264", "hevc", "vvc", "vp8", "vp9", "libdav1d", "mpeg4", "mpeg1video", "mpeg2video")
+"""Decoders whose key frames are marked by all containers; others, such as RoQ's, may have none that is."""
 _DELAYED = ("libdav1d",)  # decoders that work on several pictures at a time whatever their threads share
 _HIDDEN = ("vp8", "vp9", "libdav1d")  # codecs some of whose packets hold a picture that is only referred to
 
@@ -121,7 +123,8 @@ class _Decoder:
 
     def _begins(self, packet: Packet) -> bool:
         """Whether decoding has begun, as it does at a key frame: what comes before has nothing to refer to."""
-        if not self._begun and not any(item.keyframe for item in (packet, *packet.preroll)):
+        keyed = packet.parameters.codec in _KEYED
+        if not self._begun and keyed and not any(item.keyframe for item in (packet, *packet.preroll)):
             self._waited += 1
             if self._waited <= _AWAIT_KEY:
                 return False

@@ -3,8 +3,8 @@
     python -m tools.codecs              # all of them
     python -m tools.codecs png ffv1     # those whose name begins like this
 
-The samples are made with the `ffmpeg` command (Debian: ffmpeg), which also says what is right: how many pictures,
-of which size, in which order, and what they look like. Exits with 1 when one differs or failed.
+The samples are made with the `ffmpeg` command (Debian: ffmpeg), which also says what is right: how many
+pictures, of which size, in which order, and what they look like. Exits with 1 when one differs or failed.
 """
 
 from __future__ import annotations
@@ -33,24 +33,27 @@ SAMPLES = (  # encoder, pixel format, container, and further options
     "libx264 gray mp4", "libx265 yuv420p mp4", "libx265 yuv420p10le mkv", "libx265 yuv444p mp4",
     "libx265 yuv420p ts", "libvpx yuv420p webm -auto-alt-ref 1 -lag-in-frames 8", "libvpx-vp9 yuv420p webm",
     "libvpx-vp9 yuv444p webm", "libaom-av1 yuv420p mp4 -cpu-used 8", "libaom-av1 yuv420p webm -cpu-used 8",
-    "mpeg1video yuv420p mpg", "mpeg2video yuv420p ts", "mpeg2video yuv422p mpg", "mpeg2video yuv420p mkv -bf 2",
-    "mpeg4 yuv420p avi", "mpeg4 yuv420p mp4 -bf 2", "mpeg4 yuv420p avi -bf 2", "msmpeg4v2 yuv420p avi",
-    "msmpeg4 yuv420p avi", "wmv1 yuv420p wmv", "wmv2 yuv420p wmv", "flv yuv420p flv", "h263 yuv420p 3gp",
-    "h263p yuv420p avi", "h261 yuv420p avi", "rv10 yuv420p rm", "rv20 yuv420p rm", "svq1 yuv410p mov",
-    "libtheora yuv420p ogv", "mjpeg yuvj420p avi", "mjpeg yuvj422p mov", "ljpeg bgr24 avi", "jpegls rgb24 avi",
-    "jpeg2000 rgb24 mov", "png rgb24 mov", "png rgba avi", "png pal8 mov", "bmp bgr24 avi", "tiff rgb24 mov",
-    "qtrle rgb24 mov", "qtrle pal8 mov", "cinepak rgb24 avi", "rpza rgb555be mov", "msvideo1 rgb555le avi",
-    "smc pal8 mov", "ffv1 yuv420p avi", "ffv1 yuv444p16le mkv", "ffvhuff yuv420p avi", "huffyuv yuv422p avi",
-    "huffyuv rgb24 avi", "utvideo yuv420p avi", "utvideo gbrp avi", "magicyuv yuv444p avi", "asv1 yuv420p avi",
+    "mpeg1video yuv420p mpg", "mpeg2video yuv420p ts", "mpeg2video yuv422p mpg",
+    "mpeg2video yuv420p mkv -bf 2", "mpeg4 yuv420p avi", "mpeg4 yuv420p mp4 -bf 2",
+    "mpeg4 yuv420p avi -bf 2", "msmpeg4v2 yuv420p avi", "msmpeg4 yuv420p avi", "wmv1 yuv420p wmv",
+    "wmv2 yuv420p wmv", "flv yuv420p flv", "h263 yuv420p 3gp", "h263p yuv420p avi", "h261 yuv420p avi",
+    "rv10 yuv420p rm", "rv20 yuv420p rm", "svq1 yuv410p mov", "libtheora yuv420p ogv", "mjpeg yuvj420p avi",
+    "mjpeg yuvj422p mov", "ljpeg bgr24 avi", "jpegls rgb24 avi", "jpeg2000 rgb24 mov", "png rgb24 mov",
+    "png rgba avi", "png pal8 mov", "bmp bgr24 avi", "tiff rgb24 mov", "qtrle rgb24 mov", "qtrle pal8 mov",
+    "cinepak rgb24 avi", "rpza rgb555be mov", "msvideo1 rgb555le avi", "smc pal8 mov", "ffv1 yuv420p avi",
+    "ffv1 yuv444p16le mkv", "ffvhuff yuv420p avi", "huffyuv yuv422p avi", "huffyuv rgb24 avi",
+    "utvideo yuv420p avi", "utvideo gbrp avi", "magicyuv yuv444p avi", "asv1 yuv420p avi",
     "asv2 yuv420p avi", "dnxhd yuv422p mov -b:v 36M -s 1280x720", "prores yuv422p10le mov",
-    "prores_ks yuva444p10le mov", "dvvideo yuv420p avi -s 720x576", "dvvideo yuv411p mov -s 720x480 -r 30000/1001",
-    "cfhd yuv422p10le mov", "v210 yuv422p10le mov", "v308 yuv444p mov", "v408 yuva444p mov", "v410 yuv444p10le mov",
-    "r210 gbrp10le mov", "y41p yuv411p avi", "rawvideo bgr24 avi", "rawvideo yuyv422 mov", "rawvideo uyvy422 avi",
-    "rawvideo gray avi", "rawvideo rgb555le avi", "rawvideo pal8 avi", "rawvideo yuv420p nut", "rawvideo nv12 nut",
-    "snow yuv420p avi", "zlib bgr24 avi", "zmbv bgr0 avi", "flashsv bgr24 flv", "flashsv2 bgr24 flv",
-    "amv yuvj420p amv -s 160x128 -r 16 -ac 1 -ar 22050", "roqvideo yuvj444p roq -s 256x256 -r 30", "speedhq yuv422p avi",
-    "vbn rgb24 avi", "sunrast rgb24 mkv", "targa bgr24 mov", "gif pal8 gif", "apng rgb24 apng",
-    "libwebp_anim bgra webp", "hap rgba mov", "xwd rgb24 avi",
+    "prores_ks yuva444p10le mov", "dvvideo yuv420p avi -s 720x576",
+    "dvvideo yuv411p mov -s 720x480 -r 30000/1001", "cfhd yuv422p10le mov", "v210 yuv422p10le mov",
+    "v308 yuv444p mov", "v408 yuva444p mov", "v410 yuv444p10le mov", "r210 gbrp10le mov",
+    "y41p yuv411p avi", "rawvideo bgr24 avi", "rawvideo yuyv422 mov", "rawvideo uyvy422 avi",
+    "rawvideo gray avi", "rawvideo rgb555le avi", "rawvideo pal8 avi", "rawvideo yuv420p nut",
+    "rawvideo nv12 nut", "snow yuv420p avi", "zlib bgr24 avi", "zmbv bgr0 avi", "flashsv bgr24 flv",
+    "flashsv2 bgr24 flv", "amv yuvj420p amv -s 160x128 -r 16 -ac 1 -ar 22050",
+    "roqvideo yuvj444p roq -s 256x256 -r 30", "speedhq yuv422p avi", "vbn rgb24 avi", "sunrast rgb24 mkv",
+    "targa bgr24 mov", "gif pal8 gif", "apng rgb24 apng", "libwebp_anim bgra webp", "hap rgba mov",
+    "xwd rgb24 avi",
 )  # fmt: skip
 
 
@@ -139,10 +142,8 @@ def main(names: list[str]) -> int:
                 print(f"{sample:60} cannot be made or read by this ffmpeg", flush=True)
                 continue
             results.append(result)
-            print(
-                f"{sample:60} {result.pictures:3} of {result.expected:3}  {result.difference:6.2f}  {result.verdict}",
-                flush=True,
-            )
+            counts = f"{result.pictures:3} of {result.expected:3}"
+            print(f"{sample:60} {counts}  {result.difference:6.2f}  {result.verdict}", flush=True)
     alike = sum(result.verdict == "alike" for result in results)
     print(f"{alike} of {len(results)} samples are decoded alike")
     return 0 if alike == len(results) else 1

@@ -20,6 +20,7 @@ import numpy as np
 
 from flowedge import CodecParameters, Origin, Packet, SourceError
 from flowedge.secrets import expand, redact
+from flowedge.video.memory import LARGEST_BLOCK, limit_blocks
 from flowedge.video.timeline import Clock, Moment, Timeline
 from flowedge.video.upright import orientation
 
@@ -101,6 +102,8 @@ class Feed:
             scheme, separator, rest = self._address.partition("://")
             self._address = f"{scheme.lower()}{separator}{rest}" if separator else self._address
         self._is_rtsp = self._address.startswith("rtsp")
+        if access is not FILE:
+            limit_blocks()
         fault, began = None, time.monotonic()
         half = access.silent_after and access.silent_after / 2
         try:
@@ -153,6 +156,10 @@ class Feed:
         fault, last, end = None, None, 0.0
         try:
             for packet in self._container.demux(self._stream):
+                if packet.size > LARGEST_BLOCK // 2 and self._access is not FILE:
+                    size = f"{packet.size >> 20} MiB"
+                    fault = self._fault("codec", True, f"{self.shown} sent a picture of more than {size}")
+                    break
                 if packet.size:
                     self._note_parameters(packet)
                     if packet.is_discard:
