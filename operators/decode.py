@@ -22,6 +22,8 @@ log = logging.getLogger("flowedge.camera")
 _AWAIT_KEY = 600  # packets that wait for a key frame; a stream without any is then decoded as it is
 _KEYED = ("h264", "hevc", "vvc", "vp8", "vp9", "libdav1d", "mpeg4", "mpeg1video", "mpeg2video")
 """Decoders whose key frames are marked by all containers; others, such as RoQ's, may have none that is."""
+_CONVERTED = (0, 1, 2, 4, 5, 6, 7, 9)
+"""The colour spaces that FFmpeg's scaler knows, as ITU-T H.273 numbers them; YCgCo (8) is none."""
 _DELAYED = ("libdav1d",)  # decoders that work on several pictures at a time whatever their threads share
 _HIDDEN = ("vp8", "vp9", "libdav1d")  # codecs some of whose packets hold a picture that is only referred to
 
@@ -105,7 +107,8 @@ class _Decoder:
         try:
             self._decode(self._context, packet, packet)
         except Exception:
-            self._forget(packet)
+            if packet in self._coded:
+                self._forget(packet)
             raise
         codec = packet.parameters.codec
         if packet in self._coded and not self._context.reorder_depth and codec not in _DELAYED:
@@ -158,6 +161,9 @@ class _Decoder:
     def _frame(
         self, picture: av.VideoFrame, parameters: CodecParameters, origin: Origin, context: av.VideoCodecContext
     ) -> Frame:
+        if picture.colorspace not in _CONVERTED:
+            space = f"colour space {picture.colorspace} (ITU-T H.273)"
+            raise ValueError(f"{origin.camera}: pictures of {space} cannot be converted")
         turned = parameters.orientation
         if turned == 1 and picture.rotation:
             turned = orientation(picture)

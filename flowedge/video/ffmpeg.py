@@ -175,7 +175,7 @@ class Feed:
                     break
                 if packet.size:
                     self._note_parameters(packet)
-                    if packet.is_discard:
+                    if packet.is_discard or self._is_hidden(packet):
                         self._preroll.append(self._value(packet, Origin(self.camera)))
                     else:
                         yield packet
@@ -231,6 +231,10 @@ class Feed:
         self._held.close()
         if self.timeline.corrected > 1:
             log.warning("%s: %d time stamps were not believed", self.camera, self.timeline.corrected)
+
+    def _is_hidden(self, packet: av.Packet[VideoStream]) -> bool:
+        """Whether a packet of VP8 holds a picture that is only referred to (RFC 6386, 9.1: show_frame)."""
+        return self.parameters.codec == "vp8" and not memoryview(packet)[0] & 0x10
 
     def _parameters(self) -> CodecParameters:
         stream, context = self._stream, self._stream.codec_context
