@@ -130,9 +130,9 @@ class Packet:
 
     `pts` and `dts` count in units of `time_base` seconds. `corrupt`: the container or the network says that
     bytes are wrong. `side_data` maps FFmpeg's names, such as "palette", to what came beside the bytes.
-    `preroll` are packets that are decoded before this one and not shown (what an edit list cut away): no
-    frames, so their origins mean nothing. Later packets need earlier ones, so packets are dropped by whole
-    groups of pictures, each of which starts at a `keyframe`.
+    `preroll` are packets that are decoded before this one and not shown (what an edit list cut away, what VP8
+    only refers to): no frames, so their origins mean nothing. Later packets need earlier ones, so packets are
+    dropped by whole groups of pictures, each of which starts at a `keyframe`.
     """
 
     origin: Origin

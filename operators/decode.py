@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("flowedge.camera")
 
 _AWAIT_KEY = 600  # packets that wait for a key frame; a stream without any is then decoded as it is
-_HIDDEN = ("vp8", "vp9", "av1")  # codecs some of whose packets hold a picture that is only referred to
+_KEYED = ("h264", "hevc", "vvc", "vp8", "vp9", "libdav1d", "mpeg4", "mpeg1video", "mpeg2video")
+"""Decoders whose key frames are marked by all containers; others, such as RoQ's, may have none that is."""
+_CONVERTED = (0, 1, 2, 4, 5, 6, 7, 9)
+"""The colour spaces that FFmpeg's scaler knows, as ITU-T H.273 numbers them; YCgCo (8) is none."""
+_DELAYED = ("libdav1d",)  # decoders that work on several pictures at a time whatever their threads share
+_HIDDEN = ("vp8", "vp9", "libdav1d")  # codecs some of whose packets hold a picture that is only referred to
 
 
 @dataclass
@@ -102,11 +107,11 @@ class _Decoder:
         try:
             self._decode(self._context, packet, packet)
         except Exception:
-            self._forget(packet)
+            if packet in self._coded:
+                self._forget(packet)
             raise
-        # AV1's decoder, unlike others without reordering, works on several pictures at a time.
         codec = packet.parameters.codec
-        if packet in self._coded and not self._context.reorder_depth and codec != "av1":
+        if packet in self._coded and not self._context.reorder_depth and codec not in _DELAYED:
             self._forget(packet)
             outcome = Outcome.FILTERED if codec in _HIDDEN else Outcome.FAILED
             self._lose(packet.origin, outcome, "no picture")
@@ -121,7 +126,8 @@ class _Decoder:
 
     def _begins(self, packet: Packet) -> bool:
         """Whether decoding has begun, as it does at a key frame: what comes before has nothing to refer to."""
-        if not self._begun and not any(item.keyframe for item in (packet, *packet.preroll)):
+        keyed = packet.parameters.codec in _KEYED
+        if not self._begun and keyed and not any(item.keyframe for item in (packet, *packet.preroll)):
             self._waited += 1
             if self._waited <= _AWAIT_KEY:
                 return False
@@ -155,6 +161,9 @@ class _Decoder:
     def _frame(
         self, picture: av.VideoFrame, parameters: CodecParameters, origin: Origin, context: av.VideoCodecContext
     ) -> Frame:
+        if picture.colorspace not in _CONVERTED:
+            space = f"colour space {picture.colorspace} (ITU-T H.273)"
+            raise ValueError(f"{origin.camera}: pictures of {space} cannot be converted")
         turned = parameters.orientation
         if turned == 1 and picture.rotation:
             turned = orientation(picture)
@@ -186,10 +195,13 @@ def _context_for(parameters: CodecParameters) -> av.VideoCodecContext:
     190. A graph keeps the other cores busy, with other cameras or other operators.
     """
     import av
+    from av.codec.context import Flags
 
     context = av.VideoCodecContext.create(parameters.codec, "r")
     assert isinstance(context, av.VideoCodecContext)
     context.thread_type = "SLICE"
+    if parameters.codec in _DELAYED:
+        context.flags |= Flags.low_delay
     context.copy_opaque = True  # by which each picture finds its packet again
     context.extradata = parameters.extradata or None
     context.codec_tag = parameters.codec_tag.decode("latin-1")

@@ -37,8 +37,10 @@ class Video(Source[Packet | Frame]):
 
     `${NAME}` in an address is an environment variable, read when the camera is opened. `transport` is how
     RTSP pictures come: "tcp", or "udp", which loses packets where "tcp" lags. A camera that does not answer
-    within `connect_timeout` seconds is tried again. With `as_live` True files play
-    at their own pace and are delivered like a camera, newest picture first; with False every picture of a
+    within `connect_timeout` seconds is tried again. `trust`, for all cameras or by name, says whose certificate
+    is believed on "rtsps://" and "https://": a file of authorities (PEM), or "sha256:..." with the fingerprint
+    of the camera's own self-signed one; empty for the authorities of this machine. With `as_live` True files
+    play at their own pace and are delivered like a camera, newest picture first; with False every picture of a
     camera is waited for; None decides by the address.
 
     Raises `ConfigError` for an address that cannot be right. `read` raises `SourceError` for one that cannot
@@ -51,6 +53,7 @@ class Video(Source[Packet | Frame]):
     transport: Literal["tcp", "udp"] = "tcp"
     as_live: bool | None = None
     connect_timeout: float = 10.0
+    trust: str | Mapping[str, str] = ""
     _files: InputFiles = field(init=False, repr=False, compare=False, default_factory=InputFiles)
 
     def __post_init__(self) -> None:
@@ -89,7 +92,7 @@ class Video(Source[Packet | Frame]):
             case "file":
                 return _read_file(camera, url, stop, paced=live)
             case kind:
-                return Camera(camera, url, self._access(kind), live=live).read(stop)
+                return Camera(camera, url, self._access(kind, camera), live=live).read(stop)
 
     def _address(self, camera: str) -> str:
         """The camera's address with its secrets filled in; its file is protected from now on."""
@@ -102,15 +105,16 @@ class Video(Source[Packet | Frame]):
             self._files.add(path_of(address))
         return address
 
-    def _access(self, kind: str) -> Access:
+    def _access(self, kind: str, camera: str) -> Access:
+        trust = self.trust if isinstance(self.trust, str) else self.trust.get(camera, "")
         match kind:
             case "rtsp" | "rtsps":
                 options = {**RTSP.options, "rtsp_transport": self.transport}
-                return replace(RTSP, options=options, open_within=self.connect_timeout)
+                return replace(RTSP, options=options, open_within=self.connect_timeout, trust=trust)
             case "device":
                 return DEVICE
             case _:
-                return replace(HTTP, open_within=self.connect_timeout)
+                return replace(HTTP, open_within=self.connect_timeout, trust=trust)
 
 
 def video(
@@ -120,20 +124,22 @@ def video(
     transport: Literal["tcp", "udp"] = "tcp",
     live: bool | None = None,
     connect_timeout: float = 10.0,
+    trust: str | Mapping[str, str] = "",
     name: str = "video",
 ) -> Stream[Frame]:
     """Begin a graph at cameras, files, folders of pictures or synthetic streets, decoded to frames.
 
     One address becomes the camera "camera"; a mapping gives names. `transport` is for RTSP. `live=True` plays
     a file at its own pace and sheds frames like a camera. A camera that does not answer within
-    `connect_timeout` seconds is tried again. `Video` lists the addresses and raises its errors.
+    `connect_timeout` seconds is tried again; `trust` says whose certificate is believed. `Video` lists the
+    addresses and raises its errors.
     The decoder is named "Decode", or after a `name` that is given, e.g. "gate.Decode".
 
     >>> frames = video(Graph("crossing"), {"north": "rtsp://10.0.0.5/street", "south": "south.mp4"})
     """
     named = {"camera": cameras} if isinstance(cameras, str) else cameras
     decode = Decode() if name == "video" else Decode(name=f"{name}.Decode")
-    return graph.source(Video(named, transport, live, connect_timeout, name=name)) >> decode
+    return graph.source(Video(named, transport, live, connect_timeout, trust, name=name)) >> decode
 
 
 def _kind(url: str) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import ssl
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +22,8 @@ import numpy as np
 
 from flowedge import CodecParameters, Origin, Packet, SourceError
 from flowedge.secrets import expand, redact
+from flowedge.video import tls
+from flowedge.video.memory import LARGEST_BLOCK, limit_blocks
 from flowedge.video.timeline import Clock, Moment, Timeline
 from flowedge.video.upright import orientation
 
@@ -36,13 +40,15 @@ class Access:
     """How FFmpeg opens an address: its options, and how many seconds it may take to open and to fall silent.
 
     FFmpeg first gives out the picture that it still holds when reading times out, then waits as long again:
-    so half of `silent_after` is what it is told (measured: 1 s given, 2.0 s until the error).
+    so half of `silent_after` is what it is told (measured: 1 s given, 2.0 s until the error). `trust` says
+    whose certificate is believed, as `tls.trusting` has it.
     """
 
     options: Mapping[str, str] = field(default_factory=dict)
     open_within: float | None = None
     silent_after: float | None = None
     format: str | None = None
+    trust: str = ""
 
 
 # The session description says what FFmpeg otherwise watches the stream for: 0.05 s to the first picture in
@@ -101,18 +107,28 @@ class Feed:
             scheme, separator, rest = self._address.partition("://")
             self._address = f"{scheme.lower()}{separator}{rest}" if separator else self._address
         self._is_rtsp = self._address.startswith("rtsp")
+        if access is not FILE:
+            limit_blocks()
+        self._held = ExitStack()  # what must stay as long as the video is open: a file of certificates
         fault, began = None, time.monotonic()
         half = access.silent_after and access.silent_after / 2
         try:
+            trusted = self._held.enter_context(self._trusting())
             self._container: InputContainer = av.open(
                 self._address,
                 format=access.format,
-                options=dict(access.options),
+                options={**access.options, **trusted},
                 timeout=(access.open_within, half),
             )
+        except ssl.SSLCertVerificationError as error:
+            fault = self._fault("tls", False, f"the certificate of {self.shown} is not trusted: {error}")
         except av.FFmpegError as error:
             fault = self._opening_fault(error, time.monotonic() - began)
+        except OSError as error:  # of the connection by which the certificate is looked at
+            why = error.strerror or type(error).__name__
+            fault = self._fault("unreachable", True, f"no encrypted connection to {self.shown} ({why})")
         if fault:  # raised here, for an exception's context would show FFmpeg's own
+            self._held.close()
             raise fault
         self._stream = self._video_stream()
         self.parameters = self._parameters()
@@ -153,9 +169,13 @@ class Feed:
         fault, last, end = None, None, 0.0
         try:
             for packet in self._container.demux(self._stream):
+                if packet.size > LARGEST_BLOCK // 2 and self._access is not FILE:
+                    size = f"{packet.size >> 20} MiB"
+                    fault = self._fault("codec", True, f"{self.shown} sent a picture of more than {size}")
+                    break
                 if packet.size:
                     self._note_parameters(packet)
-                    if packet.is_discard:
+                    if packet.is_discard or self._is_hidden(packet):
                         self._preroll.append(self._value(packet, Origin(self.camera)))
                     else:
                         yield packet
@@ -208,8 +228,13 @@ class Feed:
     def close(self) -> None:
         """Release the video and tell how many of its time stamps were not believed."""
         self._container.close()
+        self._held.close()
         if self.timeline.corrected > 1:
             log.warning("%s: %d time stamps were not believed", self.camera, self.timeline.corrected)
+
+    def _is_hidden(self, packet: av.Packet[VideoStream]) -> bool:
+        """Whether a packet of VP8 holds a picture that is only referred to (RFC 6386, 9.1: show_frame)."""
+        return self.parameters.codec == "vp8" and not memoryview(packet)[0] & 0x10
 
     def _parameters(self) -> CodecParameters:
         stream, context = self._stream, self._stream.codec_context
@@ -273,6 +298,7 @@ class Feed:
         usable = [item for item in moving if item.codec_context is not None]
         if not usable:
             self._container.close()
+            self._held.close()
             what = "has video that FFmpeg cannot decode" if moving else "has no video"
             raise SourceError("codec", f"{self.camera}: {self.shown} {what}")
         chosen = max(usable, key=_preference)
@@ -298,13 +324,24 @@ class Feed:
             return self._connection_fault(host)
         return self._fault("failed", True, f"cannot open {url}: {error.strerror}")
 
+    def _trusting(self) -> AbstractContextManager[dict[str, str]]:
+        parts = urlsplit(self._address)
+        if parts.scheme not in ("rtsps", "https") or not parts.hostname:
+            return nullcontext({})
+        seconds = self._access.open_within or 10.0
+        return tls.trusting(parts.scheme, parts.hostname, parts.port, self._access.trust, seconds)
+
     def _connection_fault(self, host: str) -> SourceError:
         """What an input/output error means, which is all that FFmpeg says of host names and of TLS."""
         try:
             socket.getaddrinfo(host, None)
         except OSError:
             return self._fault("dns", True, f"the host name in {self.shown} is unknown")
-        if urlsplit(self._address).scheme in ("rtsps", "https"):
+        parts = urlsplit(self._address)
+        if parts.scheme in ("rtsps", "https"):
+            seconds = self._access.open_within or 10.0
+            if why := tls.objection(parts.scheme, host, parts.port, self._access.trust, seconds):
+                return self._fault("tls", False, f"the certificate of {self.shown} is not trusted: {why}")
             return self._fault("tls", False, f"no encrypted connection to {self.shown} came about")
         return self._fault("failed", True, f"cannot open {self.shown}: input/output error")
 

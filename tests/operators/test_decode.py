@@ -147,3 +147,30 @@ def test_flushing_forgets_the_camera(b_clip):
     packets = packets_of(b_clip)
     assert len(decoded(decode, packets)) == len(decoded(decode, packets)) == 50
     assert list(decode.flush("north")) == []
+
+
+def test_a_colour_space_that_cannot_be_converted_is_refused_when_decoded(tmp_path):
+    path = tmp_path / "ycgco.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv444p"
+        stream.codec_context.colorspace = 8
+        stream.options = {"bf": "0", "tune": "zerolatency"}
+        picture = av.VideoFrame(64, 48, "yuv444p")
+        picture.colorspace = 8
+        container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    with pytest.raises(ValueError, match=r"^north: pictures of colour space 8 \(ITU-T H.273\) cannot be"):
+        decoded(Decode(), packets_of(path))
+
+
+def test_an_av1_picture_is_not_held_back(tmp_path):
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libsvtav1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(5):
+            container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        container.mux(stream.encode())
+    decode, packets = Decode(), packets_of(path)
+    assert [decode.process(packet).origin.index for packet in packets] == list(range(5))

@@ -6,12 +6,14 @@ import logging
 import shutil
 import socket
 import socketserver
+import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +23,7 @@ from flowedge import Packet, SourceError
 from flowedge.operators.decode import Decode
 from flowedge.operators.video import Video
 from flowedge.video import camera as camera_module
+from flowedge.video.tls import fingerprint
 from tools.rtp import Clip
 from tools.rtsp_server import RtspServer
 
@@ -106,9 +109,9 @@ class Watcher:
             self.error = error
 
 
-def refused(url: str) -> SourceError:
+def refused(url: str, **options: object) -> SourceError:
     """The error of a camera that no retry can mend."""
-    with Watcher(url) as watcher:
+    with Watcher(url, **options) as watcher:
         watcher.until(lambda: watcher.error)
     assert watcher.error is not None
     assert not watcher.error.transient
@@ -308,15 +311,52 @@ def test_stop_ends_a_frozen_camera(server):
     assert time.monotonic() - began < 1.5
 
 
-def test_rtsps(clip, tmp_path):
+def certificate(folder: Path, name: str, address: str) -> tuple[Path, Path]:
+    """A self-signed certificate and its key."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("needs openssl to make a certificate")
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
-    subprocess.run([*command, "-keyout", key, "-out", cert], check=True, capture_output=True)
-    with RtspServer({"stream": clip}, tls=(cert, key)) as server, Watcher(server.url("stream")) as watcher:
+    cert, key = folder / f"{name}.pem", folder / f"{name}-key.pem"
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}"]
+    issued_for = ["-addext", f"subjectAltName={address}"]
+    subprocess.run([*command, *issued_for, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return cert, key
+
+
+@pytest.fixture
+def secure(clip, tmp_path) -> Iterator[tuple[RtspServer, Path, str]]:
+    """A camera with a self-signed certificate of another name, its file, and its fingerprint."""
+    cert, key = certificate(tmp_path, "camera", "DNS:camera.local")
+    with RtspServer({"stream": clip}, tls=(cert, key)) as server:
+        yield server, cert, fingerprint(ssl.PEM_cert_to_DER_cert(cert.read_text()))
+
+
+def test_rtsps_with_the_fingerprint_of_the_cameras_certificate(secure):
+    server, _, right = secure
+    pairs = ":".join(right[7:].upper()[n : n + 2] for n in range(0, 64, 2))  # as openssl prints it
+    for trust in (right, {"north": f"sha256:{pairs}"}):
+        with Watcher(server.url("stream"), connect_timeout=5.0, trust=trust) as watcher:
+            watcher.until(lambda watcher=watcher: watcher.packets)
+
+
+def test_rtsps_with_a_file_of_authorities(clip, tmp_path):
+    cert, key = certificate(tmp_path, "localhost", "IP:127.0.0.1")
+    options = {"connect_timeout": 5.0, "trust": str(cert)}
+    with (
+        RtspServer({"stream": clip}, tls=(cert, key)) as server,
+        Watcher(server.url("stream"), **options) as watcher,
+    ):
         watcher.until(lambda: watcher.packets)
+
+
+def test_rtsps_refuses_who_is_not_trusted(secure):
+    server, _, right = secure
+    unknown = refused(server.url("stream"), connect_timeout=5.0)
+    assert unknown.kind == "tls"
+    assert f"the certificate of {server.url('stream')} is not trusted: self" in str(unknown)
+    assert f'trust="{right}"' in str(unknown)
+    other = refused(server.url("stream"), connect_timeout=5.0, trust=f"sha256:{'0' * 64}")
+    assert f"it has the fingerprint {right}, not sha256:000" in str(other)
 
 
 def test_no_encryption_where_it_was_asked_for(nonsense):
