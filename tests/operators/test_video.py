@@ -189,9 +189,11 @@ def test_the_helper_names_camera_and_steps(clip):
 
 
 def test_a_finished_read_leaves_no_file_open(clip):
-    packets = Video({"north": str(clip)}).read("north", threading.Event())
+    source = Video({"north": str(clip)})
+    packets = source.read("north", threading.Event())
     first = next(packets)
     packets.close()
+    source.close()
     assert not any(clip == link.resolve() for link in Path("/proc/self/fd").iterdir())
     assert first.data.any()  # a packet outlives its file
 

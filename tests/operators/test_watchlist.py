@@ -169,7 +169,7 @@ def test_faces_that_cannot_be_compared_are_refused(enrol: Enrol) -> None:
         ({"ada/1.png": [ADA], "ada/2.png": [ADA] * 3}, r'people/ada/2\.png" shows 3 faces'),
         (
             {},
-            r'the folder ".*people" holds no \.jpg, \.jpeg, \.png, \.bmp pictures: put into it a pict',
+            r'the folder ".*people" holds no \.jpg, \.jpeg, \.png, .*\.tiff pictures: put into it a picture',
         ),
         ({"unknown.png": [ADA]}, r'people/unknown\.png" must have another name'),
     ],
