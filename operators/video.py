@@ -31,7 +31,8 @@ class Video(Source[Packet | Frame]):
 
     `cameras` maps each name to an address:
 
-    - "rtsp://...", "rtsps://...", "http://..." or "https://..." (HLS, MJPEG, MP4), "/dev/video0": live cameras
+    - "rtsp://...", "rtsps://...", "http://..." or "https://..." (HLS, MJPEG, MP4), "/dev/video0": live cameras;
+      a single picture ("http://10.0.0.5/snapshot.jpg") is asked for again every second
     - a path or "file:///...": a video file, a picture, or a folder of pictures (jpg, png, bmp, webp, tif)
     - "street://?people=12&live=1": the synthetic street (`StreetView` has its parameters)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("flowedge.camera")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds between two attempts to attach, doubled each time
+PICTURE_EVERY = 1.0  # seconds from one request to the next where a camera answers with a single picture
 STEADY_AFTER = 10.0  # seconds of video after which a camera counts as well, and pauses begin small again
 SYNCHRONISED = 5.0  # seconds that a camera's clock may differ from ours and still be believed
 CLOCK_ERROR = 0.1  # seconds; what cameras that are set by NTP keep to
@@ -32,7 +33,8 @@ class Camera:
 
     Reading survives whatever may pass: a camera that is off, unplugged, frozen, rebooted or replaced by one
     of another picture size. What no retry can mend (a wrong password or path) is raised, unless the camera
-    has worked before. Each change of state is logged once, in one sentence.
+    has worked before. Each change of state is logged once, in one sentence. An address that gives a single
+    picture is asked again every second, as one session.
     """
 
     def __init__(self, name: str, url: str, access: Access, *, live: bool = True) -> None:
@@ -42,6 +44,7 @@ class Camera:
         self._fault = ""  # the kind of trouble the camera is in
         self._since = 0.0  # when the session's first picture came, on the monotonic clock
         self._seen = 0.0  # when the last one came
+        self._first_seen = 0.0  # when the session's first packet came
 
     def read(self, stop: threading.Event) -> Iterator[Packet]:
         """Yield packets until `stop` is set or a video of limited length ends; raises `SourceError`.
@@ -50,13 +53,19 @@ class Camera:
         """
         pause, self._seen = FIRST_PAUSE, time.monotonic()
         while not stop.is_set():
-            self._since = self._seen
+            self._since, asked, before = self._seen, time.monotonic(), self._index
             try:
                 with Feed(self._name, self._url, self._access) as feed:
                     yield from self._session_of(feed, stop)
-                    if stop.is_set() or feed.ends:
+                    is_polled = feed.is_picture and self._live
+                    is_whole = feed.ends or (feed.is_picture and self._index > before)
+                    if stop.is_set() or (is_whole and not is_polled):
                         return
                     fault = SourceError("closed", f"{self._name}: {feed.shown} closed the connection")
+                if is_polled and self._index > before:
+                    pause = FIRST_PAUSE
+                    stop.wait(max(0.0, asked + PICTURE_EVERY - time.monotonic()))
+                    continue
             except SourceError as error:
                 if self._session < 0 and not error.transient:
                     raise
@@ -69,14 +78,18 @@ class Camera:
 
     def _session_of(self, feed: Feed, stop: threading.Event) -> Iterator[Packet]:
         first = self._index
-        playback = Playback(self._name, stop, paced=self._live and feed.ends)
+        goes_on = feed.is_picture and self._session >= 0 and not self._fault  # with the session before
+        playback = Playback(self._name, stop, paced=self._live and feed.ends and not feed.is_picture)
         for packet in feed.read():
             arrival = time.monotonic()
             moment = feed.place(packet, arrival)
             if not playback.reaches(moment):
                 return
-            if self._index == first:
+            if self._index == first and not goes_on:
                 self._attached(feed)
+                self._first_seen = arrival
+            if feed.is_picture:
+                moment = arrival - self._first_seen
             self._seen = arrival
             width, height = feed.size
             captured, error = _capture_time(packet)

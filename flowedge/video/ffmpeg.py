@@ -148,6 +148,11 @@ class Feed:
         return bool(self._container.duration) and not self._is_rtsp
 
     @property
+    def is_picture(self) -> bool:
+        """Whether the address gives a single picture, as a camera's "snapshot.cgi" does."""
+        return self._container.format.name == "image2" or self._container.format.name.endswith("_pipe")
+
+    @property
     def fps(self) -> float | None:
         """Frames per second, where the video says."""
         return float(self._stream.average_rate) if self._stream.average_rate else None
@@ -285,9 +290,12 @@ class Feed:
 
     def _clock(self) -> Clock:
         formats = set(self._container.format.name.split(","))
-        if self._access is FILE or self.ends or formats & set(_SEGMENTED):
+        if self._access is FILE or self.ends or self._is_segmented():
             return Clock.STAMPS
         return Clock.ARRIVAL if formats & set(_UNTIMED) else Clock.CHECKED
+
+    def _is_segmented(self) -> bool:
+        return bool(set(self._container.format.name.split(",")) & set(_SEGMENTED))
 
     def _video_stream(self) -> VideoStream:
         """The stream of moving pictures that the container prefers, else the largest; others are not read."""
@@ -296,12 +304,20 @@ class Feed:
         streams = self._container.streams
         moving = [item for item in streams.video if not item.disposition & Disposition.attached_pic]
         usable = [item for item in moving if item.codec_context is not None]
-        if not usable:
+        is_tiled = any(item.disposition & Disposition.dependent for item in moving)
+        if is_tiled or not usable:
             self._container.close()
             self._held.close()
             what = "has video that FFmpeg cannot decode" if moving else "has no video"
+            if is_tiled:
+                what = "is a picture stored in tiles (HEIC or AVIF), which are not put together; make it a JPEG"
             raise SourceError("codec", f"{self.camera}: {self.shown} {what}")
         chosen = max(usable, key=_preference)
+        if len(moving) > 1 and not self._is_segmented():  # HLS and DASH offer one video in several sizes
+            log.warning(
+                "%s: %s has %d video streams; only the one of %d x %d is read",
+                self.camera, self.shown, len(moving), chosen.width, chosen.height,
+            )  # fmt: skip
         for item in streams:
             if item is not chosen:
                 item.discard = Discard.all

@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -97,6 +99,27 @@ def test_a_video_on_the_web_plays_at_its_pace_and_ends(web, make_clip, caplog):
 def test_a_video_that_is_not_on_the_web_says_so(web):
     with pytest.raises(SourceError, match=r"^north: there is no such stream at http://127.0.0.1:\d+/no.mp4$"):
         read(web.replace("://", "://admin:hunter2@") + "/no.mp4")
+
+
+@pytest.mark.parametrize("name", ["shot.jpg", "snapshot.cgi"])
+def test_a_single_picture_of_a_camera_is_asked_for_again(web, clip, name, monkeypatch, caplog):
+    monkeypatch.setattr("flowedge.video.camera.PICTURE_EVERY", 0.05)
+    picture = clip.parent / name
+    picture.write_bytes(cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes())
+    stop, packets = threading.Event(), []
+    for packet in Video({"north": f"{web}/{name}"}).read("north", stop):
+        packets.append(packet)
+        if len(packets) == 4:
+            stop.set()
+    origins = [packet.origin for packet in packets]
+    assert [(origin.session, origin.index) for origin in origins] == [(0, 0), (0, 1), (0, 2), (0, 3)]
+    assert all(later.media - earlier.media > 0.03 for earlier, later in pairwise(origins))
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+def test_a_picture_on_the_web_that_is_not_live_is_one_frame(web, clip):
+    (clip.parent / "bus.jpg").write_bytes(cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes())
+    assert len(read(f"{web}/bus.jpg", as_live=False)) == 1
 
 
 @pytest.mark.parametrize(
@@ -188,7 +211,8 @@ def test_the_helper_names_camera_and_steps(clip):
     assert graph.node("gate").step.live("gate")
 
 
-def test_a_finished_read_leaves_no_file_open(clip):
+def test_a_finished_read_leaves_no_file_open(make_clip):
+    clip = make_clip("own.mp4", frames=8)  # which no other test's source still holds
     source = Video({"north": str(clip)})
     packets = source.read("north", threading.Event())
     first = next(packets)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import struct
 import threading
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -252,3 +254,65 @@ def test_pictures_of_vp8_that_are_only_referred_to_are_no_frames(tmp_path):
     frames, expected = frames_of(path), ffmpeg_says(path)
     assert [frame.origin.index for frame in frames] == list(range(9))
     assert np.array_equal(frames[-1].image, expected[-1])
+
+
+def test_further_video_streams_are_told(tmp_path, caplog):
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("mpeg4", rate=25) for _ in range(2)]
+        for stream, (width, height) in zip(streams, ((64, 48), (128, 96)), strict=True):
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for stream in streams:
+            container.mux(stream.encode(picture_of(0, stream.width, stream.height)))
+            container.mux(stream.encode())
+    assert [(frame.origin.width, frame.origin.height) for frame in frames_of(path)] == [(128, 96)]
+    assert [message for message in caplog.messages if "video streams" in message] == [
+        f"north: {path} has 2 video streams; only the one of 128 x 96 is read"
+    ]
+
+
+def box(kind: str, *parts: bytes) -> bytes:
+    body = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(body), kind.encode()) + body
+
+
+def full_box(kind: str, *parts: bytes, version: int = 0) -> bytes:
+    return box(kind, struct.pack(">I", version << 24), *parts)
+
+
+def write_tiled(path: Path) -> None:
+    """A picture of 128 x 64 pixels in two tiles (ISO/IEC 23008-12, 6.6.2.3), as telephones write them."""
+    tiles = [cv2.imencode(".jpg", np.full((64, 64, 3), grey, np.uint8))[1].tobytes() for grey in (80, 160)]
+    items = [*tiles, struct.pack(">4B2H", 0, 0, 0, 1, 128, 64)]
+    kinds = (b"jpeg", b"jpeg", b"grid")
+    entries = [
+        full_box("infe", struct.pack(">HH4sx", number, 0, kind), version=2)
+        for number, kind in enumerate(kinds, 1)
+    ]
+    sizes = [full_box("ispe", struct.pack(">II", width, 64)) for width in (64, 128)]
+    properties = [struct.pack(">HBB", number, 1, size) for number, size in ((1, 1), (2, 1), (3, 2))]
+
+    def meta(begin: int) -> bytes:
+        places = [
+            struct.pack(">HHHII", number, 0, 1, begin + sum(map(len, items[: number - 1])), len(item))
+            for number, item in enumerate(items, 1)
+        ]
+        return full_box(
+            "meta",
+            full_box("hdlr", b"\0\0\0\0pict", bytes(13)),
+            full_box("pitm", struct.pack(">H", 3)),
+            full_box("iinf", struct.pack(">H", 3), *entries),
+            full_box("iloc", struct.pack(">BBH", 0x44, 0, 3), *places),
+            full_box("iref", box("dimg", struct.pack(">4H", 3, 2, 1, 2))),
+            box("iprp", box("ipco", *sizes), full_box("ipma", struct.pack(">I", 3), *properties)),
+        )
+
+    head = box("ftyp", b"mif1\0\0\0\0mif1miaf")
+    path.write_bytes(head + meta(len(head) + len(meta(0)) + 8) + box("mdat", *items))
+
+
+def test_a_picture_in_tiles_is_refused(tmp_path):
+    path = tmp_path / "phone.heic"
+    write_tiled(path)
+    with pytest.raises(SourceError, match=r"^north: .*phone.heic is a picture stored in tiles"):
+        frames_of(path)
