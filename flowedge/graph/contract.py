@@ -33,6 +33,7 @@ class State(Enum):
     NONE = "none"
     PER_CAMERA = "per camera"
     PER_TILE = "per tile"
+    GLOBAL = "of all cameras"
 
 
 class StepMeta(ABCMeta):

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar, get_args, get_origin, overload
 
@@ -21,8 +21,9 @@ from flowedge.errors import ConfigError, GraphError
 from flowedge.graph import render
 from flowedge.graph.contract import Gather, Operator, Sink, Source, Split, State, Step, valid_name
 from flowedge.graph.knobs import suggestion
-from flowedge.graph.nodes import GraphNode, Half, Output, Pair, Wire, described
+from flowedge.graph.nodes import Both, GraphNode, Half, Output, Pair, Wire, described
 from flowedge.graph.signature import Type, applied, fits, readable, signature
+from flowedge.graph.synchronization import Synchronize, seconds
 from flowedge.graph.topology import Topology
 
 A = TypeVar("A")
@@ -211,8 +212,19 @@ class Graph(Topology):
                 f"two operators are named {step.name}: give one another name, "
                 f'e.g. {type(step).__name__}(..., name="{step.name}2")'
             )
+        if isinstance(wire, Both) or isinstance(step, Synchronize):
+            self._check_synchronized(step, wire)
         gives = signature(step).gives if wire is None else self._applied(step, wire)
         self.nodes = (*self.nodes, GraphNode(step, wire, tiled, gives))
+
+    def _check_synchronized(self, step: Step, wire: Wire | None) -> None:
+        if not (isinstance(wire, Both) and isinstance(step, Synchronize)):
+            raise GraphError(f"{step.name}: streams are synchronized by synchronize(a, b)")
+        for camera, side in zip(step.cameras, (wire.left, wire.right), strict=True):
+            if camera not in (known := self.cameras_of(side)):
+                raise GraphError(
+                    f'{step.name}: {described(side)} has no camera "{camera}"{suggestion(camera, known)}'
+                )
 
     def _applied(self, step: Step, wire: Wire) -> Type | None:
         kind = self.carried(wire)
@@ -241,15 +253,106 @@ def join(a: Any, b: Any) -> Any:
     if type(a) is not type(b):
         raise GraphError(f"{names}: one is split into parts and the other is not; gather first")
     graph: Graph = a.graph
-    left, right = (graph.sources_of(stream.wire) for stream in (a, b))
+    left, right = (graph.begins_at(stream.wire) for stream in (a, b))
     if left != right:
         raise GraphError(
             f"{names}: their cameras differ ({', '.join(sorted(left))} and {', '.join(sorted(right))}); "
-            f"frames can only be paired with results from the same source"
+            f"frames can only be paired with results from the same source, or by time with synchronize(a, b)"
         )
     if isinstance(a, Parts) and (split := graph.split_of(a.wire)) != (other := graph.split_of(b.wire)):
         raise GraphError(f"{names}: the parts come from two splits, {split} and {other}")
     return type(a)(graph, Pair(a.wire, b.wire))
+
+
+@overload
+def synchronize(
+    a: Stream[A],
+    b: Stream[B],
+    *,
+    cameras: Sequence[str] | None = None,
+    tolerance: float | str = ...,
+    deadline: float | str = ...,
+    name: str = ...,
+) -> Stream[tuple[A, B]]: ...
+@overload
+def synchronize(
+    a: Stream[A],
+    *,
+    cameras: Sequence[str],
+    tolerance: float | str = ...,
+    deadline: float | str = ...,
+    name: str = ...,
+) -> Stream[tuple[A, A]]: ...
+def synchronize(
+    a: Any,
+    b: Any = None,
+    *,
+    cameras: Sequence[str] | None = None,
+    tolerance: float | str = "40 ms",
+    deadline: float | str = "200 ms",
+    name: str = "",
+) -> Any:
+    """Pair the frames of two cameras, or results for them, that were taken at the same time.
+
+    The cameras are those of two sources, `synchronize(a, b)`, or two of one source, `synchronize(stream,
+    cameras=("north", "south"))`; where a source has several, `cameras` says which. A pair is of frames at most
+    `tolerance` apart, the nearest ones, and every frame is in at most one pair: what has no partner is dropped
+    and counted with that cause, and both frames of a pair end as the pair ends. For sinks a pair is a frame of
+    the left camera: its name stands for `{camera}`.
+
+    Live cameras are compared by when their frames were taken, and a frame waits at most `deadline` for its
+    partner: one that is slow or gone takes no longer from the other. Files are compared by their own timelines,
+    which begin together, and wait for each other. Times are seconds or texts such as "40 ms".
+
+    Raises `GraphError` where the cameras are not two different ones of the streams, and `ConfigError` for a
+    time of another form.
+
+    >>> from flowedge import Graph
+    >>> from flowedge.operators import Null, street
+    >>> graph = Graph("gates")
+    >>> (north, _), (south, _) = (street(graph, {c: "street://"}, name=c) for c in ("north", "south"))
+    >>> synchronize(north, south, tolerance="20 ms") >> Null()
+    >>> graph.node("Synchronize").step.tolerance
+    0.02
+    """
+    stream = beside(a, a if b is None else b)
+    wire = stream.wire
+    sides = [wire.left] if b is None else [wire.left, wire.right]
+    step: Synchronize[Any] = Synchronize(
+        tuple(cameras) if cameras is not None else _only_cameras(stream.graph, sides),
+        seconds(tolerance, "synchronize: tolerance"),
+        seconds(deadline, "synchronize: deadline"),
+        name=name,
+    )
+    return stream >> step
+
+
+def beside(a: Any, b: Any) -> Any:
+    """A stream that carries what both carry, for a `Synchronize`.
+
+    Raises `GraphError` for parts of a split and for two streams with frames of one source.
+    """
+    names = f"synchronize of {described(a.wire)} and {described(b.wire)}"
+    if isinstance(a, Parts) or isinstance(b, Parts):
+        raise GraphError(f"{names}: parts of a split cannot be synchronized; gather first")
+    if a.graph is not b.graph:
+        raise GraphError(f"{names}: they belong to two graphs, {a.graph.name} and {b.graph.name}")
+    graph: Graph = a.graph
+    common = graph.sources_of(a.wire) & graph.sources_of(b.wire)
+    if a.wire != b.wire and common:
+        raise GraphError(
+            f"{names}: both have frames of {', '.join(sorted(common))}; join them first, and pair two "
+            f'cameras of the result: synchronize(stream, cameras=("north", "south"))'
+        )
+    return Stream(graph, Both(a.wire, b.wire))
+
+
+def _only_cameras(graph: Graph, wires: Sequence[Wire]) -> tuple[str, ...]:
+    cameras = [graph.cameras_of(wire) for wire in wires]
+    if len(wires) == 1 or any(len(names) != 1 for names in cameras):
+        among = " and ".join(", ".join(sorted(names)) for names in cameras)
+        raise GraphError(f'synchronize: say which two of {among}, e.g. cameras=("north", "south")')
+    return tuple(name for (name,) in cameras)
 
 
 def unzip(stream: Stream[tuple[A, B]]) -> tuple[Stream[A], Stream[B]]:

@@ -23,7 +23,7 @@ from flowedge.errors import RunError, UserError
 from flowedge.graph.contract import Gather, Operator, Sink, Source, Split, Step
 from flowedge.graph.graph import Graph
 from flowedge.graph.loading import load
-from flowedge.graph.nodes import Half, Output, Pair, Wire, steps_of
+from flowedge.graph.nodes import Both, Half, Output, Pair, Wire, steps_of
 from flowedge.plane.item import first_origin
 from flowedge.planner.model.applications import scalar
 from flowedge.planner.model.profiles import Accuracy, Setting
@@ -183,7 +183,7 @@ def _fed(wire: Wire, values: dict[str, list[Any]], index: int) -> Any:
             if isinstance(whole, list):
                 return [None if each is None else each[half] for each in whole]
             return None if whole is None else whole[half]
-        case Pair(one, other):
+        case Pair(one, other) | Both(one, other):  # a frame of its first camera stands for that of its partner
             left, right = _fed(one, values, index), _fed(other, values, index)
             if isinstance(left, list) and isinstance(right, list):
                 return [_pair(*pair) for pair in zip(left, right, strict=True)]

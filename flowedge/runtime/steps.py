@@ -9,12 +9,14 @@ from typing import Any, TypeAlias
 
 from flowedge.errors import RunError
 from flowedge.graph.contract import Gather, Operator, Sink, Split
+from flowedge.graph.synchronization import Synchronize
 from flowedge.plane.item import End, Item, first_origin
 from flowedge.plane.mailbox import Clock
 from flowedge.plane.reassembly import Assembled, Reassembly
+from flowedge.plane.synchronizer import Synchronizer
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.runner import Inbox, Runner
-from flowedge.values import Detections, Frame, FrameId, Outcome
+from flowedge.values import Absent, Detections, Frame, FrameId, Outcome
 
 
 class OperatorRunner(Runner):
@@ -49,6 +51,16 @@ class OperatorRunner(Runner):
             pass  # every input has had its answer: there is no frame that this could belong to
 
 
+class SynchronizeRunner(OperatorRunner):
+    """Runs a `Synchronize`, whose work is done in its inbox."""
+
+    step: Synchronize[Any]
+
+    def _new_inbox(self, *, shed: bool, clock: Clock) -> Inbox:  # noqa: ARG002
+        step = self.step
+        return Synchronizer(self.name, step.pair, tolerance=step.tolerance, deadline=step.deadline, clock=clock)
+
+
 _Held: TypeAlias = "OrderedDict[FrameId, Item]"
 """What a delayed operator was given and has not answered, the oldest first."""
 
@@ -80,7 +92,8 @@ class DelayedRunner(Runner):
             self.outlet.emit(self._failed(item, result))
             return
         held[key] = item
-        self._ledger.hold(item.frame)
+        for frame in item.frames:
+            self._ledger.hold(frame)
         if result is not None:
             self._attempt(self._emit, result)
         if len(held) > self._held_back:  # a damaged packet has no picture, and nobody will ever say so
@@ -113,7 +126,8 @@ class DelayedRunner(Runner):
 
     def _release(self, held: _Held, key: FrameId, ending: Callable[[Item], Item]) -> None:
         item = held.pop(key)
-        self._ledger.unhold(item.frame)
+        for frame in item.frames:
+            self._ledger.unhold(frame)
         self.outlet.emit(ending(item))
 
 
@@ -134,7 +148,7 @@ class SplitRunner(Runner):
             return
         regions = tuple(part.region if isinstance(part, Frame) else None for part in result)
         for index, part in enumerate(result):
-            self.outlet.emit(Item(item.frame, part, item.live, index, len(result), regions))
+            self.outlet.emit(Item(item.frame, part, item.live, index, len(result), regions, item.partners))
 
 
 class GatherRunner(Runner):
@@ -181,14 +195,18 @@ class SinkRunner(Runner):
         if isinstance(result, Exception):
             self._pass_on(self._failed(item, result))
         else:
-            self._ledger.end(item.frame, self.name, None)
+            self._end(item, None)
 
     def _pass_on(self, item: Item | End) -> None:
         if isinstance(item, Item):
-            self._ledger.end(item.frame, self.name, item.value)
+            self._end(item, item.value)
             return
         self._attempt(self.step.end, item.camera)
         self._on_end(self.name, item.camera)
+
+    def _end(self, item: Item, absent: Absent | None) -> None:
+        for frame in item.frames:
+            self._ledger.end(frame, self.name, absent)
 
 
 def _marked(result: Any, assembled: Assembled) -> Any:
