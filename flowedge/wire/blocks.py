@@ -4,7 +4,7 @@ A block is a preamble, a header and the raw buffers that the header names. Every
 
     at      bytes   content
     0       4       magic: the letters FEWB
-    4       4       format version, unsigned: 1
+    4       4       format version, unsigned: 2
     8       8       size of the whole block in bytes, unsigned
     16      8       length H of the header in bytes, unsigned, at most 1 MiB
     24      H       header: one msgpack map
@@ -100,7 +100,7 @@ Message: TypeAlias = Value | tuple[Value, Value]
 """What one block carries: a value, or a pair of values as `join` makes it."""
 
 _PREAMBLE = struct.Struct("<4sIQQ")
-_MAGIC, _VERSION = b"FEWB", 1
+_MAGIC, _VERSION = b"FEWB", 2
 _MAX_HEADER = 1 << 20
 
 
@@ -184,7 +184,10 @@ def decode(buffer: Buffer) -> Message:
     if magic != _MAGIC:
         raise WireError(f"not a block: it begins with {magic!r} in place of {_MAGIC!r}")
     if version != _VERSION:
-        raise WireError(f"format version {version} is not known here, only {_VERSION} is")
+        raise WireError(
+            f"the block has format version {version}, and this FlowEdge reads version {_VERSION} only: "
+            "run the same version of FlowEdge on both sides"
+        )
     if size > len(data):
         raise WireError(f"the block is cut off: {len(data)} of {size} bytes are here")
     end = _PREAMBLE.size + length
