@@ -50,25 +50,29 @@ def tables(report: Report) -> Group:
     """The run so far, per camera and per operator."""
     cameras = Table(title=f"{report.graph}, {report.seconds:.0f} s", title_justify="left")
     cameras.add_column("camera")
+    cameras.add_column("state")
     for heading in ("frames/s", "produced", "delivered", "filtered", "failed", "in flight"):
         cameras.add_column(heading, justify="right")
     cameras.add_column("dropped")
     for name, camera in report.cameras.items():
         counts = (camera.produced, camera.delivered, camera.filtered, camera.failed, camera.in_flight)
-        cameras.add_row(name, f"{camera.fps:.1f}", *map(str, counts), dropped(camera) or "0")
+        state = f"{camera.state}: {camera.reason}" if camera.reason else camera.state
+        cameras.add_row(name, state, f"{camera.fps:.1f}", *map(str, counts), dropped(camera) or "0")
     operators = Table()
     operators.add_column("operator")
     for heading in ("frames", "failed", "service ms p50/p95/p99", "wait ms p50/p95/p99"):
         operators.add_column(heading, justify="right")
     for name, operator in report.operators.items():
         times = (quantiles(operator.service_ms), quantiles(operator.wait_ms))
-        operators.add_row(name, str(operator.count), str(operator.failed), *times)
+        busy = f"{name} (busy with {operator.stuck})" if operator.stuck else name
+        operators.add_row(busy, str(operator.count), str(operator.failed), *times)
     return Group(cameras, operators, f"latency ms p50/p95/p99: {quantiles(report.latency_ms)}")
 
 
 def progress(report: Report) -> str:
     """The run so far in one line."""
-    parts = [f"{name} {_counts(camera)}" for name, camera in report.cameras.items()]
+    parts = [f"{name} {camera.state}, {_counts(camera)}" for name, camera in report.cameras.items()]
+    parts += [f"{name} is busy with {step.stuck}" for name, step in report.operators.items() if step.stuck]
     return f"{report.seconds:6.1f} s  {report.fps:6.1f} frames/s  {'; '.join(parts)}"
 
 
@@ -88,6 +92,8 @@ def summary(report: Report) -> Iterator[str]:
     )
     for name, camera in report.cameras.items():
         yield f"  {name}: {_counts(camera)}"
+        if camera.error:
+            yield f"  {name} failed: {camera.error}"
     for name, operator in report.operators.items():
         yield (
             f"  {name}: {operator.count} frames, service {quantiles(operator.service_ms)} ms, "

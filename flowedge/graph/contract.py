@@ -123,6 +123,13 @@ class Step(metaclass=StepMeta):
         """Release what `setup` took; called once, whatever happened."""
 
 
+@dataclass(frozen=True)
+class Detached:
+    """What a source gives when a camera has no picture to give: why, in a sentence, while it tries again."""
+
+    reason: str
+
+
 @dataclass
 class Source(Step, Generic[Out], ABC):
     """Where streams begin: one per entry of `cameras`, a mapping of camera name to address."""
@@ -142,11 +149,12 @@ class Source(Step, Generic[Out], ABC):
         return False
 
     @abstractmethod
-    def read(self, camera: str, stop: threading.Event) -> Iterator[Out]:
+    def read(self, camera: str, stop: threading.Event) -> Iterator[Out | Detached]:
         """Yield the camera's values until it ends or `stop` is set; raises `SourceError`.
 
         Every value's origin counts a frame `index` from 0 that never repeats. Without a `monotonic` capture
-        time, latency counts from when the value was given.
+        time, latency counts from when the value was given. `Detached` among the values tells of a camera that
+        is not attached.
         """
 
 
