@@ -33,7 +33,7 @@ def are_zones(zones: Zones) -> bool:
     (False, False)
     """
     if zones and all(isinstance(value, Mapping) for value in zones.values()):
-        return all(are_zones(own) and not _by_camera(own) for own in zones.values())
+        return all(are_zones(own) and not by_camera(own) for own in zones.values())
     return bool(zones) and all(isinstance(name, str) and name and _is_polygon(zones[name]) for name in zones)
 
 
@@ -61,7 +61,7 @@ def zones_of(zones: Zones, origin: Origin) -> dict[str, NDArray[np.float32]]:
 
     Raises `InvalidValueError` where zones are parts of a picture whose size is not known.
     """
-    own = zones.get(origin.camera, {}) if _by_camera(zones) else zones
+    own = zones.get(origin.camera, {}) if by_camera(zones) else zones
     polygons = {name: np.array(points, np.float32) for name, points in own.items()}
     for name, points in polygons.items():
         if ((points >= 0) & (points <= 1)).all():
@@ -137,7 +137,12 @@ class Occupancy:
         return self._clock
 
 
-def _by_camera(zones: Zones) -> bool:
+def by_camera(zones: Zones) -> bool:
+    """Whether a configuration has zones for each camera.
+
+    >>> by_camera({"north": {"door": ((0, 0), (1, 0), (1, 1))}})
+    True
+    """
     return any(isinstance(value, Mapping) for value in zones.values())
 
 
