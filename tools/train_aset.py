@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowedge.dispatch import POLICIES, Policy, Request, Workers, make
+from flowedge.dispatch import POLICIES, DispatchPolicy, Request, Workers, make
 from flowedge.dispatch import aset_constants as constants
 from flowedge.dispatch.aset import ACTIONS, FEATURES, WEIGHTS, Aset
 from flowedge.dispatch.dense import DenseNetwork
@@ -83,7 +83,7 @@ class Environment:
         self.arrivals = np.random.default_rng([self.seed, 0])
         self.choices = np.random.default_rng([self.seed, 1])
 
-    def window(self, policy: Policy, seconds: float = constants.WINDOW) -> Floats:
+    def window(self, policy: DispatchPolicy, seconds: float = constants.WINDOW) -> Floats:
         """Runs one window. Queries that (succeeded, failed, were rejected)."""
         until, queries = self.time + seconds, np.zeros(3)
         gap = 60 / self.clients(self.time)
@@ -106,7 +106,7 @@ class Environment:
         policy.window(self.workers, self.choices)
         return queries
 
-    def _leave(self, policy: Policy, now: float) -> None:
+    def _leave(self, policy: DispatchPolicy, now: float) -> None:
         while self._ends and self._ends[0][0] <= now:
             _, _, request, worker = heapq.heappop(self._ends)
             self._bind(worker, request, -1)
@@ -119,7 +119,7 @@ class Environment:
         busy = min(workers.load[worker] / workers.capacity[worker], 1.0)
         workers.in_flight[worker] = busy * workers.slots[worker]
 
-    def _answers(self, policy: Policy, seconds: float) -> Floats:
+    def _answers(self, policy: DispatchPolicy, seconds: float) -> Floats:
         """Queries of the bound streams that were in time, and those that were late."""
         if not self._ends:
             return np.zeros(2)

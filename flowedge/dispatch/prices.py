@@ -11,7 +11,7 @@ import numpy as np
 
 from flowedge.dispatch.demand import Asked, Demand
 from flowedge.dispatch.feasibility import Feasible
-from flowedge.dispatch.policy import Policy, least
+from flowedge.dispatch.policy import DispatchPolicy, least
 from flowedge.dispatch.workers import Floats, Mask, Request, Workers, wait
 
 log = logging.getLogger("flowedge.dispatch")
@@ -59,7 +59,7 @@ class Borders:
 
 
 @dataclass
-class DualPrice(Policy):
+class DualPrice(DispatchPolicy):
     """The worker with the greatest P(success) - price; rejected where no worker's is above 0.
 
     P(success) is the share of a stream's queries that the worker will answer in time while it lasts: with

@@ -22,11 +22,11 @@ from flowedge.planner.model.profiles import Service, Setting
 from flowedge.simulate.arrivals import Arrivals
 from flowedge.simulate.choosing import Chooser
 from flowedge.simulate.core import LATE, LINK, NODE, REJECTED, SUCCESS, Core, Path, QueuedJob, Station
-from flowedge.simulate.failures import Failures
+from flowedge.simulate.failures import FailureProcess
 from flowedge.simulate.feed import RequestFeed
 from flowedge.simulate.paths import Routing
 from flowedge.simulate.results import Results, collect
-from flowedge.simulate.scenario import Planned, Scenario
+from flowedge.simulate.scenario import PlanningLoop, Scenario
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -86,7 +86,7 @@ class Planning:
             raise ConfigError(f"{scenario.name}: has no [plan] for the strategy {strategy!r}")
         self.scenario = scenario
         self.name = strategy
-        self.planned: Planned = scenario.planned
+        self.planned: PlanningLoop = scenario.planned
         self.notes: list[str] = []
         self.plan: Plan | None = None
         self.core = core = Core(scenario.cluster, scenario.duration, scenario.link_queue)
@@ -105,7 +105,7 @@ class Planning:
         self._feed = RequestFeed(core, self._arrivals, self._capture)
         self._frames = 0
         self._noise = np.random.default_rng([scenario.seed, 4]).standard_normal(_LUCK).tolist()
-        self._failures = Failures(scenario, core, self._learn)
+        self._failures = FailureProcess(scenario, core, self._learn)
         self._adopt(self._decide())
         if self.planned.every < scenario.duration:
             core.at(self.planned.every, self._again)
@@ -360,7 +360,7 @@ def _cameras(problem: Problem, applications: dict[str, int]) -> list[CameraStrea
     return found
 
 
-def _arrivals(scenario: Scenario, planned: Planned, cameras: list[CameraStream]) -> Arrivals:
+def _arrivals(scenario: Scenario, planned: PlanningLoop, cameras: list[CameraStream]) -> Arrivals:
     """When cameras could send a frame at the greatest load, each with a phase of its own."""
     rng = np.random.default_rng([scenario.seed, 0])
     rates = np.array([planned.problem.rate(camera.of) * planned.load.peak for camera in cameras])

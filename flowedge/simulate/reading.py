@@ -44,7 +44,7 @@ from flowedge.simulate.fields import (
 )
 from flowedge.simulate.scenario import (
     Failure,
-    Planned,
+    PlanningLoop,
     Rate,
     RequestKind,
     RequestSource,
@@ -101,7 +101,7 @@ def _planned(file: File, folder: Path) -> Scenario:
             raise ConfigError(f"{name}: has no place beside [plan], whose problem has it all")
     table = Table(file.data["plan"], "plan", ("problem", "every", "on_failure", "switch", "load", "dispatch"))
     problem = documents.problem(*_beside(folder, table.text("problem")))
-    planned = Planned(
+    planned = PlanningLoop(
         problem,
         table.quantity("every", units.seconds, math.inf),
         bool(table.get("on_failure", lambda value: isinstance(value, bool), "true or false", True)),

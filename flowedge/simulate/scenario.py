@@ -186,7 +186,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlanningLoop:
     """Planning in the loop: workers and routes are those of a plan for `problem`, made anew `every` so many
     seconds with the load as it was then, and after a failure or recovery. A new plan is in force `switch`
     seconds after it was asked for. `load` multiplies the cameras' frame rates. With `dispatch`, a policy sends
@@ -217,7 +217,7 @@ class Scenario:
     workers: tuple[SimulatedWorker, ...] = ()
     sources: tuple[RequestSource, ...] = ()
     failures: tuple[Failure, ...] = ()
-    planned: Planned | None = None
+    planned: PlanningLoop | None = None
     choices: tuple[str, ...] = ()
     feasible: str | None = None
     seed: int = 0
