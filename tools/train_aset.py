@@ -169,14 +169,14 @@ class Learner:
         pairs = list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
         self.parameters = [self.rng.normal(0, math.sqrt(2 / a), (a, b)) for a, b in pairs]
         self.parameters += [np.zeros(b) for _, b in pairs]
-        self.first = [np.zeros_like(each) for each in self.parameters]
-        self.second = [np.zeros_like(each) for each in self.parameters]
+        self.first = [np.zeros_like(parameter) for parameter in self.parameters]
+        self.second = [np.zeros_like(parameter) for parameter in self.parameters]
         self.target = self.network()
 
     def network(self, note: str = "") -> DenseNetwork:
         """The network as it is now."""
         depth = len(self.sizes) - 1
-        copies = [each.copy() for each in self.parameters]
+        copies = [parameter.copy() for parameter in self.parameters]
         return DenseNetwork(tuple(copies[:depth]), tuple(copies[depth:]), note)
 
     def learn(self, state: Floats, action: Floats, reward: Floats, following: Floats, going: Floats) -> None:

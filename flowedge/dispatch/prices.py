@@ -174,7 +174,9 @@ class DualPrice(DispatchPolicy):
         from scipy.optimize import linprog
         from scipy.sparse import block_diag, csr_array
 
-        asked = [each for each in self._demand.classes.values() if each.streams + each.singles > _NEGLIGIBLE]
+        asked = [
+            class_ for class_ in self._demand.classes.values() if class_.streams + class_.singles > _NEGLIGIBLE
+        ]
         success = np.array([self._success(each.example, workers) for each in asked]).reshape(-1, len(workers))
         of_class, of_worker = success.nonzero()
         if not len(of_class):

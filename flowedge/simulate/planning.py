@@ -98,7 +98,10 @@ class Planning:
             self._chooser = Chooser(core, self._network, scenario.cluster, self.planned.dispatch, scenario.seed)
         self._stations: dict[tuple[str, str, Service, int], Station] = {}
         self._keyed = {
-            stage.name for each in self.planned.problem.applications for stage in each.stages if stage.keyed
+            stage.name
+            for application in self.planned.problem.applications
+            for stage in application.stages
+            if stage.keyed
         }
         self._cameras = _cameras(self.planned.problem, scenario.applications)
         self._arrivals = _arrivals(scenario, self.planned, self._cameras)
@@ -251,7 +254,10 @@ class Planning:
         now = replace(
             problem,
             cluster=replace(self._network.cluster, nodes=nodes),
-            classes=tuple(replace(each, fps=problem.rate(each) * max(load, 1e-3)) for each in problem.classes),
+            classes=tuple(
+                replace(camera_class, fps=problem.rate(camera_class) * max(load, 1e-3))
+                for camera_class in problem.classes
+            ),
         )
         return self._strategy(now, self.plan)
 
@@ -263,7 +269,7 @@ class Planning:
             return
         self.notes.append(f"{when}: {len(plan.deployments)} deployments, value {plan.value:.4g}")
         self.plan = plan
-        stations = [self._replicas(each) for each in plan.deployments]
+        stations = [self._replicas(deployment) for deployment in plan.deployments]
         if self._chooser is not None:
             self._chooser.adopt(plan, [each[0] for each in stations])
         cameras = sorted(self._cameras, key=lambda camera: camera.of.name)
@@ -319,7 +325,9 @@ class Planning:
 
     def _steps(self, route: Route, stations: Mapping[int, Station]) -> tuple[RouteStep, ...]:
         problem = self.planned.problem
-        camera = next(each for each in problem.classes if each.name == route.camera_class)
+        camera = next(
+            camera_class for camera_class in problem.classes if camera_class.name == route.camera_class
+        )
         application = problem.application(camera.application)
         placed = {placement.stage: placement for placement in route.placements}
         index = self.scenario.cluster.index
@@ -353,10 +361,10 @@ _FAILED = "failed"
 
 def _cameras(problem: Problem, applications: dict[str, int]) -> list[CameraStream]:
     found = []
-    for each in problem.classes:
-        application = problem.application(each.application)
+    for camera_class in problem.classes:
+        application = problem.application(camera_class.application)
         number = applications[application.name]
-        found += [CameraStream(each, number, application.latency) for _ in range(each.count)]
+        found += [CameraStream(camera_class, number, application.latency) for _ in range(camera_class.count)]
     return found
 
 

@@ -74,9 +74,9 @@ def scenario(data: Mapping[str, Any], folder: Path = Path()) -> Scenario:
     names = tuple(kind.name for kind in kinds)
     models = [_variant(*table, names) for table in file.tables("variants")]
     all_different(names, "applications")
-    all_different([each.name for each in models], "variants")
-    variants = {each.name: each for each in models}
-    workers = tuple(each for table in file.tables("workers") for each in _workers(*table, variants))
+    all_different([model.name for model in models], "variants")
+    variants = {model.name: model for model in models}
+    workers = tuple(worker for table in file.tables("workers") for worker in _workers(*table, variants))
     sources = tuple(_source(*table, names, folder) for table in file.tables("sources"))
     for field, found in (("applications", kinds), ("workers", workers), ("sources", sources)):
         if not found:
