@@ -12,7 +12,7 @@ from flowedge.dispatch.workers import Floats, Mask, Request, Workers
 
 
 @dataclass
-class Policy:
+class DispatchPolicy:
     """Chooses a worker for each request. It reads `Workers` and never changes them.
 
     Its owner calls `choose` when a stream (or single query) arrives and, where it wants the policy to learn,

@@ -11,7 +11,7 @@ import numpy as np
 
 from flowedge.dispatch.demand import Asked, Demand
 from flowedge.dispatch.feasibility import Feasible
-from flowedge.dispatch.policy import Policy, least
+from flowedge.dispatch.policy import DispatchPolicy, least
 from flowedge.dispatch.workers import Floats, Mask, Request, Workers, wait
 
 log = logging.getLogger("flowedge.dispatch")
@@ -59,7 +59,7 @@ class Borders:
 
 
 @dataclass
-class DualPrice(Policy):
+class DualPrice(DispatchPolicy):
     """The worker with the greatest P(success) - price; rejected where no worker's is above 0.
 
     P(success) is the share of a stream's queries that the worker will answer in time while it lasts: with
@@ -174,7 +174,9 @@ class DualPrice(Policy):
         from scipy.optimize import linprog
         from scipy.sparse import block_diag, csr_array
 
-        asked = [each for each in self._demand.classes.values() if each.streams + each.singles > _NEGLIGIBLE]
+        asked = [
+            class_ for class_ in self._demand.classes.values() if class_.streams + class_.singles > _NEGLIGIBLE
+        ]
         success = np.array([self._success(each.example, workers) for each in asked]).reshape(-1, len(workers))
         of_class, of_worker = success.nonzero()
         if not len(of_class):
