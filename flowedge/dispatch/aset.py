@@ -62,7 +62,7 @@ class RandomSwitch(Switching):
     """Another static policy at random in every window."""
 
     def window(self, workers: Workers, rng: np.random.Generator) -> None:
-        """Draws the next policy."""
+        """Draw the next policy."""
         self.action = int(rng.random() * len(ACTIONS))
 
 
@@ -143,16 +143,16 @@ class Aset(Switching):
         self.observer.arrived(request, worker is not None)
         return worker
 
-    def answered(self, request: Request, workers: Workers, worker: int, seconds: float, found: float) -> None:
-        """Counts towards the worker's throughput."""
+    def answered(self, request: Request, workers: Workers, worker: int, seconds: float, ahead: float) -> None:
+        """Count towards the worker's throughput."""
         self.observer.answered(worker, workers)
 
     def ended(self, request: Request, worker: int) -> None:
-        """Takes the stream out of what is being asked for."""
+        """Take the stream out of the demand."""
         self.observer.ended(request)
 
     def window(self, workers: Workers, rng: np.random.Generator) -> None:
-        """Switches to the policy with the greatest Q-value."""
+        """Switch to the policy with the greatest Q-value."""
         self.action = int(self.network(self.observer.window(workers)).argmax())
 
 

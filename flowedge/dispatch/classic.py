@@ -91,9 +91,9 @@ class Prequal(DispatchPolicy):
         present += workers.round_trip
         return least(present, cold)
 
-    def answered(self, request: Request, workers: Workers, worker: int, seconds: float, found: float) -> None:
-        """Learns how much slower the worker is than its profile says."""
-        crowd = max(1.0, (found + 1) * float(workers.per_slot[worker]))
+    def answered(self, request: Request, workers: Workers, worker: int, seconds: float, ahead: float) -> None:
+        """Learn how much slower the worker is than its profile says."""
+        crowd = max(1.0, (ahead + 1) * float(workers.per_slot[worker]))
         ratio = seconds / (crowd * float(workers.service[request.application, worker]))
         slowdown = self._slowdowns(len(workers))
         slowdown[worker] += self.learning * (ratio - slowdown[worker])

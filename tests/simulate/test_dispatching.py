@@ -193,7 +193,7 @@ class Recorder(DispatchPolicy):
     def choose(self, request: Request, workers: Workers, rng: np.random.Generator) -> int | None:
         return 0 if request.arrival < 3 else None
 
-    def answered(self, request: Request, workers: Workers, worker: int, seconds: float, found: float) -> None:
+    def answered(self, request: Request, workers: Workers, worker: int, seconds: float, ahead: float) -> None:
         self.heard.append(("answered", round(seconds, 6)))
 
     def ended(self, request: Request, worker: int) -> None:
