@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -28,22 +28,27 @@ def display() -> Iterator[Show]:
     if not console.is_terminal:
         yield _paced(lambda report: print(progress(report), file=sys.stderr, flush=True), LINE_SECONDS)
         return
-    with Live(console=console, auto_refresh=False, transient=True) as live, _logs_above():
+    live = Live(console=console, auto_refresh=False, transient=True)
+    with _logs_above(live):
+        console.show_cursor(True)  # a crash would leave a terminal without one
         yield _paced(lambda report: live.update(tables(report), refresh=True), TABLE_SECONDS)
 
 
 @contextmanager
-def _logs_above() -> Iterator[None]:
-    """Let log lines appear above the live table, which would wipe them out: by way of its own `sys.stderr`."""
+def _logs_above(live: Live) -> Iterator[None]:
+    """Show the table and let log lines appear above it, which it would wipe out: by its own `sys.stderr`."""
     handlers = [
         handler for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler)
     ]
+    live.start()
     before = [handler.setStream(sys.stderr) for handler in handlers]
     try:
         yield
     finally:
         for handler, stream in zip(handlers, before, strict=True):
             handler.setStream(stream or sys.__stderr__)
+        with suppress(OSError):  # the terminal has been closed
+            live.stop()
 
 
 def tables(report: Report) -> Group:
@@ -144,6 +149,7 @@ def _paced(show: Callable[[Report], None], interval: float) -> Show:
         nonlocal due
         if time.monotonic() >= due:
             due = time.monotonic() + interval
-            show(report())
+            with suppress(OSError):  # the terminal has been closed
+                show(report())
 
     return paced

@@ -160,13 +160,13 @@ class Cameras:
     def state(self, camera: str) -> tuple[State, str]:
         """What the camera does, and why, where that is no matter of course."""
         running, error = self._running.get(camera), self._failures.of_camera(camera)
-        reason = str(error) if error else ""
+        reason = str(error).removeprefix(f"{camera}: ") if error else ""
         if running is None or (running.ending and not running.live):
             return "ended", reason
         if reason:
             return "failing", reason
         if running.last is None or running.detached:
-            return "connecting", running.detached or ""
+            return "connecting", (running.detached or "").removeprefix(f"{camera}: ")
         silent = self._clock() - running.last
         if running.live and silent > self._limits.stalled_after:
             return "stalled", f"no picture for {silent:.0f} s"

@@ -125,7 +125,10 @@ class Failures:
         with self._lock:
             state = self._cameras.setdefault(camera, _Camera())
             if state.error is None:
-                state.error = RunError(f"{camera} was never attached" + (f": {reason}" if reason else ""))
+                state.error = RunError(
+                    f"{camera} was never attached"
+                    + (f": {reason.removeprefix(camera + ': ')}" if reason else "")
+                )
 
     def judge(self, operator: str, camera: str, tally: Tally, *, live: bool, session: int = 0) -> None:
         """Call a camera failing where an operator fails on too many of its values, or well again.

@@ -85,6 +85,7 @@ class Runner(ABC):
         self._clock = clock
         self._gives = signature(step).gives
         self._fits = Accepted(self._gives)
+        self._answers_later = getattr(step, "delayed", False)
         self._busy: tuple[FrameId | str, float] | None = None  # with what, and since when
         self.inbox = self._new_inbox(shed=shed, clock=clock)
         self.outlet = Outlet()
@@ -210,6 +211,8 @@ class Runner(ABC):
                 cause = described(result)
                 log.error("%s failed: %s (further failures are counted)", self.name, cause, exc_info=result)
             self._has_failed = True
+        elif type(result) is Absent or (result is None and self._answers_later):
+            tally.count += 1  # neither well nor ill: nothing is known of the value yet
         else:
             tally.add()
         if tally.failed:
