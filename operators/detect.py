@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -104,6 +104,13 @@ class Detect(Operator[Frame, Detections]):
             self._detector.names,
             region=frame.region,
         )
+
+    def notes(self) -> Mapping[str, int]:
+        """Frames of which objects were left out, by camera."""
+        return {
+            f"frames of {camera} of which only the {self.most} surest objects were kept": count
+            for camera, count in list(self.cut.items())
+        }
 
     def _note_cut(self, camera: str, count: int) -> None:
         if camera not in self.cut:

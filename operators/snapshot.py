@@ -24,6 +24,8 @@ class Snapshot(Sink[Frame]):
     >>> sink = Snapshot("{camera}.jpg", every=5)
     """
 
+    path_field = "path"
+
     path: str
     every: float = 1.0
     _paths: OutputPaths = field(init=False, repr=False, compare=False)

@@ -104,6 +104,8 @@ def summary(report: Report) -> Iterator[str]:
             f"  {name}: {operator.count} frames, service {quantiles(operator.service_ms)} ms, "
             f"wait {quantiles(operator.wait_ms)} ms"
         )
+    for name, notes in report.notes.items():
+        yield from (f"  {name}: {count} {what}" for what, count in notes.items())
     yield from report.findings
     for path in report.files:
         yield f"wrote {path}"

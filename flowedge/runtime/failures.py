@@ -124,11 +124,8 @@ class Failures:
         """The run ends before a live camera gave anything."""
         with self._lock:
             state = self._cameras.setdefault(camera, _Camera())
-            if state.error is None:
-                state.error = RunError(
-                    f"{camera} was never attached"
-                    + (f": {reason.removeprefix(camera + ': ')}" if reason else "")
-                )
+            why = f": {reason.removeprefix(f'{camera}: ')}" if reason else ""
+            state.error = state.error or RunError(f"{camera} was never attached{why}")
 
     def judge(self, operator: str, camera: str, tally: Tally, *, live: bool, session: int = 0) -> None:
         """Call a camera failing where an operator fails on too many of its values, or well again.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flowedge import ConfigError, Frame, Goal, Graph, GraphError, Operator, choose, join, unzip
 from flowedge.graph.nodes import Half, Output, Pair
+from flowedge.operators import JSONLines, MotionDetect, VideoFile, video
 from tests.graph_steps import (
     Behind,
     Both,
@@ -327,3 +329,25 @@ def test_a_pinned_goal_is_one_value() -> None:
     tiers["Film"] = "cloud"
     assert goal == Goal(pins={"Film": "edge"}, minimize="utility") != Goal(minimize="utility")
     assert hash(goal) == hash(Goal(pins={"Film": "edge"}, minimize="utility"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("out.mp4", "./out.mp4"), ("{camera}.mp4", "{camera}.mp4"), ("{camera}.mp4", "north.mp4")],
+)
+def test_two_sinks_on_one_path_are_refused(one, other):
+    graph = Graph("test")
+    frames = video(graph, {"north": "street://"})
+    frames >> VideoFile(one, name="one")
+    frames >> VideoFile(other, name="other")
+    with pytest.raises(GraphError, match=r'one and other would both write ".*": give one of them another path'):
+        graph.check()
+
+
+def test_sinks_may_share_the_standard_output_and_devices():
+    graph = Graph("test")
+    found = video(graph, {"north": "street://"}) >> MotionDetect()
+    for path in ("-", "/dev/null"):
+        for number in range(2):
+            found >> JSONLines(path, name=f"{Path(path).name}{number}")
+    graph.check()
