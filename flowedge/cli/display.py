@@ -98,7 +98,7 @@ def summary(report: Report) -> Iterator[str]:
     for name, camera in report.cameras.items():
         yield f"  {name}: {_counts(camera)}"
         if camera.error:
-            yield f"  {name} failed: {camera.error}"
+            yield f"  {camera.error}"
     for name, operator in report.operators.items():
         yield (
             f"  {name}: {operator.count} frames, service {quantiles(operator.service_ms)} ms, "
