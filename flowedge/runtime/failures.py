@@ -38,11 +38,11 @@ class Tally:
         """Count a value, and the failure on it if there was one."""
         self.count += 1
         self.recent += 1
-        if self.recent > RECENT:
-            self.recent //= 2
-            self.recent_failed //= 2
         if error is None:
             return
+        while self.recent > RECENT:
+            self.recent //= 2
+            self.recent_failed //= 2
         cause = described(error)
         self.failed += 1
         self.recent_failed += 1
