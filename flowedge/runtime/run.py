@@ -116,6 +116,7 @@ class Run:
         self._lock = threading.RLock()  # a handler of signals may call `stop` while its thread is in it
         self._patience: threading.Timer | None = None
         self._patience_over = self._aborted = False
+        self._left_behind: set[threading.Thread] = set()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -240,11 +241,12 @@ class Run:
         limit = self._limits.drain_seconds if ready and not self._patience_over else self._limits.setup_seconds
         deadline = time.monotonic() + min(limit, self._limits.drain_seconds)
         for thread in (*(runner.thread for runner in runners), *self._cameras.threads):
-            if thread.ident is None:  # an interrupt came before it was started
+            if thread.ident is None or thread in self._left_behind:  # an interrupt came before it was started
                 continue
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 log.error("%s has not stopped after %.0f s and is left behind", thread.name, limit)
+                self._left_behind.add(thread)
         for runner in runners:
             seconds, work = runner.busy_for()
             if ready and runner.thread.is_alive() and not self._aborted:
