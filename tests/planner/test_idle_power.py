@@ -17,7 +17,9 @@ from flowedge.planner.model.plan import Deployment, Placement, Plan, Route
 from flowedge.planner.model.prediction import predict
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Profiles, Service
+from flowedge.planner.solver.insertion import insert_all
 from flowedge.planner.solver.local_search import shift_stages
+from flowedge.planner.solver.rounding import resource_prices
 from flowedge.planner.solver.solve import flowedge
 from tests.planner.solver.partial_plans import empty, held, put, solved
 from tools.planner_instances import instance
@@ -113,6 +115,14 @@ def test_a_shift_closes_a_machine() -> None:
     for assignment in partial.all():
         partial.remove(assignment)
     assert partial.value == pytest.approx(0.0)
+
+
+def test_insertion_opens_a_machine_once_for_all_stages() -> None:
+    # Each stage beside its camera would open a machine; the second group comes to the one that is used.
+    master, relaxed = solved(pair())
+    partial = empty(master)
+    assert not insert_all(partial, master, [(0, 1), (1, 1)], resource_prices(master, relaxed))
+    assert partial.value == pytest.approx(5.0)
 
 
 @settings(max_examples=6, deadline=None)

@@ -33,7 +33,7 @@ RESOURCES = ("cores", "gpu", "memory")
 
 @dataclass(frozen=True)
 class Choices:
-    """CompleteLabels to run a stage, as columns of one table.
+    """The ways to run a stage, as columns of one table.
 
     `capacity` is the most frames a second of a replica (infinite where the stage costs nothing), `reserve` what
     a replica adds to the objective, `frame` what a frame adds beyond, `needs` (K x 3) a replica's resources.
