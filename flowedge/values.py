@@ -327,7 +327,7 @@ class Detections:
 
     def _unchecked(self, **changes: object) -> Self:
         """The same value with other fields, which the caller knows to be valid: checking 50 boxes once more
-        would take as long as building them (`select` of a mask: 67 us with the checks, 24 us without)."""
+        would take as long as building them (`select` of a mask: 31 us with the checks, 10 us without)."""
         copy = object.__new__(type(self))
         for name in self.__dataclass_fields__:
             object.__setattr__(copy, name, changes[name] if name in changes else getattr(self, name))

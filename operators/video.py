@@ -11,6 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from flowedge import Absent, ConfigError, Frame, Graph, Packet, Source, Stream
+from flowedge.graph.contract import Detached
 from flowedge.graph.knobs import suggestion
 from flowedge.operators.decode import Decode
 from flowedge.operators.street import StreetView, read_street
@@ -81,7 +82,7 @@ class Video(Source[Packet | Frame]):
 
     def read(  # type: ignore[override]
         self, camera: str, stop: threading.Event
-    ) -> Iterator[Packet | Frame | Absent]:
+    ) -> Iterator[Packet | Frame | Absent | Detached]:
         url, live = self.cameras[camera], self.live(camera)
         address = self._address(camera)
         match _kind(address):

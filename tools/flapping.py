@@ -3,9 +3,9 @@
     python -m tools.flapping [--sessions 480] [--video FILE.mp4]
 
 An RTSP server in a process of its own is closed and opened again about once a second, while one run reads from
-it. 480 sessions stand for eight hours of a camera that drops out once a minute; pauses between attempts to attach
-are shortened for it, all else is the real thing. Memory, descriptors and threads of the run are printed on the
-way. Ends with 1 where they grew after the first quarter, or where a frame is unaccounted for.
+it. 480 sessions stand for eight hours of a camera that drops out once a minute; pauses between attempts to
+attach are shortened for it, all else is the real thing. Memory, descriptors and threads of the run are printed
+on the way. Ends with 1 where they grew after the first quarter, or where a frame is unaccounted for.
 """
 
 from __future__ import annotations

@@ -219,9 +219,11 @@ def _around(
     """The problem with machines, links and goals that let the chosen columns be."""
     plan = assemble(problem, "planted", chosen)
     need: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    for each in plan.deployments:
-        for position, amount in enumerate((each.service.cores, each.service.gpu, each.service.memory)):
-            need[each.node][position] += amount * each.replicas
+    for deployment in plan.deployments:
+        for position, amount in enumerate(
+            (deployment.service.cores, deployment.service.gpu, deployment.service.memory)
+        ):
+            need[deployment.node][position] += amount * deployment.replicas
     nodes = tuple(
         replace(
             node,

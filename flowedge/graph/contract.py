@@ -13,14 +13,15 @@ import threading
 import types
 import typing
 from abc import ABC, ABCMeta, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from flowedge.errors import ConfigError
 from flowedge.graph.knobs import Choice, nested
+from flowedge.graph.per_camera import check_names
 from flowedge.secrets import redact
 
 In = TypeVar("In", contravariant=True)
@@ -92,6 +93,9 @@ class Step(metaclass=StepMeta):
     """Base of the five kinds; `name` keys topics, metrics and checkpoints and defaults to the class name."""
 
     state: ClassVar[State] = State.NONE
+    per_camera: ClassVar[tuple[str, ...]] = ()
+    """The fields that may be a mapping of values by camera name; one without a default names every camera."""
+
     if TYPE_CHECKING:
         name: str
         knobs: Mapping[str, Choice[Any]] = field(init=False, repr=False)
@@ -116,11 +120,25 @@ class Step(metaclass=StepMeta):
             shown = redact(repr(getattr(self, name)))  # it may be an address with a password
             raise ConfigError(f"{type(self).__name__}.{name}: {shown} is not {wanted}")
 
+    def check_cameras(self, cameras: Collection[str]) -> None:
+        """Raise `ConfigError` where a setting by camera does not fit these, whose frames the step will see."""
+        for item in fields(self):
+            if item.name in self.per_camera and isinstance(setting := getattr(self, item.name), Mapping):
+                complete = item.default is MISSING and item.default_factory is MISSING
+                check_names(f"{self.name}.{item.name}", setting, cameras, complete=complete)
+
     def setup(self) -> None:
         """Load what the operator needs to run; called once in each replica before the first value."""
 
     def close(self) -> None:
         """Release what `setup` took; called once, whatever happened."""
+
+
+@dataclass(frozen=True)
+class Detached:
+    """What a source gives when a camera has no picture to give: why, in a sentence, while it tries again."""
+
+    reason: str
 
 
 @dataclass
@@ -142,11 +160,12 @@ class Source(Step, Generic[Out], ABC):
         return False
 
     @abstractmethod
-    def read(self, camera: str, stop: threading.Event) -> Iterator[Out]:
+    def read(self, camera: str, stop: threading.Event) -> Iterator[Out | Detached]:
         """Yield the camera's values until it ends or `stop` is set; raises `SourceError`.
 
         Every value's origin counts a frame `index` from 0 that never repeats. Without a `monotonic` capture
-        time, latency counts from when the value was given.
+        time, latency counts from when the value was given. `Detached` among the values tells of a camera that
+        is not attached.
         """
 
 
@@ -259,6 +278,11 @@ def _fits(value: object, hint: Any) -> bool:
         return value in typing.get_args(hint)
     if hint is Sequence or origin is Sequence:  # a str is a sequence of str, and never what was meant
         return isinstance(value, Sequence) and not isinstance(value, str)
+    if origin is Mapping:
+        of_key, of_value = typing.get_args(hint)
+        return isinstance(value, Mapping) and all(
+            _fits(key, of_key) and _fits(item, of_value) for key, item in value.items()
+        )
     kind = origin or hint
     if not isinstance(kind, type):
         return True

@@ -166,7 +166,10 @@ class Graph(Topology):
         return Stream(self, Output(step.name))
 
     def check(self) -> None:
-        """Raise `GraphError` unless every stream ends in a sink, knobs of one name agree and pins can hold."""
+        """Raise `GraphError` unless every stream ends in a sink, knobs of one name agree and pins can hold.
+
+        Raises `ConfigError` where a setting by camera names one that does not come there.
+        """
         if not self.nodes:
             raise GraphError(f"the graph {self.name} is empty: begin with video(graph, url)")
         for node in self.nodes:
@@ -178,6 +181,14 @@ class Graph(Topology):
             raise GraphError(f"{node.name} gives a stream that has no sink: add one, e.g. >> Null()")
         self._check_knobs()
         self._check_pins()
+        for node in self.nodes:
+            if cameras := self._cameras_before(node):
+                node.step.check_cameras(cameras)
+
+    def _cameras_before(self, node: GraphNode) -> list[str]:
+        """All cameras whose frames come to a step, those of pairs among them; none if they are added later."""
+        sources = self.upstream(node.name)
+        return [camera for source in self.sources() if source.name in sources for camera in source.step.cameras]  # type: ignore[attr-defined]
 
     def _check_knobs(self) -> None:
         seen: dict[str, tuple[str, tuple[Any, ...]]] = {}

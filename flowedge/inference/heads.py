@@ -97,13 +97,13 @@ class Head:
         Raises ModelError where the numbers are no scores from 0 to 1 or their boxes lie beside the picture.
         """
         if self.boxes == "offsets":
-            found = decode_yolox(raw, confidence, size)
+            candidates = decode_yolox(raw, confidence, size)
         elif self.flat and not self.logits and self.unit == "pixels":
-            found = decode_v8(raw[: 4 + self.classes], confidence)
+            candidates = decode_v8(raw[: 4 + self.classes], confidence)
         else:
-            found = self._read_rows(raw.T if self.flat else raw, confidence, size)
-        self._check(found, size)
-        boxes, scores, labels = found
+            candidates = self._read_rows(raw.T if self.flat else raw, confidence, size)
+        self._check(candidates, size)
+        boxes, scores, labels = candidates
         return boxes, np.minimum(scores, np.float32(1)), labels
 
     def _read_rows(self, rows: Array, confidence: float, size: Size) -> Candidates:
@@ -127,9 +127,9 @@ class Head:
             boxes = corners_of(boxes[:, :2], boxes[:, 2:])
         return boxes, scores, labels
 
-    def _check(self, found: Candidates, size: Size) -> None:
+    def _check(self, candidates: Candidates, size: Size) -> None:
         """A cheap look at each frame's candidates: a head that was taken for another betrays itself here."""
-        boxes, scores, _ = found
+        boxes, scores, _ = candidates
         if not len(scores):
             return
         if scores.max() > 1 + SCORE_SLACK:

@@ -32,6 +32,11 @@ ROS, plus one. With 1, two cameras of one rate, half a frame apart, lose a frame
 tremble."""
 
 
+_INTERVALS = 16
+"""Intervals of a live camera, the shortest of which says when its next frame can come at the earliest. A few:
+one frame that was late makes one short interval, and pairs would wait for a nearer frame for ever after."""
+
+
 class Match(NamedTuple, Generic[T]):
     """What is settled: a pair, or one frame that stays alone because of `cause`."""
 
@@ -51,12 +56,12 @@ class _Waiting(Generic[T]):
 class _Side(Generic[T]):
     """The frames of one camera that wait, oldest first; nothing that comes is older than `latest`.
 
-    `spacing` is the shortest time between two frames so far, 0 before there were two.
+    `intervals` are the last few times between two frames.
     """
 
     waiting: deque[_Waiting[T]] = field(default_factory=deque)
     latest: float = float("-inf")
-    spacing: float = 0.0
+    intervals: deque[float] = field(default_factory=lambda: deque(maxlen=_INTERVALS))
     ended: bool = False
 
 
@@ -85,7 +90,7 @@ class Matcher(Generic[T]):
         """
         own = self._begun(side)
         if own.latest > float("-inf") and time > own.latest:
-            own.spacing = min(own.spacing or float("inf"), time - own.latest)
+            own.intervals.append(time - own.latest)
         own.latest = max(own.latest, time)
         own.waiting.append(_Waiting(item, own.latest, due))
 
@@ -114,7 +119,8 @@ class Matcher(Generic[T]):
     def _begun(self, side: int) -> _Side[T]:
         own = self._sides[side]
         if own.ended:
-            own.ended, own.latest, own.spacing = False, float("-inf"), 0.0
+            own.ended, own.latest = False, float("-inf")
+            own.intervals.clear()
         return own
 
     def _settled(self, now: float) -> Match[T] | None:
@@ -141,8 +147,9 @@ class Matcher(Generic[T]):
             nearer = _NEARER * abs(partner.time - own.waiting[1].time) < gap
             return self._alone(early, NO_PARTNER) if nearer else self._paired()
         due = min(head.due, partner.due)
-        # What spacing says would depend on which thread was faster; a file has time to wait for the next frame.
-        earliest = head.time + own.spacing if due < float("inf") else own.latest
+        # A guess at the next frame would depend on which thread was faster; a file has time to wait for it.
+        spacing = min(own.intervals, default=0.0) if due < float("inf") else 0.0
+        earliest = max(own.latest, head.time + spacing)
         decided = own.ended or gap == 0 or earliest >= partner.time + gap or due <= now
         return self._paired() if decided else None
 

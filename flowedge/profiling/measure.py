@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Any, TypeAlias
 
 from flowedge.errors import RunError, UserError
-from flowedge.graph.contract import Gather, Operator, Sink, Source, Split, Step
+from flowedge.graph.contract import Detached, Gather, Operator, Sink, Source, Split, Step
 from flowedge.graph.graph import Graph
 from flowedge.graph.loading import load
 from flowedge.graph.nodes import Both, Half, Output, Pair, Wire, steps_of
@@ -166,7 +166,7 @@ def _frames_of(source: Source[Any], frames: int, recorded: Recorded) -> list[Any
 
 
 def _reading(source: Source[Any], camera: str, stop: threading.Event) -> Any:
-    yield from source.read(camera, stop)
+    yield from (value for value in source.read(camera, stop) if not isinstance(value, Detached))
 
 
 def _count(wire: Wire, values: dict[str, list[Any]]) -> int:

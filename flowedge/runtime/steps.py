@@ -43,7 +43,7 @@ class OperatorRunner(Runner):
 
     def _pass_on(self, item: Item | End) -> None:
         if isinstance(item, End):
-            self._attempt(self._flush, item.camera)
+            self._attempt(self._flush, item.camera, work_of=f"the end of {item.camera}")
         super()._pass_on(item)
 
     def _flush(self, camera: str) -> None:
@@ -101,7 +101,7 @@ class DelayedRunner(Runner):
 
     def _pass_on(self, item: Item | End) -> None:
         if isinstance(item, End):
-            self._attempt(self._flush, item.camera)
+            self._attempt(self._flush, item.camera, work_of=f"the end of {item.camera}")
             held = self._held.pop(item.camera, OrderedDict())
             for key in list(held):
                 self._release_empty(held, key)
@@ -109,6 +109,9 @@ class DelayedRunner(Runner):
 
     def _flush(self, camera: str) -> None:
         for result in self.step.flush(camera):
+            checked = self._checked(result)
+            if isinstance(checked, TypeError):
+                raise checked
             self._emit(result)
 
     def _emit(self, result: Any) -> None:
@@ -141,6 +144,10 @@ class SplitRunner(Runner):
         if not all(parts):
             raise ValueError("split gave no parts; at least one is needed")
         return parts
+
+    def _checked(self, result: Any) -> Any:
+        checked = map(super()._checked, result)
+        return next((part for part in checked if isinstance(part, TypeError)), result)
 
     def _deliver(self, item: Item, result: Any) -> None:
         if isinstance(result, Exception):
@@ -201,7 +208,7 @@ class SinkRunner(Runner):
         if isinstance(item, Item):
             self._end(item, item.value)
             return
-        self._attempt(self.step.end, item.camera)
+        self._attempt(self.step.end, item.camera, work_of=f"the end of {item.camera}")
         self._on_end(self.name, item.camera)
 
     def _end(self, item: Item, absent: Absent | None) -> None:

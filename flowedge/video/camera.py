@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from flowedge import Origin, Packet, SourceError
+from flowedge.graph.contract import Detached
 from flowedge.video.ffmpeg import Access, Feed
 from flowedge.video.playback import Playback
 
@@ -43,8 +44,10 @@ class Camera:
         self._since = 0.0  # when the session's first picture came, on the monotonic clock
         self._seen = 0.0  # when the last one came
 
-    def read(self, stop: threading.Event) -> Iterator[Packet]:
+    def read(self, stop: threading.Event) -> Iterator[Packet | Detached]:
         """Yield packets until `stop` is set or a video of limited length ends; raises `SourceError`.
+
+        `Detached` stands between the sessions, and before each further attempt to attach.
 
         It ends as soon as the next picture comes, and where none comes, when FFmpeg gives up waiting.
         """
@@ -64,6 +67,7 @@ class Camera:
             if self._seen - self._since > STEADY_AFTER:
                 pause = FIRST_PAUSE
             self._say(fault, pause)
+            yield Detached(str(fault))
             stop.wait(pause * random.uniform(0.75, 1.0))  # so that cameras lost together come back in turn
             pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flowedge import Absent, Frame, SourceError
 from flowedge.values import Outcome
 from flowedge.video.playback import Playback
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+_WITH_SEVERAL = (".png", ".webp", ".tif", ".tiff")  # formats of which one file may hold several pictures
 FPS = 25  # frames per second of a folder, which has no time of its own
 
 log = logging.getLogger("flowedge.camera")
@@ -24,29 +26,48 @@ log = logging.getLogger("flowedge.camera")
 def read_pictures(camera: str, path: Path, stop: threading.Event, *, paced: bool) -> Iterator[Frame | Absent]:
     """Yield a picture, or the pictures of a folder, "2.jpg" before "10.jpg", upright as EXIF says.
 
-    A picture that cannot be read is told and fails as one frame; what is skipped is told. Raises `SourceError`
-    where there is no picture, or where none can be read.
+    A file of several pictures (an animated WebP, the pages of a TIFF) gives all of them. A picture that cannot
+    be read is told and fails as one frame; what is skipped is told. Raises `SourceError` where there is no
+    picture, or where none can be read.
     """
-    import cv2
-
     paths = _pictures_of(camera, path) if path.is_dir() else [path]
     playback = Playback(camera, stop, paced=paced)
-    unreadable = 0
-    for index, picture in enumerate(paths):
-        image = cv2.imread(str(picture), cv2.IMREAD_COLOR)
+    has_one = False  # that can be read
+    pictures = ((picture, image) for picture in paths for image in _images_of(picture))
+    for index, (picture, image) in enumerate(pictures):
         if not playback.reaches(index / FPS):
             return
         if image is None:
-            unreadable += 1
             words = f"{camera}: {picture} is not a picture that OpenCV can read"
-            if unreadable == len(paths):
+            if picture == paths[-1] and not has_one:
                 raise SourceError("codec", words)
             log.error(words)
             origin = playback.origin(index, index / FPS, 0, 0)
             yield Absent(origin, Outcome.FAILED, "unreadable picture", "source")
             continue
+        has_one = True
         height, width = image.shape[:2]
-        yield Frame(playback.origin(index, index / FPS, width, height), np.asarray(image, np.uint8))
+        yield Frame(playback.origin(index, index / FPS, width, height), image)
+
+
+def _images_of(path: Path) -> Iterator[NDArray[np.uint8] | None]:
+    """The pictures in a file, one at a time; None for one that cannot be read."""
+    import cv2
+
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    yield None if image is None else np.asarray(image, np.uint8)
+    if image is None or path.suffix.lower() not in _WITH_SEVERAL:
+        return
+    for number in range(1, cv2.imcount(str(path))):
+        if path.suffix.lower() in (".tif", ".tiff"):
+            is_read, images = cv2.imreadmulti(str(path), number, 1, flags=cv2.IMREAD_COLOR)
+        else:  # of an animation `imreadmulti` gives the first picture again and again, or none
+            is_read, animation = cv2.imreadanimation(str(path), number, 1)
+            images = [
+                cv2.cvtColor(item, cv2.COLOR_BGRA2BGR) if item.shape[2] == 4 else item
+                for item in animation.frames
+            ]
+        yield np.asarray(images[0], np.uint8) if is_read and images else None
 
 
 def _pictures_of(camera: str, folder: Path) -> list[Path]:

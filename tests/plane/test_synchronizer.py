@@ -127,6 +127,16 @@ def test_a_live_pair_goes_at_once_when_no_nearer_frame_can_come():
     assert pairs(list(matcher.settle(0.0))) == [(2, 0)]  # 0.12, the next one, would be further away
 
 
+def test_one_frame_that_was_late_does_not_make_pairs_wait_for_ever():
+    matcher = Matcher[int](0.04)
+    for index in range(40):
+        late = 0.03 if index == 2 else 0.0
+        matcher.add(0, index, time=index * 0.04 + late, due=1e6)
+        matcher.add(1, index, time=index * 0.04 + 0.015, due=1e6)
+        settled = pairs(list(matcher.settle(0.0)))
+    assert settled == [(39, 39)]  # at once, not with the next frame
+
+
 def test_a_live_pair_that_may_get_nearer_waits_until_it_is_due():
     matcher = Matcher[int](0.04)
     matcher.add(0, 0, time=0.0, due=1.0)

@@ -100,3 +100,21 @@ def test_exif_turns_a_picture_upright_from_a_file_and_from_a_folder(turned, tmp_
     for place in (path, tmp_path):
         (frame,) = Video({"north": str(place)}).read("north", threading.Event())
         assert np.abs(frame.image.astype(int) - upright[turned].astype(int)).mean() < 3
+
+
+@pytest.mark.parametrize("suffix", ["tif", "webp", "png"])
+def test_a_file_of_several_pictures_gives_all_of_them(tmp_path, suffix):
+    images = [np.full((40, 60, 3), 50 * number, np.uint8) for number in range(4)]
+    path = tmp_path / f"several.{suffix}"
+    if suffix == "tif":
+        cv2.imwritemulti(str(path), images)
+    else:
+        animation = cv2.Animation()
+        animation.frames, animation.durations = images, np.full(4, 40)
+        cv2.imwriteanimation(str(path), animation)
+    cv2.imwrite(str(tmp_path / "z.png"), np.full((40, 60, 3), 255, np.uint8))
+    for source in (path, tmp_path):
+        frames = list(Video({"north": str(source)}).read("north", threading.Event()))
+        expected = [0, 50, 100, 150] + [255] * (source == tmp_path)
+        assert [round(float(frame.image.mean())) for frame in frames] == pytest.approx(expected, abs=2)
+        assert [frame.origin.index for frame in frames] == list(range(len(expected)))

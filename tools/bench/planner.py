@@ -79,8 +79,8 @@ def measured(problem: Problem) -> PlannerRow:
     return PlannerRow(
         len(problem.classes),
         len(problem.cluster.nodes),
-        len({each.node for each in problem.classes}),
-        sum(each.count for each in problem.classes),
+        len({camera_class.node for camera_class in problem.classes}),
+        sum(camera_class.count for camera_class in problem.classes),
         cpu,
         wall,
         plan.gap,
@@ -95,7 +95,7 @@ def instance(classes: int, nodes: int, cameras: int, seed: int = 0) -> Problem:
     applications = tuple(_application(number) for number in range(4))
     clouds, fogs = max(2, nodes // 50), max(1, nodes // 11)
     sites = [f"site{number}" for number in range(nodes - clouds - fogs)]
-    able = [(site, each.name, fps) for site in sites for each in applications for fps in _FPS]
+    able = [(site, application.name, fps) for site in sites for application in applications for fps in _FPS]
     chosen = rng.sample(able, min(classes, len(able)))
     counts = [1] * len(chosen)
     for _ in range(cameras - len(chosen)):
