@@ -369,7 +369,7 @@ def _sparse_rows(rows: Array, names: int | None, size: Size, threshold: float) -
 
 
 def _corners_score(rows: Array, names: int | None, threshold: float) -> Head | None:
-    """The head of rows x1 y1 x2 y2 score of a detector of one class; RT-DETR's 300 rows have other boxes too."""
+    """The head of rows x1 y1 x2 y2 score of a one-class detector; RT-DETR's 300 rows have other boxes too."""
     likely = rows[rows[:, 4] >= threshold]
     if names not in (None, 1) or not len(likely):
         return None

@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack
 from typing import Self
 
-from flowedge.errors import RunError
+from flowedge.errors import ConfigError, RunError
 from flowedge.graph.contract import Sink, Source
 from flowedge.graph.graph import Graph
 from flowedge.monitor.report import Report
@@ -30,11 +30,15 @@ class Run:
 
     `frames` bounds what every camera produces. `max_failures` is the share (0..1) of an operator's frames that
     may fail before the run ends. `limits` says how long the run waits and how much it holds; `clock` gives the
-    seconds by which latency, waits, rates and deadlines are measured.
+    seconds by which latency, waits, rates and the deadlines of frames are measured; starting and stopping are
+    timed by the real clock.
 
-    The graph is checked when the run is made (`GraphError`). The `with` block begins once every operator is
-    set up; what prevents that is raised there: `UserError`, or `RunError` for any other exception, whose
-    traceback is logged. Leaving the block stops the run, waits for what is in the graph and ends all threads.
+    A graph without cameras runs until it is stopped: `add_camera` brings them.
+
+    The graph is checked when the run is made (`GraphError`, `ConfigError` for a setting). The `with` block
+    begins once every operator is set up; what prevents that is raised there: `UserError`, or `RunError` for any
+    other exception, whose traceback is logged. Leaving the block stops the run, waits for what is in the graph
+    and ends all threads.
 
     In a notebook, wait for the end and look at the report:
 
@@ -71,6 +75,10 @@ class Run:
         limits: Limits | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
+        if frames is not None and frames < 1:
+            raise ConfigError(f"Run: frames={frames}: a whole number of frames from 1 is needed")
+        if not 0 <= max_failures <= 1:
+            raise ConfigError(f"Run: max_failures={max_failures}: a share from 0 to 1 is needed, e.g. 0.5")
         graph.check()
         self.graph = graph
         self._limits = limits or Limits()
@@ -113,9 +121,10 @@ class Run:
             clock=clock,
         )
         self._watch = Watch(self._wiring.runners.values(), self._reporter, self._limits)
+        self._closing = threading.RLock()
         self._lock = threading.RLock()  # a handler of signals may call `stop` while its thread is in it
         self._patience: threading.Timer | None = None
-        self._patience_over = self._aborted = False
+        self._patience_over = self._aborted = self._closed = False
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -218,7 +227,13 @@ class Run:
             self._close()
 
     def _close(self) -> None:
-        """Let the threads go, in the order of the graph, and settle what is left."""
+        """Let the threads go, in the order of the graph, and settle what is left; once."""
+        with self._closing:
+            if not self._closed:
+                self._close_once()
+                self._closed = True  # an interrupt on the way leaves the rest to the next call
+
+    def _close_once(self) -> None:
         if self._patience:
             self._patience.cancel()
             self._patience.join()

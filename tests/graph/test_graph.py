@@ -13,6 +13,7 @@ from flowedge import ConfigError, Frame, Goal, Graph, GraphError, Operator, choo
 from flowedge.graph.nodes import Half, Output, Pair
 from flowedge.graph.signature import readable
 from flowedge.graph.synchronization import Synchronize
+from flowedge.operators import Resize, video
 from tests.graph_steps import (
     Behind,
     Both,
@@ -386,3 +387,21 @@ def test_a_tolerance_of_another_form_is_refused(time):
     north, south = (camera(graph, name, f"{name}-source") for name in ("north", "south"))
     with pytest.raises(ConfigError, match=r'synchronize: tolerance: .* or a time like "40 ms"'):
         synchronize(north, south, tolerance=time)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (lambda graph: graph.source("rtsp://me:secret@x"), "not a source; write video(graph, 'rtsp://"),
+        (lambda graph: graph.source(Resize(320)), "not a source; write stream >> step"),
+        (
+            lambda graph: join(video(graph, "street://"), Resize(320)),
+            "not a stream; give stream >> Resize(...)",
+        ),
+        (lambda graph: join(None, video(graph, "street://")), "join: None is not a stream"),
+    ],
+)
+def test_what_is_no_source_or_stream_is_refused_in_a_sentence(wrong, sentence):
+    with pytest.raises(GraphError, match=re.escape(sentence)) as caught:
+        wrong(Graph("g"))
+    assert "secret" not in str(caught.value)
