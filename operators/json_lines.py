@@ -50,6 +50,11 @@ class JSONLines(Sink[Detections | Event]):
         else:
             self._files.write(self._paths.of(value.origin.camera), line)
 
+    def end(self, camera: str) -> None:
+        """Close the camera's own file; when the camera comes back, it goes on behind what is there."""
+        if path := self._paths.own(camera):
+            self._files.end(path)
+
     def close(self) -> None:
         """Close the files."""
         self._files.close()

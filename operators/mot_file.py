@@ -39,6 +39,11 @@ class MOTFile(Sink[Detections]):
         """Write the frame's rows; the file is there from the first frame on, even an empty one."""
         self._files.write(self._paths.of(objects.origin.camera), _rows(objects))
 
+    def end(self, camera: str) -> None:
+        """Close the camera's own file; when the camera comes back, it goes on behind what is there."""
+        if path := self._paths.own(camera):
+            self._files.end(path)
+
     def close(self) -> None:
         """Close the files."""
         self._files.close()

@@ -28,6 +28,10 @@ In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
 
 
+NAME = "a name of letters, digits, '_', '-' and '.', not beginning with '.'"
+"""What `valid_name` accepts, for messages."""
+
+
 class State(Enum):
     """What an operator remembers from frame to frame, which says how it may be replicated."""
 
@@ -78,7 +82,7 @@ class StepMeta(ABCMeta):
         step = super().__call__(*args, **{**kwargs, **names})
         step.name = step.name or cls.__name__  # of an author's own __init__
         step.knobs = knobs
-        step.require("name", valid_name(step.name), "a name of letters, digits, '_', '-' and '.'")
+        step.require("name", valid_name(step.name), NAME)
         return step
 
 
@@ -156,8 +160,7 @@ class Source(Step, Generic[Out], ABC):
         super().__post_init__()
         for camera in self.cameras:
             if not valid_name(camera):
-                wanted = "a name of letters, digits, '_', '-' and '.'"
-                raise ConfigError(f"{type(self).__name__}.cameras: {camera!r} is not {wanted}")
+                raise ConfigError(f"{type(self).__name__}.cameras: {camera!r} is not {NAME}")
 
     def live(self, camera: str) -> bool:  # noqa: ARG002
         """Whether the newest frame matters more than every frame (a camera, rather than a file)."""
@@ -194,7 +197,11 @@ class Operator(Step, Generic[In, Out], ABC):
         return [self.process(value) for value in values]
 
     def flush(self, camera: str) -> Iterable[Out]:  # noqa: ARG002
-        """What is left at the end of a camera's stream; called in every operator, forgets its state."""
+        """Forget the camera's state: its stream has ended. Called in every operator.
+
+        A `delayed` operator gives what it still holds back. Of any other, every value has had its answer, so
+        what it gives here belongs to no frame: it is discarded, which the run logs as an error.
+        """
         return ()
 
 

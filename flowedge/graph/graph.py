@@ -20,12 +20,13 @@ from typing import Any, Generic, TypeVar, get_args, get_origin, overload
 
 from flowedge.errors import ConfigError, GraphError
 from flowedge.graph import render
-from flowedge.graph.contract import Gather, Operator, Sink, Source, Split, State, Step, valid_name
+from flowedge.graph.contract import NAME, Gather, Operator, Sink, Source, Split, State, Step, valid_name
 from flowedge.graph.knobs import suggestion
 from flowedge.graph.nodes import Both, GraphNode, Half, Output, Pair, Wire, described
 from flowedge.graph.signature import Type, applied, fits, readable, signature
 from flowedge.graph.synchronization import Synchronize, seconds
 from flowedge.graph.topology import Topology
+from flowedge.secrets import redact
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -137,7 +138,7 @@ class Graph(Topology):
 
     def __post_init__(self) -> None:
         if not valid_name(self.name):
-            raise ConfigError(f"Graph.name: {self.name!r} is not a name of letters, digits, '_', '-' and '.'")
+            raise ConfigError(f"Graph.name: {self.name!r} is not {NAME}")
 
     def __eq__(self, other: object) -> bool:
         mine = (self.name, self.goal, self.nodes)
@@ -155,7 +156,11 @@ class Graph(Topology):
         return f"{self.name}: {goal}\n{render.columns(self)}"
 
     def source(self, step: Source[U]) -> Stream[U]:
-        """Begin a stream at a source."""
+        """Begin a stream at a source; raises `GraphError` for what is none."""
+        if not isinstance(step, Source):
+            address = isinstance(step, str)
+            mend = f"video(graph, {redact(repr(step))})" if address else "stream >> step"
+            raise GraphError(f"graph.source({redact(repr(step))}): not a source; write {mend}")
         taken = {camera for node in self.sources() for camera in node.step.cameras}  # type: ignore[attr-defined]
         for camera in step.cameras:
             if camera in taken:
@@ -280,6 +285,7 @@ def join(a: Any, b: Any) -> Any:
 
     Raises `GraphError` where they come from different sources or graphs, or only one of them is split.
     """
+    _require_streams("join", a, b)
     names = f"join of {described(a.wire)} and {described(b.wire)}"
     if a.graph is not b.graph:
         raise GraphError(f"{names}: they belong to two graphs, {a.graph.name} and {b.graph.name}")
@@ -365,6 +371,7 @@ def beside(a: Any, b: Any) -> Any:
 
     Raises `GraphError` for parts of a split and for two streams with frames of one source.
     """
+    _require_streams("synchronize", a, b)
     names = f"synchronize of {described(a.wire)} and {described(b.wire)}"
     if isinstance(a, Parts) or isinstance(b, Parts):
         raise GraphError(f"{names}: parts of a split cannot be synchronized; gather first")
@@ -378,6 +385,13 @@ def beside(a: Any, b: Any) -> Any:
             f'cameras of the result: synchronize(stream, cameras=("north", "south"))'
         )
     return Stream(graph, Both(a.wire, b.wire))
+
+
+def _require_streams(call: str, *given: object) -> None:
+    for value in given:
+        if not isinstance(value, (Stream, Parts)):
+            mend = f"stream >> {value.name}(...)" if isinstance(value, Step) else "a stream of this graph"
+            raise GraphError(f"{call}: {redact(repr(value))} is not a stream; give {mend}")
 
 
 def _only_cameras(graph: Graph, wires: Sequence[Wire]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from flowedge.monitor.report import State
 from flowedge.plane.item import End, Item, first_origin, in_session
 from flowedge.plane.mailbox import Clock
 from flowedge.plane.taps import Taps
-from flowedge.runtime.failures import Failures
+from flowedge.runtime.failures import Failures, described
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.runner import Outlet, closing_failed
@@ -93,9 +93,15 @@ class Cameras:
     def start(self) -> None:
         """Open every camera that the sources have, unless `stop` was called before."""
         with self._lock:
-            for name, source in self._sources.items():
-                for camera in () if self._ending else source.cameras:
-                    self._open(name, camera)
+            if self._ending:
+                return
+            # All are known before one runs: the first to fail is not taken for the last.
+            for thread in [
+                self._opened(name, camera)
+                for name, source in self._sources.items()
+                for camera in source.cameras
+            ]:
+                thread.start()
 
     def add(self, camera: str, address: str, source: str | None = None) -> None:
         """Open one more camera of a source (the only one, unless it is named).
@@ -118,7 +124,7 @@ class Cameras:
             cameras = {**step.cameras, camera: address}
             type(step)(**{**_configuration(step), "cameras": cameras})  # the checks of a new source apply
             step.cameras = cameras
-            self._open(source, camera)
+            self._opened(source, camera).start()
 
     def remove(self, camera: str) -> None:
         """Let one camera end; raises `GraphError` where it does not run."""
@@ -205,7 +211,8 @@ class Cameras:
             except Exception as error:
                 self._failures.end_run(closing_failed(source.name, error))
 
-    def _open(self, source: str, camera: str) -> None:
+    def _opened(self, source: str, camera: str) -> threading.Thread:
+        """The thread of a camera that is in the books from now on; the caller starts it."""
         step, sinks = self._sources[source], self._sinks[source]
         live = step.live(camera)
         self._ledger.open(camera, sinks, live=live)
@@ -214,8 +221,9 @@ class Cameras:
         running = self._running[camera] = _Camera(live, set(sinks))
         arguments = (step, camera, running)
         thread = threading.Thread(target=self._feed, args=arguments, name=f"flowedge-{camera}", daemon=True)
-        self._readers = [reader for reader in self._readers if reader.is_alive()] + [thread]
-        thread.start()
+        self._readers = [reader for reader in self._readers if reader.is_alive() or reader.ident is None]
+        self._readers.append(thread)
+        return thread
 
     def _feed(self, source: Source[Any], camera: str, running: _Camera) -> None:
         """The thread of one camera: send off what it gives, as often as it is attached, and then its end."""
@@ -271,6 +279,8 @@ class Cameras:
                         break
         except Exception as error:
             return error
+        except BaseException as error:  # SystemExit, a panic of a library written in Rust: no good end either
+            return RunError(f"{source.name}: {described(error)}")
         return None
 
     def _values(self, source: Source[Any], camera: str, stop: threading.Event) -> Generator[Any, None, None]:

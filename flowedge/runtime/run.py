@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack
 from typing import Self
 
-from flowedge.errors import RunError
+from flowedge.errors import ConfigError, RunError
 from flowedge.graph.contract import Sink, Source
 from flowedge.graph.graph import Graph
 from flowedge.monitor.report import Report
@@ -30,11 +30,15 @@ class Run:
 
     `frames` bounds what every camera produces. `max_failures` is the share (0..1) of an operator's frames that
     may fail before the run ends. `limits` says how long the run waits and how much it holds; `clock` gives the
-    seconds by which latency, waits, rates and deadlines are measured.
+    seconds by which latency, waits, rates and the deadlines of frames are measured; starting and stopping are
+    timed by the real clock.
 
-    The graph is checked when the run is made (`GraphError`). The `with` block begins once every operator is
-    set up; what prevents that is raised there: `UserError`, or `RunError` for any other exception, whose
-    traceback is logged. Leaving the block stops the run, waits for what is in the graph and ends all threads.
+    A graph without cameras runs until it is stopped: `add_camera` brings them.
+
+    The graph is checked when the run is made (`GraphError`, `ConfigError` for a setting). The `with` block
+    begins once every operator is set up; what prevents that is raised there: `UserError`, or `RunError` for any
+    other exception, whose traceback is logged. Leaving the block stops the run, waits for what is in the graph
+    and ends all threads.
 
     In a notebook, wait for the end and look at the report:
 
@@ -71,6 +75,10 @@ class Run:
         limits: Limits | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
+        if frames is not None and frames < 1:
+            raise ConfigError(f"Run: frames={frames}: a whole number of frames from 1 is needed")
+        if not 0 <= max_failures <= 1:
+            raise ConfigError(f"Run: max_failures={max_failures}: a share from 0 to 1 is needed, e.g. 0.5")
         graph.check()
         self.graph = graph
         self._limits = limits or Limits()
@@ -113,10 +121,10 @@ class Run:
             clock=clock,
         )
         self._watch = Watch(self._wiring.runners.values(), self._reporter, self._limits)
+        self._closing = threading.RLock()
         self._lock = threading.RLock()  # a handler of signals may call `stop` while its thread is in it
         self._patience: threading.Timer | None = None
-        self._patience_over = self._aborted = False
-        self._left_behind: set[threading.Thread] = set()
+        self._patience_over = self._aborted = self._closed = False
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -219,7 +227,13 @@ class Run:
             self._close()
 
     def _close(self) -> None:
-        """Let the threads go, in the order of the graph, and settle what is left."""
+        """Let the threads go, in the order of the graph, and settle what is left; once."""
+        with self._closing:
+            if not self._closed:
+                self._close_once()
+                self._closed = True  # an interrupt on the way leaves the rest to the next call
+
+    def _close_once(self) -> None:
         if self._patience:
             self._patience.cancel()
             self._patience.join()
@@ -241,12 +255,11 @@ class Run:
         limit = self._limits.drain_seconds if ready and not self._patience_over else self._limits.setup_seconds
         deadline = time.monotonic() + min(limit, self._limits.drain_seconds)
         for thread in (*(runner.thread for runner in runners), *self._cameras.threads):
-            if thread.ident is None or thread in self._left_behind:  # an interrupt came before it was started
+            if thread.ident is None:  # an interrupt came before it was started
                 continue
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 log.error("%s has not stopped after %.0f s and is left behind", thread.name, limit)
-                self._left_behind.add(thread)
         for runner in runners:
             seconds, work = runner.busy_for()
             if ready and runner.thread.is_alive() and not self._aborted:

@@ -59,8 +59,9 @@ class Outlet:
     def emit(self, item: Item | End) -> None:
         for receive in self._receivers:
             receive(item)
-        if self.tap is not None and isinstance(item, Item) and item.is_value:
-            self.tap(item.value)
+        tap = self.tap  # read once: another thread may take it away
+        if tap is not None and isinstance(item, Item) and item.is_value:
+            tap(item.value)
 
 
 class Inbox(Protocol):
@@ -207,10 +208,16 @@ class Runner(ABC):
 
     def _alone(self, item: Item) -> Any:
         """One value of a batch that failed as a whole: only the one that fails alone is lost."""
+        if self._error:
+            return self._error
         try:
             return self._checked(self._call([item.value])[0])
+        except UserError as error:
+            return self._give_up(error)
         except Exception as error:
             return error
+        except BaseException as error:  # as in `_results`
+            return self._give_up(error)
 
     def _note(self, item: Item, tally: Tally, result: Any) -> None:
         """Count a value, and judge its camera where the step has failed on it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+import logging
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -17,6 +18,11 @@ from flowedge.plane.synchronizer import Synchronizer
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.runner import Inbox, Runner
 from flowedge.values import Absent, Detections, Frame, FrameId, Outcome
+
+log = logging.getLogger("flowedge.run")
+
+GIVEN_UP = 1000
+"""Frames that were waited for too long and whose results are still recognized when they come."""
 
 
 class OperatorRunner(Runner):
@@ -47,8 +53,12 @@ class OperatorRunner(Runner):
         super()._pass_on(item)
 
     def _flush(self, camera: str) -> None:
-        for _ in self.step.flush(camera):
-            pass  # every input has had its answer: there is no frame that this could belong to
+        count = sum(1 for _ in self.step.flush(camera))
+        if count:  # every input has had its answer: there is no frame that this could belong to
+            log.error(
+                "%s: flush gave %d values at the end of %s, discarded: only a delayed operator has any",
+                self.name, count, camera,
+            )  # fmt: skip
 
 
 class SynchronizeRunner(OperatorRunner):
@@ -68,7 +78,8 @@ _Held: TypeAlias = "OrderedDict[FrameId, Item]"
 class DelayedRunner(Runner):
     """Runs an `Operator` whose results come later, matched by origin to what it was given; keeps the order.
 
-    At most `held_back` frames of a camera wait for their result; `ledger` gives their places to others.
+    At most `held_back` frames of a camera wait for their result; `ledger` gives their places to others. One
+    that waited longer has failed, "no result", and what comes for it later is ignored.
     """
 
     step: Operator[Any, Any]
@@ -78,6 +89,7 @@ class DelayedRunner(Runner):
         self._ledger = ledger
         self._held_back = held_back
         self._held: defaultdict[str, _Held] = defaultdict(OrderedDict)
+        self._given_up: deque[FrameId] = deque(maxlen=GIVEN_UP)
 
     def _call(self, values: list[Any]) -> Sequence[Any]:
         return [self.step.process(value) for value in values]
@@ -97,7 +109,8 @@ class DelayedRunner(Runner):
         if result is not None:
             self._attempt(self._emit, result)
         if len(held) > self._held_back:  # a damaged packet has no picture, and nobody will ever say so
-            self._release_empty(held, next(iter(held)))
+            self._given_up.append(next(iter(held)))
+            self._release_empty(held, self._given_up[-1])
 
     def _pass_on(self, item: Item | End) -> None:
         if isinstance(item, End):
@@ -117,6 +130,9 @@ class DelayedRunner(Runner):
     def _emit(self, result: Any) -> None:
         origin = first_origin(result)
         held, key = self._held[origin.camera], origin.frame_id
+        if key in self._given_up:  # too late: the frame has been counted as failed, "no result"
+            log.debug("%s: the result for frame %d of %s came too late", self.name, origin.index, origin.camera)
+            return
         if key not in held:
             raise ValueError(
                 f"{self.name} gave a result for frame {origin.index} of {origin.camera} (session "

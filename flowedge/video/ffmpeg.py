@@ -25,7 +25,7 @@ from flowedge import CodecParameters, Origin, Packet, SourceError
 from flowedge.secrets import expand, redact
 from flowedge.video import tls
 from flowedge.video.memory import LARGEST_BLOCK, limit_blocks
-from flowedge.video.timeline import Clock, Moment, Timeline
+from flowedge.video.timeline import Moment, Timeline, TimeSource
 from flowedge.video.upright import orientation
 
 if TYPE_CHECKING:
@@ -289,11 +289,11 @@ class Feed:
                 self.camera, self.shown, end - begin, promised,
             )  # fmt: skip
 
-    def _clock(self) -> Clock:
+    def _clock(self) -> TimeSource:
         formats = set(self._container.format.name.split(","))
         if self._access is FILE or self.ends or formats & set(_SEGMENTED):
-            return Clock.STAMPS
-        return Clock.ARRIVAL if formats & set(_UNTIMED) else Clock.CHECKED
+            return TimeSource.STAMPS
+        return TimeSource.ARRIVAL if formats & set(_UNTIMED) else TimeSource.CHECKED
 
     def _video_stream(self) -> VideoStream:
         """The stream of moving pictures that the container prefers, else the largest; others are not read."""

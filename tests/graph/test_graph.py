@@ -14,7 +14,7 @@ from flowedge import ConfigError, Frame, Goal, Graph, GraphError, Operator, choo
 from flowedge.graph.nodes import Half, Output, Pair
 from flowedge.graph.signature import readable
 from flowedge.graph.synchronization import Synchronize
-from flowedge.operators import JSONLines, MotionDetect, VideoFile, video
+from flowedge.operators import JSONLines, MotionDetect, Resize, VideoFile, video
 from tests.graph_steps import (
     Behind,
     Both,
@@ -410,3 +410,21 @@ def test_sinks_may_share_the_standard_output_and_devices():
         for number in range(2):
             found >> JSONLines(path, name=f"{Path(path).name}{number}")
     graph.check()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (lambda graph: graph.source("rtsp://me:secret@x"), "not a source; write video(graph, 'rtsp://"),
+        (lambda graph: graph.source(Resize(320)), "not a source; write stream >> step"),
+        (
+            lambda graph: join(video(graph, "street://"), Resize(320)),
+            "not a stream; give stream >> Resize(...)",
+        ),
+        (lambda graph: join(None, video(graph, "street://")), "join: None is not a stream"),
+    ],
+)
+def test_what_is_no_source_or_stream_is_refused_in_a_sentence(wrong, sentence):
+    with pytest.raises(GraphError, match=re.escape(sentence)) as caught:
+        wrong(Graph("g"))
+    assert "secret" not in str(caught.value)

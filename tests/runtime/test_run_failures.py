@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flowedge import Event, Graph, Operator, SourceError, UserError, join
+from flowedge import ConfigError, Event, Graph, Operator, SourceError, UserError, join
 from flowedge.errors import RunError
 from flowedge.graph.contract import Detached
 from flowedge.runtime.limits import Limits
@@ -461,3 +461,83 @@ class Declared(Operator[Event, Event]):
 
     def process(self, value: Event, /) -> Event:
         return self.given
+
+
+@pytest.mark.parametrize("error", [UserError("mend me"), SystemExit("mend me")])
+def test_what_ends_the_run_does_so_also_for_one_value_of_a_batch(error):
+    """The batch fails as a whole first, with an exception that loses frames only."""
+    graph, feed, gate = Graph("test"), Feed(), Turnstile()
+
+    def work(values: Sequence[Any]) -> Sequence[Any]:
+        gate.pass_through(values)
+        if len(values) > 1:
+            raise ValueError("together")
+        if index_of(values[0]) > 0:
+            raise error
+        return values
+
+    graph.source(feed.source("a", "c", live=False)) >> ApplyAll(work) >> Collect()
+    run = Run(graph)
+    with run:
+        feed.push("a", 0)
+        gate.await_entry()
+        feed.push("a", 1)
+        feed.push("c", 1)
+        feed.settle()
+        gate.open()
+        feed.end("a", "c")
+        with pytest.raises(UserError, match="mend me"):
+            run.wait(SECONDS)
+
+
+def test_a_source_that_would_end_the_process_has_failed():
+    graph = Graph("test")
+    graph.source(Play({"north": ""}, fails(SystemExit("panic")))) >> Collect()
+    assert_ends(Run(graph), RunError, "panic")
+
+
+def test_all_cameras_are_known_before_the_first_may_fail(monkeypatch):
+    """The thread of the first has ended before that of the second begins."""
+    start = threading.Thread.start
+
+    def start_and_join(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name == "flowedge-bad":
+            thread.join(SECONDS)
+
+    def read(camera: str, *_: Any) -> Iterator[Event]:
+        if camera == "bad":
+            raise SourceError("refused", "bad: no")
+        yield event("good", 0)
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_join)
+    graph, came = Graph("test"), []
+    graph.source(Play({"bad": "", "good": ""}, read)) >> Collect(came.append)
+    with Run(graph) as run:
+        report = finish(run)
+    assert report.cameras["good"].delivered == 1
+    assert report.cameras["bad"].error
+
+
+def test_what_a_flush_gives_without_being_delayed_is_told(caplog):
+    graph = Graph("test")
+
+    class Leftover(Apply):
+        def flush(self, camera: str) -> Sequence[Any]:
+            return [event(camera, 99)]
+
+    file(graph, 2) >> Leftover(passed, name="look") >> Collect()
+    with Run(graph) as run:
+        assert finish(run).cameras["north"].delivered == 2
+    assert "look: flush gave 1 values at the end of north" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [({"frames": 0}, "Run: frames=0"), ({"max_failures": 50}, "Run: max_failures=50")],
+)
+def test_a_setting_that_makes_no_sense_is_refused(setting, sentence):
+    graph = Graph("test")
+    file(graph, 2) >> Collect()
+    with pytest.raises(ConfigError, match=sentence):
+        Run(graph, **setting)
