@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flowedge.graph.graph import Parts as Parts
     from flowedge.graph.graph import Stream as Stream
     from flowedge.graph.graph import join as join
+    from flowedge.graph.graph import synchronize as synchronize
     from flowedge.graph.graph import unzip as unzip
     from flowedge.graph.knobs import choose as choose
     from flowedge.graph.knobs import param as param
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "graph.contract": ("Gather", "Operator", "Sink", "Source", "Split", "State"),
     "errors": ("ConfigError", "GraphError", "SourceError", "UserError"),
-    "graph.graph": ("Goal", "Graph", "Parts", "Stream", "join", "unzip"),
+    "graph.graph": ("Goal", "Graph", "Parts", "Stream", "join", "synchronize", "unzip"),
     "graph.knobs": ("choose", "param"),
     "planner": ("plan",),
     "runtime.run": ("Run",),

@@ -12,7 +12,6 @@ import errno
 import fcntl
 import os
 import stat
-import string
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -56,6 +55,10 @@ class OutputPaths:
             self._paths[camera] = path
         return self._paths[camera]
 
+    def own(self, camera: str) -> Path | None:
+        """The path that this camera has for itself, where it has been asked for before."""
+        return self._paths.get(camera) if "{camera}" in self._pattern else None
+
 
 class InputFiles:
     """The files that a source reads: no sink writes to them before `close`."""
@@ -80,10 +83,11 @@ class OutputFile:
     """A file that is written from its beginning and that nobody else reads or writes meanwhile.
 
     A device or a pipe is written to as it is. `owner` is the setting that gave the path, such as
-    "VideoFile.path", for messages. Raises `ConfigError` where the file is in use, and `OSError`.
+    "VideoFile.path", for messages. With `append`, what is there stays. Raises `ConfigError` where the file is
+    in use, and `OSError`.
     """
 
-    def __init__(self, owner: str, path: Path) -> None:
+    def __init__(self, owner: str, path: Path, *, append: bool = False) -> None:
         self.path = path
         self._handle = _opened(path)
         try:
@@ -91,10 +95,18 @@ class OutputFile:
             self._regular = stat.S_ISREG(self._status.st_mode)
             if self._regular:
                 _claim(self._handle, owner, path)
-                os.ftruncate(self._handle, 0)
+                if append:
+                    os.lseek(self._handle, 0, os.SEEK_END)
+                else:
+                    os.ftruncate(self._handle, 0)
         except BaseException:
             self.close()
             raise
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file was let go."""
+        return self._handle < 0
 
     @property
     def size(self) -> int:
@@ -211,9 +223,14 @@ class LineFiles:
     def write(self, path: Path, text: str) -> None:
         """Write lines to the file at `path`; raises `OutputError`, and `ConfigError` where it is in use."""
         with writing(path):
-            if path not in self._files:
-                self._files[path] = OutputFile(self._owner, path)
+            if path not in self._files or self._files[path].closed:
+                self._files[path] = OutputFile(self._owner, path, append=path in self._files)
             self._files[path].write(text.encode())
+
+    def end(self, path: Path) -> None:
+        """Let one file go; what is written to it later goes behind what is there."""
+        if path in self._files:
+            self._files[path].close()
 
     def paths(self) -> tuple[Path, ...]:
         """The files opened so far that are still there."""
@@ -233,14 +250,11 @@ def existing(paths: Iterable[Path]) -> tuple[Path, ...]:
 def check_pattern(pattern: str) -> bool:
     """Whether a path names a file and has no placeholder but `{camera}`.
 
-    >>> check_pattern("{camera}.mp4"), check_pattern("{cam}.mp4"), check_pattern("")
-    (True, False, False)
+    >>> [check_pattern(pattern) for pattern in ("{camera}.mp4", "{cam}.mp4", "{{camera}}.mp4", "")]
+    [True, False, False, False]
     """
-    try:
-        names = {name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None}
-    except ValueError:  # a brace without its partner
-        return False
-    return names <= {"camera"} and bool(Path(pattern).name)
+    rest = pattern.replace("{camera}", "")
+    return not set("{}") & set(rest) and bool(Path(pattern).name)
 
 
 @contextmanager

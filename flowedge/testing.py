@@ -46,7 +46,7 @@ def frames(count: int, width: int, height: int, camera: str = "camera", fps: flo
     """Synthetic frames of height x width x 3: a bright square that walks over a grey slope."""
     slope = np.linspace(40, 120, width, dtype=np.uint8)
     side = max(1, height // 6)
-    made = []
+    pictures = []
     for index in range(count):
         image = np.repeat(np.tile(slope, (height, 1))[:, :, None], 3, axis=2)
         left = (index * max(1, width // 50)) % max(1, width - side)
@@ -61,8 +61,8 @@ def frames(count: int, width: int, height: int, camera: str = "camera", fps: flo
             width=width,
             height=height,
         )
-        made.append(Frame(origin, image))
-    return made
+        pictures.append(Frame(origin, image))
+    return pictures
 
 
 @dataclass

@@ -1,9 +1,10 @@
 """The standard operators, by what they do.
 
-Sources: `video`, `street`. Pictures: `Decode`, `Sample`, `Resize`, `Crop`, `Draw`, `DrawLines`. Parts of
-frames: `Slice`, `NonMaxMerge`, `NonMaxSuppress`. Detection: `Detect`, `MotionDetect`. Tracking: `Track`,
-`TrackWithPicture`, `TrackTile`, `Reconstruct`, `CountLines`, `Zones`, `CountZones`. Faces: `DetectFaces`,
-`EmbedFaces`, `Watchlist`. Sinks: `VideoFile`, `JSONLines`, `MOTFile`, `Snapshot`, `Quality`, `Null`.
+Sources: `video`, `street`. Pictures: `Decode`, `Sample`, `Resize`, `Crop`, `Draw`, `DrawLines`, `SideBySide`.
+Parts of frames: `Slice`, `NonMaxMerge`, `NonMaxSuppress`. Detection: `Detect`, `MotionDetect`. Tracking:
+`Track`, `TrackWithPicture`, `TrackTile`, `Reconstruct`, `CountLines`, `Zones`, `CountZones`. Faces:
+`DetectFaces`, `EmbedFaces`, `Watchlist`. Sinks: `VideoFile`, `JSONLines`, `MOTFile`, `Snapshot`, `Quality`,
+`Null`.
 """
 
 from flowedge.operators.count_lines import CountLines
@@ -25,6 +26,7 @@ from flowedge.operators.quality import Quality
 from flowedge.operators.reconstruct import Reconstruct
 from flowedge.operators.resize import Resize
 from flowedge.operators.sample import Sample
+from flowedge.operators.side_by_side import SideBySide
 from flowedge.operators.slice import Slice
 from flowedge.operators.snapshot import Snapshot
 from flowedge.operators.street import street
@@ -57,6 +59,7 @@ __all__ = [
     "Reconstruct",
     "Resize",
     "Sample",
+    "SideBySide",
     "Slice",
     "Snapshot",
     "Track",

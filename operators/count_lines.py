@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Event, Operator, State, Tracks
-from flowedge.vision.lines import WANTED, Lines, are_lines, lines_of
+from flowedge.graph.per_camera import check_names
+from flowedge.vision.lines import WANTED, Lines, are_lines, by_camera, lines_of
 
 _REMEMBERED = 1000  # frames for which an object may be out of sight and still count as the same
 
@@ -59,6 +60,10 @@ class CountLines(Operator[Tracks, Event]):
         super().__post_init__()
         self.require("lines", are_lines(self.lines), WANTED)
         self.require("margin", self.margin >= 0, "a part of a box's height from 0")
+
+    def check_cameras(self, cameras: Collection[str]) -> None:
+        if by_camera(self.lines):
+            check_names(f"{self.name}.lines", self.lines, cameras, complete=False)
 
     def process(self, tracks: Tracks, /) -> Event | None:
         """The camera's totals after this frame."""

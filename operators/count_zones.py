@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from flowedge import Event, Operator, State, Tracks
+from flowedge.graph.per_camera import check_names
 from flowedge.values import Fact
-from flowedge.vision.zones import WANTED, Occupancy, Zones, are_zones
+from flowedge.vision.zones import WANTED, Occupancy, Zones, are_zones, by_camera
 
 
 @dataclass
@@ -43,6 +44,10 @@ class CountZones(Operator[Tracks, Event]):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require("zones", are_zones(self.zones), WANTED)
+
+    def check_cameras(self, cameras: Collection[str]) -> None:
+        if by_camera(self.zones):
+            check_names(f"{self.name}.zones", self.zones, cameras, complete=False)
 
     def process(self, tracks: Tracks, /) -> Event | None:
         """Who is in the camera's zones in this frame."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -9,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Event, Frame, Operator
+from flowedge.graph.per_camera import check_names
 from flowedge.video.canvas import Canvas
 from flowedge.video.yuv import Colour
-from flowedge.vision.lines import WANTED, Lines, are_lines, lines_of
+from flowedge.vision.lines import WANTED, Lines, are_lines, by_camera, lines_of
 
 Points: TypeAlias = NDArray[np.floating[Any]]
 
@@ -41,6 +43,10 @@ class DrawLines(Operator[tuple[Frame, Event], Frame]):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require("lines", are_lines(self.lines), WANTED)
+
+    def check_cameras(self, cameras: Collection[str]) -> None:
+        if by_camera(self.lines):
+            check_names(f"{self.name}.lines", self.lines, cameras, complete=False)
 
     def process(self, pair: tuple[Frame, Event], /) -> Frame:
         """The frame with lines and counts drawn on it, at the frame's own size."""

@@ -30,6 +30,8 @@ class JSONLines(Sink[Detections | Event]):
     {"camera": "north", "session": 0, "frame": 0, "time": 9.5, "event": "door", "data": {"open": true}}
     """
 
+    path_field = "path"
+
     path: str
     _paths: OutputPaths = field(init=False, repr=False, compare=False)
     _files: LineFiles = field(init=False, repr=False, compare=False)
@@ -47,6 +49,11 @@ class JSONLines(Sink[Detections | Event]):
             _print(line)
         else:
             self._files.write(self._paths.of(value.origin.camera), line)
+
+    def end(self, camera: str) -> None:
+        """Close the camera's own file; when the camera comes back, it goes on behind what is there."""
+        if path := self._paths.own(camera):
+            self._files.end(path)
 
     def close(self) -> None:
         """Close the files."""

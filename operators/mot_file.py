@@ -23,6 +23,8 @@ class MOTFile(Sink[Detections]):
     >>> sink = MOTFile("{camera}.txt")
     """
 
+    path_field = "path"
+
     path: str
     _paths: OutputPaths = field(init=False, repr=False, compare=False)
     _files: LineFiles = field(init=False, repr=False, compare=False)
@@ -33,9 +35,14 @@ class MOTFile(Sink[Detections]):
         self._paths = OutputPaths(self.path)
         self._files = LineFiles("MOTFile.path")
 
-    def write(self, found: Detections, /) -> None:
+    def write(self, objects: Detections, /) -> None:
         """Write the frame's rows; the file is there from the first frame on, even an empty one."""
-        self._files.write(self._paths.of(found.origin.camera), _rows(found))
+        self._files.write(self._paths.of(objects.origin.camera), _rows(objects))
+
+    def end(self, camera: str) -> None:
+        """Close the camera's own file; when the camera comes back, it goes on behind what is there."""
+        if path := self._paths.own(camera):
+            self._files.end(path)
 
     def close(self) -> None:
         """Close the files."""
@@ -46,17 +53,17 @@ class MOTFile(Sink[Detections]):
         return self._files.paths()
 
 
-def _rows(found: Detections) -> str:
+def _rows(objects: Detections) -> str:
     """The rows of one frame.
 
     >>> from flowedge import Origin
     >>> _rows(Tracks(Origin("north"), [[1, 2, 11, 22]], [0.5], [0], ids=[7]))
     '1,7,1.00,2.00,10.00,20.00,0.5000,-1,-1,-1\\n'
     """
-    ids = found.ids.tolist() if isinstance(found, Tracks) else [-1] * len(found)
-    corners, sizes = found.boxes[:, :2], found.boxes[:, 2:] - found.boxes[:, :2]
+    ids = objects.ids.tolist() if isinstance(objects, Tracks) else [-1] * len(objects)
+    corners, sizes = objects.boxes[:, :2], objects.boxes[:, 2:] - objects.boxes[:, :2]
     boxes = np.concatenate([corners, sizes], axis=1).tolist()
     return "".join(
-        f"{found.origin.index + 1},{i},{x:.2f},{y:.2f},{width:.2f},{height:.2f},{score:.4f},-1,-1,-1\n"
-        for i, (x, y, width, height), score in zip(ids, boxes, found.scores.tolist(), strict=True)
+        f"{objects.origin.index + 1},{i},{x:.2f},{y:.2f},{width:.2f},{height:.2f},{score:.4f},-1,-1,-1\n"
+        for i, (x, y, width, height), score in zip(ids, boxes, objects.scores.tolist(), strict=True)
     )

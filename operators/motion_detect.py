@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Detections, Frame, Operator, State
+from flowedge.graph.per_camera import all_hold, of_camera
 from flowedge.values import Image, scaled
 
 _WARM_UP = 25  # frames from which the background is learnt before anything is reported
 _MEMORY = 300  # frames after which what stands still has become background
 _STATES = 2  # that one pixel of background may have; with OpenCV's 5, slow people melt into it (measured)
 _SHADOW = 127  # what OpenCV marks a shadow with, where 255 is foreground
+_MIN_AREA = 120.0
+_THRESHOLD = 25.0
 
 
 @dataclass
@@ -24,8 +27,8 @@ class MotionDetect(Operator[Frame, Detections]):
     Looks at the frame scaled to `width` pixels across. Boxes below `min_area` square pixels of the source are
     noise; `threshold` is the squared distance from the background, in its own deviations, at which a pixel
     counts, so a lower one sees more. A score is the part of the box, 0..1, that moves. The first frames of a
-    session, or after the frame size changed, only teach the background and give no boxes. Raises
-    `ConfigError` where a number is not above 0.
+    session, or after the frame size changed, only teach the background and give no boxes. `min_area` and
+    `threshold` may be mappings by camera name. Raises `ConfigError` where a number is not above 0.
 
     >>> from flowedge.testing import frames, run_operator
     >>> [len(found) for found in run_operator(MotionDetect(), frames(30, 320, 240))][-1]
@@ -34,15 +37,19 @@ class MotionDetect(Operator[Frame, Detections]):
 
     state = State.PER_CAMERA
 
-    min_area: float = 120.0
-    threshold: float = 25.0
+    per_camera = ("min_area", "threshold")
+
+    min_area: float | Mapping[str, float] = _MIN_AREA
+    threshold: float | Mapping[str, float] = _THRESHOLD
     width: int = 448
     _backgrounds: dict[str, _Background] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require("min_area", self.min_area > 0, "a number of square pixels above 0")
-        self.require("threshold", self.threshold > 0, "a number above 0")
+        self.require(
+            "min_area", all_hold(self.min_area, lambda area: area > 0), "a number of square pixels above 0"
+        )
+        self.require("threshold", all_hold(self.threshold, lambda distance: distance > 0), "a number above 0")
         self.require("width", self.width >= 16, "a number of pixels from 16")
 
     def process(self, frame: Frame, /) -> Detections:
@@ -50,13 +57,15 @@ class MotionDetect(Operator[Frame, Detections]):
         camera, scene = frame.origin.camera, (frame.origin.session, frame.region, frame.width, frame.height)
         background = self._backgrounds.get(camera)
         if background is None or background.scene != scene:
-            background = self._backgrounds[camera] = _Background(scene, self.threshold)
+            threshold = of_camera(self.threshold, camera, _THRESHOLD)
+            background = self._backgrounds[camera] = _Background(scene, threshold)
         width = min(self.width, frame.width)
         height = max(1, round(width * frame.height / frame.width))
         x, y, across, down, count = background.moving(frame.bgr(width, height)).T
         boxes = np.stack([x, y, x + across, y + down], axis=1).astype(np.float32)
         boxes = scaled(boxes, (0, 0, width, height), frame.region)
-        large = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) >= self.min_area
+        least = of_camera(self.min_area, camera, _MIN_AREA)
+        large = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) >= least
         scores = np.clip(count / (across * down), 0, 1)
         classes = np.zeros(len(boxes), np.int32)
         return Detections(frame.origin, boxes, scores, classes, names=("moving",)).select(large)

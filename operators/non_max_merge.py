@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Detections, Gather
-from flowedge.vision.tiles import join, together
+from flowedge.vision.tiles import join, surest_rows, together
 
 
 @dataclass
@@ -56,8 +56,7 @@ class NonMaxMerge(Gather[Detections, Detections]):
         columns = combined.boxes, combined.scores, combined.classes
         joined = join(*columns, views, _regions(parts), self.overlap, self.metric, self.class_aware)
         # Attributes are those of the surest box of each object.
-        order = np.lexsort((-combined.scores, joined.objects))
-        best = order[np.unique(joined.objects[order], return_index=True)[1]]
+        best = surest_rows(joined.objects, combined.scores)
         attributes = {name: column[best] for name, column in combined.attributes.items()}
         return replace(
             combined, boxes=joined.boxes, scores=joined.scores, classes=joined.classes, attributes=attributes

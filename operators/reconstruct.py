@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flowedge import Gather, Rect, State, Tracks
 from flowedge.state.store import ADDRESSES, MemoryStore, Store, StoreError, is_redis, store_at
-from flowedge.vision.tiles import around, common_names
+from flowedge.vision.tiles import around, common_attributes, common_names, surest_rows
 from flowedge.vision.tracking.identities import nobody, recognise
 from flowedge.vision.tracking.packing import pack, unpack
 from flowedge.vision.tracking.seams import Rows
@@ -29,7 +29,8 @@ class Reconstruct(Gather[Tracks, Tracks]):
     object that leaves one tile and comes up in another has its identity where it should be by then. Tracks that
     were taken for one object wrongly go on as two. An object not seen for `memory` seconds is forgotten; where
     nobody looked (a lost tile) it is remembered. When the size of a camera's picture changes, what is known is
-    scaled to it, so identities survive. The result's `region` surrounds those of the tiles.
+    scaled to it, so identities survive. The result's `region` surrounds those of the tiles. An object has the
+    attributes of its surest row.
 
     `store` is where the identities are kept: "memory://" in this process; "redis://host:6379/0" for replicas on
     several machines, which then number objects as one would (extra `redis`; `${NAME}` stands for an environment
@@ -73,9 +74,12 @@ class Reconstruct(Gather[Tracks, Tracks]):
     def gather(self, parts: Sequence[Tracks], /) -> Tracks:
         """The tracks of the whole frame.
 
-        Raises `StoreError` when the store gives no answer and `InvalidValueError` where class names differ.
+        Raises `StoreError` when the store gives no answer and `InvalidValueError` where class names or
+        attributes differ.
         """
+        parts = sorted(parts, key=lambda part: part.origin.tile)
         first, names = parts[0], common_names(self.name, parts)
+        attributes = common_attributes(self.name, parts)
         rows, layout = _rows(parts)
         missing = tuple(dict.fromkeys(rect for part in parts for rect in part.missing))
         key = f"flowedge/{self.name}/{first.origin.camera}"
@@ -83,6 +87,7 @@ class Reconstruct(Gather[Tracks, Tracks]):
             stored = self._store.load(key)
             identities = nobody() if stored is None else unpack(stored)
             identities, seen, ids = recognise(identities, first.origin, rows, layout, missing, self.memory)
+            surest = surest_rows(seen.labels, rows.scores)
             if self._store.swap(key, stored, pack(identities), _KEPT):
                 return Tracks(
                     replace(first.origin, tile=0, tiles=1),
@@ -93,6 +98,7 @@ class Reconstruct(Gather[Tracks, Tracks]):
                     missing,
                     around(parts),
                     ids=ids,
+                    attributes={name: column[surest] for name, column in attributes.items()},
                 )
         raise StoreError(
             f"the identities of camera {first.origin.camera} changed {_TRIES} times during one frame"
@@ -100,8 +106,7 @@ class Reconstruct(Gather[Tracks, Tracks]):
 
 
 def _rows(parts: Sequence[Tracks]) -> tuple[Rows, NDArray[np.int64]]:
-    """The rows of all tiles, sorted by tile, and T x 5: each tile's number and region."""
-    parts = sorted(parts, key=lambda part: part.origin.tile)
+    """The rows of all tiles, which are sorted by tile, and T x 5: each tile's number and region."""
     layout = np.array([[part.origin.tile, *_region(part)] for part in parts], np.int64)
     of = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     all_came = len(parts) == parts[0].origin.tiles

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from flowedge import Detections, Event, Frame, Operator, Origin, State
+from flowedge.graph.per_camera import all_hold, required
 from flowedge.video.clock import StreamClock
 
 T = TypeVar("T", bound=Frame | Detections | Event)
@@ -18,7 +19,7 @@ class Sample(Operator[T, T]):
 
     Each time that a value is due the nearest one passes, so the rate is right in the long run whatever the
     camera's rate and jitter; a camera slower than `fps` passes whole. Packets cannot be sampled: later ones
-    need the earlier. Raises `ConfigError` where `fps` is not above 0.
+    need the earlier. `fps` may be a mapping by camera name. Raises `ConfigError` where it is not above 0.
 
     >>> from flowedge.testing import frames, run_operator
     >>> [frame.origin.index for frame in run_operator(Sample(fps=5), frames(11, 64, 48, fps=20))]
@@ -27,16 +28,21 @@ class Sample(Operator[T, T]):
 
     state = State.PER_CAMERA
 
-    fps: float
+    per_camera = ("fps",)
+
+    fps: float | Mapping[str, float]
     _pace: dict[str, _Pace] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require("fps", self.fps > 0, "a number of frames per second above 0")
+        self.require("fps", all_hold(self.fps, lambda fps: fps > 0), "a number of frames per second above 0")
 
     def process(self, value: T, /) -> T | None:
         """The value itself when it is due, else None."""
-        pace = self._pace.setdefault(value.origin.camera, _Pace(1 / self.fps))
+        camera = value.origin.camera
+        pace = self._pace.get(camera)
+        if pace is None:
+            pace = self._pace[camera] = _Pace(1 / required(self.fps, camera, f"{self.name}.fps"))
         return value if pace.due(value.origin) else None
 
     def flush(self, camera: str) -> Iterable[T]:

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flowedge import Frame, Sink
+from flowedge.graph.per_camera import all_hold, of_camera
 from flowedge.outputs import OutputPaths, ReplacedFile, check_pattern, existing, writing
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
+_EVERY = 1.0
 
 
 @dataclass
 class Snapshot(Sink[Frame]):
     """Keep the newest frame in the file `path`, renewed at most every `every` seconds.
 
-    The file is replaced in one step, so whoever looks sees a whole picture. `{camera}` in `path` makes one
-    file for each camera; it ends in .jpg or .png. The last frame of a stream is always written. Raises
-    `OutputError` where the file cannot be written.
+    The file is replaced in one step, so whoever looks sees a whole picture. `{camera}` in `path` makes one file
+    for each camera; it ends in .jpg or .png. `every` may be a mapping by camera name. The last frame of a
+    stream is always written. Raises `OutputError` where the file cannot be written.
 
     >>> sink = Snapshot("{camera}.jpg", every=5)
     """
 
+    per_camera = ("every",)
+    path_field = "path"
+
     path: str
-    every: float = 1.0
+    every: float | Mapping[str, float] = _EVERY
     _paths: OutputPaths = field(init=False, repr=False, compare=False)
     _due: dict[str, float] = field(init=False, repr=False, compare=False, default_factory=dict)
     _waiting: dict[str, Frame] = field(init=False, repr=False, compare=False, default_factory=dict)
@@ -35,7 +40,7 @@ class Snapshot(Sink[Frame]):
         super().__post_init__()
         fits = check_pattern(self.path) and Path(self.path).suffix.lower() in _SUFFIXES
         self.require("path", fits, 'a path like "{camera}.jpg" or "{camera}.png"')
-        self.require("every", self.every >= 0, "a number of seconds from 0")
+        self.require("every", all_hold(self.every, lambda seconds: seconds >= 0), "a number of seconds from 0")
         self._paths = OutputPaths(self.path)
 
     def write(self, frame: Frame, /) -> None:
@@ -43,7 +48,7 @@ class Snapshot(Sink[Frame]):
         camera, now = frame.origin.camera, time.monotonic()
         self._waiting[camera] = frame
         if now >= self._due.get(camera, now):
-            self._due[camera] = now + self.every
+            self._due[camera] = now + of_camera(self.every, camera, _EVERY)
             self.end(camera)
 
     def end(self, camera: str) -> None:

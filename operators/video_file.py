@@ -42,6 +42,8 @@ class VideoFile(Sink[Frame]):
     >>> sink = VideoFile("{camera}.mp4", crf=28)
     """
 
+    path_field = "path"
+
     path: str
     crf: int = 23
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = "superfast"
@@ -69,12 +71,14 @@ class VideoFile(Sink[Frame]):
         """Finish the camera's file; when the camera comes back it gets another one."""
         if camera in self._open:
             self._act(camera, _Recording.finish)
-            del self._open[camera]
+            path = self._open.pop(camera).path
+            if self._paths.own(camera):  # any other stays locked, lest another sink begins it anew
+                self._files[path].close()
 
     def close(self) -> None:
         """Finish every file, also when one of them fails."""
         with ExitStack() as stack:
-            for file in self._files.values():  # held until here, lest another sink begins it anew
+            for file in self._files.values():  # see `end`
                 stack.callback(file.close)
             for camera in self._open:
                 stack.callback(self.end, camera)

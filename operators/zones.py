@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from flowedge import Operator, State, Tracks
-from flowedge.vision.zones import WANTED, Occupancy, are_zones
+from flowedge.graph.per_camera import check_names
+from flowedge.vision.zones import WANTED, Occupancy, are_zones, by_camera
 from flowedge.vision.zones import Zones as Polygons
 
 
@@ -41,6 +42,10 @@ class Zones(Operator[Tracks, Tracks]):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require("zones", are_zones(self.zones), WANTED)
+
+    def check_cameras(self, cameras: Collection[str]) -> None:
+        if by_camera(self.zones):
+            check_names(f"{self.name}.zones", self.zones, cameras, complete=False)
 
     def process(self, tracks: Tracks, /) -> Tracks:
         """The same tracks with attributes of every zone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flowedge import ConfigError
-from flowedge.outputs import InputFiles, LineFiles, OutputError, ReplacedFile
+from flowedge.outputs import InputFiles, LineFiles, OutputError, ReplacedFile, check_pattern
 
 WRITER = """
 import sys
@@ -178,3 +179,19 @@ def test_a_picture_of_a_folder_being_read_is_not_replaced(tmp_path: Path) -> Non
     reading.close()
     ReplacedFile("Snapshot.path", tmp_path / "0.jpg").write(b"new")
     assert (tmp_path / "0.jpg").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("pattern", ["{camera!r}.mp4", "{camera:>9}.mp4", "{{camera}}.mp4", "{}.mp4", "a{.mp4"])
+def test_a_brace_that_would_stay_in_the_path_is_refused(pattern):
+    assert not check_pattern(pattern)
+
+
+def test_a_file_that_was_let_go_goes_on_behind_what_is_there(tmp_path):
+    files, path = LineFiles("JSONLines.path"), tmp_path / "north.jsonl"
+    files.write(path, "one\n")
+    files.end(path)
+    with path.open() as reader:
+        fcntl.flock(reader, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody holds it
+    files.write(path, "two\n")
+    files.close()
+    assert path.read_text() == "one\ntwo\n"

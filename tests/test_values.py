@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import av
@@ -146,3 +147,36 @@ def test_attributes_are_typed_read_only_and_selected() -> None:
 def test_wrong_attributes_are_named(attributes: dict[str, object], reason: str) -> None:
     with pytest.raises(InvalidValueError, match=reason):
         Detections(Origin("north"), [[0, 0, 9, 9]], [0.5], [0], attributes=attributes)
+
+
+def test_numbers_at_the_edges_of_float32_pass_the_checks():
+    boxes = [[-3e38, -1, 3e38, 1], [1e-45, 0, 2e-45, 0], [-9, -8, -9, -8]]
+    found = Detections(Origin("north"), boxes, [-0.0, 1, 1e-45], [0, 2, 1], names=("a", "b", "c"))
+    assert found.select([2]).boxes.tolist() == [[-9, -8, -9, -8]]
+
+
+@pytest.mark.parametrize("box", [[0, 0, 1, -1e-45], [float("-inf"), 0, 1, 1], [float("inf")] * 4])
+def test_a_wrong_box_among_many_is_named_by_its_row(box):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InvalidValueError, match="in row 7"):
+            Detections(Origin("north"), [[0, 0, 1, 1]] * 7 + [box], [0.5] * 8, [0] * 8)
+
+
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_a_class_without_a_name(wrong):
+    with pytest.raises(InvalidValueError, match="but names has 3 entries"):
+        Detections(Origin("north"), [[0, 0, 1, 1]] * 2, [0.5] * 2, [0, wrong], names=("a", "b", "c"))
+
+
+def test_selected_rows_are_read_only_and_keep_every_field():
+    missing, region, names = ((0, 0, 1, 1),), (0, 0, 9, 9), ("a", "b")
+    tracks = Tracks(Origin("north"), BOXES, [0.5, 1], [0, 1], names, missing, region, [7, 8])
+    tracks = tracks.with_attributes(colour=["red", "blue"])
+    chosen = tracks.select(tracks.scores > 0.6)
+    assert (chosen.ids.tolist(), chosen.attributes["colour"].tolist()) == ([8], ["blue"])
+    assert (chosen.names, chosen.missing, chosen.region) == (tracks.names, tracks.missing, tracks.region)
+    columns = (chosen.boxes, chosen.scores, chosen.classes, chosen.ids, chosen.attributes["colour"])
+    assert not any(column.flags.writeable for column in columns)
+    with pytest.raises(InvalidValueError, match=r"select: a list of rows is needed, shape \(\) was given"):
+        tracks.select(1)

@@ -133,7 +133,7 @@ class GstServer:
 
 
 @dataclass
-class Trial:
+class FaultTrial:
     """One server over one transport: the graphs that run on it, and the rows that tell of them."""
 
     name: str
@@ -292,7 +292,7 @@ def main() -> None:
             ours = name == "ours"
             server = RtspServer({STREAM: first}, credentials=(USER, PASSWORD)) if ours else GstServer(first)
             with server:
-                Trial(name, server, transport).go_through(clips)
+                FaultTrial(name, server, transport).go_through(clips)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowedge.dispatch import POLICIES, Policy, Request, Workers, make
+from flowedge.dispatch import POLICIES, DispatchPolicy, Request, Workers, make
 from flowedge.dispatch import aset_constants as constants
 from flowedge.dispatch.aset import ACTIONS, FEATURES, WEIGHTS, Aset
 from flowedge.dispatch.dense import DenseNetwork
@@ -83,7 +83,7 @@ class Environment:
         self.arrivals = np.random.default_rng([self.seed, 0])
         self.choices = np.random.default_rng([self.seed, 1])
 
-    def window(self, policy: Policy, seconds: float = constants.WINDOW) -> Floats:
+    def window(self, policy: DispatchPolicy, seconds: float = constants.WINDOW) -> Floats:
         """Runs one window. Queries that (succeeded, failed, were rejected)."""
         until, queries = self.time + seconds, np.zeros(3)
         gap = 60 / self.clients(self.time)
@@ -106,7 +106,7 @@ class Environment:
         policy.window(self.workers, self.choices)
         return queries
 
-    def _leave(self, policy: Policy, now: float) -> None:
+    def _leave(self, policy: DispatchPolicy, now: float) -> None:
         while self._ends and self._ends[0][0] <= now:
             _, _, request, worker = heapq.heappop(self._ends)
             self._bind(worker, request, -1)
@@ -119,7 +119,7 @@ class Environment:
         busy = min(workers.load[worker] / workers.capacity[worker], 1.0)
         workers.in_flight[worker] = busy * workers.slots[worker]
 
-    def _answers(self, policy: Policy, seconds: float) -> Floats:
+    def _answers(self, policy: DispatchPolicy, seconds: float) -> Floats:
         """Queries of the bound streams that were in time, and those that were late."""
         if not self._ends:
             return np.zeros(2)
@@ -169,14 +169,14 @@ class Learner:
         pairs = list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
         self.parameters = [self.rng.normal(0, math.sqrt(2 / a), (a, b)) for a, b in pairs]
         self.parameters += [np.zeros(b) for _, b in pairs]
-        self.first = [np.zeros_like(each) for each in self.parameters]
-        self.second = [np.zeros_like(each) for each in self.parameters]
+        self.first = [np.zeros_like(parameter) for parameter in self.parameters]
+        self.second = [np.zeros_like(parameter) for parameter in self.parameters]
         self.target = self.network()
 
     def network(self, note: str = "") -> DenseNetwork:
         """The network as it is now."""
         depth = len(self.sizes) - 1
-        copies = [each.copy() for each in self.parameters]
+        copies = [parameter.copy() for parameter in self.parameters]
         return DenseNetwork(tuple(copies[:depth]), tuple(copies[depth:]), note)
 
     def learn(self, state: Floats, action: Floats, reward: Floats, following: Floats, going: Floats) -> None:

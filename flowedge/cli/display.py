@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -28,47 +28,56 @@ def display() -> Iterator[Show]:
     if not console.is_terminal:
         yield _paced(lambda report: print(progress(report), file=sys.stderr, flush=True), LINE_SECONDS)
         return
-    with Live(console=console, auto_refresh=False, transient=True) as live, _logs_above():
+    live = Live(console=console, auto_refresh=False, transient=True)
+    with _logs_above(live):
+        console.show_cursor(True)  # a crash would leave a terminal without one
         yield _paced(lambda report: live.update(tables(report), refresh=True), TABLE_SECONDS)
 
 
 @contextmanager
-def _logs_above() -> Iterator[None]:
-    """Let log lines appear above the live table, which would wipe them out: by way of its own `sys.stderr`."""
+def _logs_above(live: Live) -> Iterator[None]:
+    """Show the table and let log lines appear above it, which it would wipe out: by its own `sys.stderr`."""
     handlers = [
         handler for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler)
     ]
+    live.start()
     before = [handler.setStream(sys.stderr) for handler in handlers]
     try:
         yield
     finally:
         for handler, stream in zip(handlers, before, strict=True):
             handler.setStream(stream or sys.__stderr__)
+        with suppress(OSError):  # the terminal has been closed
+            live.stop()
 
 
 def tables(report: Report) -> Group:
     """The run so far, per camera and per operator."""
     cameras = Table(title=f"{report.graph}, {report.seconds:.0f} s", title_justify="left")
     cameras.add_column("camera")
+    cameras.add_column("state")
     for heading in ("frames/s", "produced", "delivered", "filtered", "failed", "in flight"):
         cameras.add_column(heading, justify="right")
     cameras.add_column("dropped")
     for name, camera in report.cameras.items():
         counts = (camera.produced, camera.delivered, camera.filtered, camera.failed, camera.in_flight)
-        cameras.add_row(name, f"{camera.fps:.1f}", *map(str, counts), dropped(camera) or "0")
+        state = f"{camera.state}: {camera.reason}" if camera.reason else camera.state
+        cameras.add_row(name, state, f"{camera.fps:.1f}", *map(str, counts), dropped(camera) or "0")
     operators = Table()
     operators.add_column("operator")
     for heading in ("frames", "failed", "service ms p50/p95/p99", "wait ms p50/p95/p99"):
         operators.add_column(heading, justify="right")
     for name, operator in report.operators.items():
         times = (quantiles(operator.service_ms), quantiles(operator.wait_ms))
-        operators.add_row(name, str(operator.count), str(operator.failed), *times)
+        busy = f"{name} (busy with {operator.stuck})" if operator.stuck else name
+        operators.add_row(busy, str(operator.count), str(operator.failed), *times)
     return Group(cameras, operators, f"latency ms p50/p95/p99: {quantiles(report.latency_ms)}")
 
 
 def progress(report: Report) -> str:
     """The run so far in one line."""
-    parts = [f"{name} {_counts(camera)}" for name, camera in report.cameras.items()]
+    parts = [f"{name} {camera.state}, {_counts(camera)}" for name, camera in report.cameras.items()]
+    parts += [f"{name} is busy with {step.stuck}" for name, step in report.operators.items() if step.stuck]
     return f"{report.seconds:6.1f} s  {report.fps:6.1f} frames/s  {'; '.join(parts)}"
 
 
@@ -88,11 +97,15 @@ def summary(report: Report) -> Iterator[str]:
     )
     for name, camera in report.cameras.items():
         yield f"  {name}: {_counts(camera)}"
+        if camera.error:
+            yield f"  {camera.error}"
     for name, operator in report.operators.items():
         yield (
             f"  {name}: {operator.count} frames, service {quantiles(operator.service_ms)} ms, "
             f"wait {quantiles(operator.wait_ms)} ms"
         )
+    for name, notes in report.notes.items():
+        yield from (f"  {name}: {count} {what}" for what, count in notes.items())
     yield from report.findings
     for path in report.files:
         yield f"wrote {path}"
@@ -138,6 +151,7 @@ def _paced(show: Callable[[Report], None], interval: float) -> Show:
         nonlocal due
         if time.monotonic() >= due:
             due = time.monotonic() + interval
-            show(report())
+            with suppress(OSError):  # the terminal has been closed
+                show(report())
 
     return paced

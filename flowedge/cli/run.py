@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import os
@@ -9,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -57,13 +58,15 @@ def run(
 
     Example: flowedge run graphs/detect.py source=rtsp://10.0.0.5/street model=yolo11n output=street.mp4
 
-    Ends with 0 when all went well, 1 when something failed, 130 after Ctrl-C and 143 after SIGTERM.
+    Ends with 0 when all went well, 1 when something failed, 129 after SIGHUP, 130 after Ctrl-C and 143 after
+    SIGTERM.
     """
     from flowedge.cli.display import display
     from flowedge.graph.graph import Goal
     from flowedge.graph.loading import load
     from flowedge.runtime.run import Run
 
+    faulthandler.enable(sys.stderr)  # a crash in a library says in which operator it happened
     limit = seconds(duration) if duration else None
     if report is not None and not os.access(report.parent, os.W_OK):
         raise UserError(f"--report {report}: its folder does not exist or may not be written to")
@@ -99,6 +102,8 @@ def _follow(running: Run, signals: Signals, limit: float | None, show: Show) -> 
         due = limit is not None and time.monotonic() - begun >= limit
         if (due or signals.caught) and not stopping:
             stopping = True
+            if signals.caught:
+                log.info("%s: ending the run", signal.Signals(signals.caught[0]).name)
             running.stop()
         if len(signals.caught) > 1:
             running.abort()
@@ -122,9 +127,12 @@ class Signals:
 
 @contextmanager
 def _signals() -> Iterator[Signals]:
-    """Take SIGINT and SIGTERM as wishes to end."""
+    """Take SIGINT, SIGTERM and SIGHUP, unless `nohup` has it ignored, as wishes to end."""
     signals = Signals()
-    before = {number: signal.signal(number, signals.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, signals.note) for number in numbers}
     try:
         yield signals
     finally:
@@ -136,8 +144,9 @@ def _conclude(report: Report, path: Path | None) -> bool:
     """The summary on the terminal, and the report in its file; whether the file could be written."""
     from flowedge.cli.display import summary
 
-    for line in summary(report):
-        print(line, file=sys.stderr)
+    with suppress(OSError):  # the terminal has been closed
+        for line in summary(report):
+            print(line, file=sys.stderr)
     if path is not None:
         try:
             files.write(path, json.dumps(report.as_json(), indent=2) + "\n", "--report")

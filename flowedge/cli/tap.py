@@ -60,15 +60,15 @@ def tap(
         raise UserError(f"--camera {camera}: the name of a camera is needed")
     if picture is not None and picture.suffix not in PICTURES:
         raise UserError(f"--picture {picture}: a name that ends in {', '.join(PICTURES)} is needed")
-    found = _find(graph)
-    if operator not in found.operators:
-        raise UserError(f"{graph} has no operator {operator}{suggestion(operator, found.operators)}")
+    target = _find(graph)
+    if operator not in target.operators:
+        raise UserError(f"{graph} has no operator {operator}{suggestion(operator, target.operators)}")
     refused: Counter[str] = Counter()
     try:
-        with connect(found.endpoint) as session:
+        with connect(target.endpoint) as session:
             channel: Any = zenoh.handlers.FifoChannel(VALUES_KEPT)
             with session.declare_subscriber(topic(graph, operator, camera), channel) as samples:
-                for value in itertools.islice(_values(samples, found, refused), count):
+                for value in itertools.islice(_values(samples, target, refused), count):
                     print(json_line(value), end="", flush=True)
                     if picture is not None:
                         _keep(value, picture)
@@ -82,11 +82,11 @@ def tap(
             log.warning("%d messages were refused: %s", refused.total(), causes)
 
 
-def _values(samples: Any, found: RunningGraph, refused: Counter[str]) -> Iterator[Any]:
+def _values(samples: Any, target: RunningGraph, refused: Counter[str]) -> Iterator[Any]:
     """The values that come; a message that is none is counted by its cause, and the first one is told."""
     from flowedge.wire.fields import WireError
 
-    for sample in _samples(samples, found):
+    for sample in _samples(samples, target):
         try:
             value = _value(str(sample.key_expr), sample.payload.to_bytes())
         except WireError as error:
@@ -110,7 +110,7 @@ def _value(key: str, data: bytes) -> Any:
     return value
 
 
-def _samples(samples: Any, found: RunningGraph) -> Iterator[Any]:
+def _samples(samples: Any, target: RunningGraph) -> Iterator[Any]:
     """What comes, until the graph has ended: a client is not told so, it would wait for the next one."""
     from flowedge.plane.topics import running
 
@@ -121,8 +121,8 @@ def _samples(samples: Any, found: RunningGraph) -> Iterator[Any]:
             yield sample
         elif time.monotonic() - looked < LOOK_SECONDS:
             pause.wait(PAUSE_SECONDS)
-        elif found not in running():
-            raise UserError(f"{found.graph} has ended")
+        elif target not in running():
+            raise UserError(f"{target.graph} has ended")
         else:
             looked = time.monotonic()
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from flowedge.dispatch.aset import Aset, RandomSwitch
 from flowedge.dispatch.classic import LeastLoaded, PowerOfTwo, Prequal, RoundRobin
 from flowedge.dispatch.feasibility import FEASIBILITIES, Feasible, compatible, nominal, timely
-from flowedge.dispatch.policy import Policy
+from flowedge.dispatch.policy import DispatchPolicy
 from flowedge.dispatch.prices import DualPrice
 from flowedge.dispatch.static import STATIC
 from flowedge.dispatch.workers import Request, Workers
@@ -25,8 +25,8 @@ __all__ = [
     "FEASIBILITIES",
     "POLICIES",
     "STATIC",
+    "DispatchPolicy",
     "Feasible",
-    "Policy",
     "Request",
     "Workers",
     "compatible",
@@ -35,7 +35,7 @@ __all__ = [
     "timely",
 ]
 
-POLICIES: dict[str, type[Policy]] = STATIC | {
+POLICIES: dict[str, type[DispatchPolicy]] = STATIC | {
     "round-robin": RoundRobin,
     "least-loaded": LeastLoaded,
     "power-of-two": PowerOfTwo,
@@ -47,7 +47,7 @@ POLICIES: dict[str, type[Policy]] = STATIC | {
 """Every policy under the name that people choose it by."""
 
 
-def make(name: str, feasible: Feasible | None = None) -> Policy:
+def make(name: str, feasible: Feasible | None = None) -> DispatchPolicy:
     """A new policy; `feasible` replaces its own filter, the same for all in a comparison.
 
     Raises `ConfigError` where there is no policy of this name.

@@ -18,7 +18,7 @@ import numpy as np
 
 from flowedge.dispatch import aset_constants as constants
 from flowedge.dispatch.dense import DenseNetwork
-from flowedge.dispatch.policy import Policy
+from flowedge.dispatch.policy import DispatchPolicy
 from flowedge.dispatch.static import STATIC
 from flowedge.dispatch.workers import Floats, Request, Workers
 from flowedge.errors import ConfigError
@@ -36,13 +36,13 @@ WEIGHTS = Path(__file__).with_name("aset.npz")
 
 
 @dataclass
-class Switching(Policy):
+class Switching(DispatchPolicy):
     """Uses one static policy at a time; a subclass says in `window` which one is next."""
 
     interval: float = constants.WINDOW
     action: int = len(ACTIONS) - 1
     """The policy in use, by number; the first window has least-impedance, which is best at low load."""
-    _policies: tuple[Policy, ...] = field(init=False, repr=False)
+    _policies: tuple[DispatchPolicy, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._policies = tuple(policy(self.feasible) for policy in STATIC.values())
@@ -62,7 +62,7 @@ class RandomSwitch(Switching):
     """Another static policy at random in every window."""
 
     def window(self, workers: Workers, rng: np.random.Generator) -> None:
-        """Draws the next policy."""
+        """Draw the next policy."""
         self.action = int(rng.random() * len(ACTIONS))
 
 
@@ -143,16 +143,16 @@ class Aset(Switching):
         self.observer.arrived(request, worker is not None)
         return worker
 
-    def answered(self, request: Request, workers: Workers, worker: int, seconds: float, found: float) -> None:
-        """Counts towards the worker's throughput."""
+    def answered(self, request: Request, workers: Workers, worker: int, seconds: float, ahead: float) -> None:
+        """Count towards the worker's throughput."""
         self.observer.answered(worker, workers)
 
     def ended(self, request: Request, worker: int) -> None:
-        """Takes the stream out of what is being asked for."""
+        """Take the stream out of the demand."""
         self.observer.ended(request)
 
     def window(self, workers: Workers, rng: np.random.Generator) -> None:
-        """Switches to the policy with the greatest Q-value."""
+        """Switch to the policy with the greatest Q-value."""
         self.action = int(self.network(self.observer.window(workers)).argmax())
 
 

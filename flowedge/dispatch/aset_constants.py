@@ -79,8 +79,8 @@ class AsetModel:
 
 
 VARIANTS = {
-    each.name: each
-    for each in (
+    model.name: model
+    for model in (
         AsetModel("mobilenet-ssd/cpu", 0.035, 28.0, 1, 0.21),
         AsetModel("mobilenet-ssd/gpu", 0.012, 160.0, 2, 0.21),
         AsetModel("tinyyolo-v2/cpu", 0.045, 22.0, 1, 0.24),

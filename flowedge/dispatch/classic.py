@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from flowedge.dispatch.feasibility import Feasible, timely
-from flowedge.dispatch.policy import Policy, least
+from flowedge.dispatch.policy import DispatchPolicy, least
 from flowedge.dispatch.workers import Floats, Request, Workers, pressure
 
 
 @dataclass
-class RoundRobin(Policy):
+class RoundRobin(DispatchPolicy):
     """The feasible workers in turn, each application by itself."""
 
     _last: dict[int, int] = field(default_factory=dict, init=False, repr=False)
@@ -30,7 +30,7 @@ class RoundRobin(Policy):
 
 
 @dataclass
-class LeastLoaded(Policy):
+class LeastLoaded(DispatchPolicy):
     """The worker under the least pressure: share of its capacity bound + queries present per slot."""
 
     def choose(self, request: Request, workers: Workers, rng: np.random.Generator) -> int | None:
@@ -39,7 +39,7 @@ class LeastLoaded(Policy):
 
 
 @dataclass
-class PowerOfTwo(Policy):
+class PowerOfTwo(DispatchPolicy):
     """Of two workers drawn from those that can answer in time, the one under less pressure.
 
     Mitzenmacher, "The power of two choices in randomized load balancing", 2001.
@@ -60,7 +60,7 @@ class PowerOfTwo(Policy):
 
 
 @dataclass
-class Prequal(Policy):
+class Prequal(DispatchPolicy):
     """Hot and cold workers by queries present, then the least latency among the cold.
 
     The rule of Wydrowski et al., "Load is not what you should balance: introducing Prequal", NSDI 2024: a
@@ -91,9 +91,9 @@ class Prequal(Policy):
         present += workers.round_trip
         return least(present, cold)
 
-    def answered(self, request: Request, workers: Workers, worker: int, seconds: float, found: float) -> None:
-        """Learns how much slower the worker is than its profile says."""
-        crowd = max(1.0, (found + 1) * float(workers.per_slot[worker]))
+    def answered(self, request: Request, workers: Workers, worker: int, seconds: float, ahead: float) -> None:
+        """Learn how much slower the worker is than its profile says."""
+        crowd = max(1.0, (ahead + 1) * float(workers.per_slot[worker]))
         ratio = seconds / (crowd * float(workers.service[request.application, worker]))
         slowdown = self._slowdowns(len(workers))
         slowdown[worker] += self.learning * (ratio - slowdown[worker])

@@ -53,8 +53,8 @@ class DenseNetwork:
                 note = str(stored["note"])
         except (OSError, ValueError, KeyError) as error:
             raise ConfigError(f"{path}: not a network's weights: {error}") from error
-        inputs = [each.shape[0] for each in weights]
-        outputs = [each.shape[1] for each in weights]
-        if not weights or inputs[1:] != outputs[:-1] or outputs != [len(each) for each in biases]:
+        inputs = [weight.shape[0] for weight in weights]
+        outputs = [weight.shape[1] for weight in weights]
+        if not weights or inputs[1:] != outputs[:-1] or outputs != [len(bias) for bias in biases]:
             raise ConfigError(f"{path}: the layers do not fit together: {inputs} inputs, {outputs} outputs")
         return cls(weights, biases, note)

@@ -49,4 +49,4 @@ def timely(request: Request, workers: Workers) -> Mask:
     return mask
 
 
-FEASIBILITIES: dict[str, Feasible] = {each.__name__: each for each in (compatible, nominal, timely)}
+FEASIBILITIES: dict[str, Feasible] = {function.__name__: function for function in (compatible, nominal, timely)}

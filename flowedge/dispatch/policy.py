@@ -12,7 +12,7 @@ from flowedge.dispatch.workers import Floats, Mask, Request, Workers
 
 
 @dataclass
-class Policy:
+class DispatchPolicy:
     """Chooses a worker for each request. It reads `Workers` and never changes them.
 
     Its owner calls `choose` when a stream (or single query) arrives and, where it wants the policy to learn,
@@ -30,8 +30,8 @@ class Policy:
         """The index of a worker, or None: rejected."""
         raise NotImplementedError
 
-    def answered(self, request: Request, workers: Workers, worker: int, seconds: float, found: float) -> None:
-        """A query was answered `seconds` after it reached the worker, where it found `found` others."""
+    def answered(self, request: Request, workers: Workers, worker: int, seconds: float, ahead: float) -> None:
+        """A query was answered `seconds` after it reached the worker, which had `ahead` others then."""
 
     def ended(self, request: Request, worker: int) -> None:
         """A stream bound to `worker` is over (or was taken from it)."""

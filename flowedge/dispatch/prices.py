@@ -11,7 +11,7 @@ import numpy as np
 
 from flowedge.dispatch.demand import Asked, Demand
 from flowedge.dispatch.feasibility import Feasible
-from flowedge.dispatch.policy import Policy, least
+from flowedge.dispatch.policy import DispatchPolicy, least
 from flowedge.dispatch.workers import Floats, Mask, Request, Workers, wait
 
 log = logging.getLogger("flowedge.dispatch")
@@ -59,7 +59,7 @@ class Borders:
 
 
 @dataclass
-class DualPrice(Policy):
+class DualPrice(DispatchPolicy):
     """The worker with the greatest P(success) - price; rejected where no worker's is above 0.
 
     P(success) is the share of a stream's queries that the worker will answer in time while it lasts: with
@@ -174,8 +174,10 @@ class DualPrice(Policy):
         from scipy.optimize import linprog
         from scipy.sparse import block_diag, csr_array
 
-        asked = [each for each in self._demand.classes.values() if each.streams + each.singles > _NEGLIGIBLE]
-        success = np.array([self._success(each.example, workers) for each in asked]).reshape(-1, len(workers))
+        asked = [
+            group for group in self._demand.classes.values() if group.streams + group.singles > _NEGLIGIBLE
+        ]
+        success = np.array([self._success(group.example, workers) for group in asked]).reshape(-1, len(workers))
         of_class, of_worker = success.nonzero()
         if not len(of_class):
             return np.zeros(len(workers))
@@ -183,22 +185,22 @@ class DualPrice(Policy):
         rows = np.concatenate([of_worker, len(workers) + of_class])
         shape = len(workers) + len(asked), len(columns)
         future = csr_array((np.ones(len(rows)), (rows, np.tile(columns, 2))), shape=shape)
-        weights = np.array([each.example.weight for each in asked])
+        weights = np.array([group.example.weight for group in asked])
         demand = self._expected(asked, float(workers.capacity.sum()))
         stay = ((np.arange(self.samples) + 0.5) / self.samples)[:, None]
         free = np.maximum(self.fill * workers.capacity - stay * workers.load, 0.0)
-        found = linprog(
+        solution = linprog(
             np.tile(-(success / weights[:, None])[of_class, of_worker], self.samples),
             A_ub=block_diag([future] * self.samples, format="csr"),
             b_ub=np.hstack([free, _futures(asked, (1 - stay) * demand, rng)]).ravel(),
             method="highs",
         )
-        if found.status != 0:
+        if solution.status != 0:
             if not self._warned:
-                log.warning("no new prices of workers, the last ones hold: HiGHS: %s", found.message)
+                log.warning("no new prices of workers, the last ones hold: HiGHS: %s", solution.message)
             self._warned = True
             return None
-        duals: Floats = -found.ineqlin.marginals.reshape(self.samples, -1)[:, : len(workers)].mean(0)
+        duals: Floats = -solution.ineqlin.marginals.reshape(self.samples, -1)[:, : len(workers)].mean(0)
         return np.maximum(duals, 0.0)
 
     def _expected(self, asked: list[Asked], capacity: float) -> Floats:
@@ -206,10 +208,10 @@ class DualPrice(Policy):
 
         What is there now grows by what streams have not had the time for, but not to more than `capacity`.
         """
-        streams = np.array([each.streams for each in asked])
-        singles = np.array([each.singles for each in asked])
-        there = float(streams.sum())
-        share = max(self._demand.grown, there / max(capacity, there)) or 1.0
+        streams = np.array([group.streams for group in asked])
+        singles = np.array([group.singles for group in asked])
+        present = float(streams.sum())
+        share = max(self._demand.grown, present / max(capacity, present)) or 1.0
         expected: Floats = singles + streams / share
         return expected
 
@@ -231,6 +233,6 @@ def _futures(asked: list[Asked], demand: Floats, rng: np.random.Generator) -> Fl
     from those that are there now (a gamma posterior)."""
     rate = np.array([each.example.weight * each.example.rate for each in asked])
     unit = np.where(rate > 0, rate, 1.0)
-    seen = np.maximum(np.array([each.streams for each in asked]) / unit, 0.5)
+    seen = np.maximum(np.array([group.streams for group in asked]) / unit, 0.5)
     drawn: Floats = unit * rng.poisson(demand / unit * rng.gamma(seen, 1 / seen, demand.shape))
     return np.where(rate > 0, drawn, demand)

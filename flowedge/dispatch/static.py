@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowedge.dispatch.policy import Policy, drawn, least
+from flowedge.dispatch.policy import DispatchPolicy, drawn, least
 from flowedge.dispatch.workers import Floats, Mask, Request, Workers
 
 _NO_LOAD = 1e-3
@@ -15,7 +15,7 @@ _NO_LOAD = 1e-3
 
 
 @dataclass
-class Closest(Policy):
+class Closest(DispatchPolicy):
     """Any feasible worker of the cluster nearest by delay + 2 deviations."""
 
     def choose(self, request: Request, workers: Workers, rng: np.random.Generator) -> int | None:
@@ -26,7 +26,7 @@ class Closest(Policy):
 
 
 @dataclass
-class LoadBalancing(Policy):
+class LoadBalancing(DispatchPolicy):
     """The worker with the least load, in queries per second."""
 
     def choose(self, request: Request, workers: Workers, rng: np.random.Generator) -> int | None:
@@ -35,7 +35,7 @@ class LoadBalancing(Policy):
 
 
 @dataclass
-class Farthest(Policy):
+class Farthest(DispatchPolicy):
     """Any feasible worker of the farthest cluster that is still feasible; the argmax runs over clusters."""
 
     def choose(self, request: Request, workers: Workers, rng: np.random.Generator) -> int | None:
@@ -46,7 +46,7 @@ class Farthest(Policy):
 
 
 @dataclass
-class Cheaper(Policy):
+class Cheaper(DispatchPolicy):
     """The worker with the longest time to an answer that is still feasible."""
 
     def choose(self, request: Request, workers: Workers, rng: np.random.Generator) -> int | None:
@@ -55,7 +55,7 @@ class Cheaper(Policy):
 
 
 @dataclass
-class RandomProportionalLatency(Policy):
+class RandomProportionalLatency(DispatchPolicy):
     """A worker drawn with a probability proportional to 1 / its time to an answer."""
 
     def choose(self, request: Request, workers: Workers, rng: np.random.Generator) -> int | None:
@@ -65,7 +65,7 @@ class RandomProportionalLatency(Policy):
 
 
 @dataclass
-class RandomProportionalLoad(Policy):
+class RandomProportionalLoad(DispatchPolicy):
     """A worker drawn with a probability proportional to capacity / (load + e)."""
 
     def choose(self, request: Request, workers: Workers, rng: np.random.Generator) -> int | None:
@@ -76,7 +76,7 @@ class RandomProportionalLoad(Policy):
 
 
 @dataclass
-class LeastImpedance(Policy):
+class LeastImpedance(DispatchPolicy):
     """The worker with the shortest time to an answer."""
 
     def choose(self, request: Request, workers: Workers, rng: np.random.Generator) -> int | None:
@@ -90,7 +90,7 @@ def _any_of_cluster(worker: int, mask: Mask, workers: Workers, rng: np.random.Ge
     return int(same[int(rng.random() * len(same))])
 
 
-STATIC: dict[str, type[Policy]] = {
+STATIC: dict[str, type[DispatchPolicy]] = {
     "closest": Closest,
     "load-balancing": LoadBalancing,
     "farthest": Farthest,

@@ -13,18 +13,23 @@ import threading
 import types
 import typing
 from abc import ABC, ABCMeta, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from flowedge.errors import ConfigError
 from flowedge.graph.knobs import Choice, nested
+from flowedge.graph.per_camera import check_names
 from flowedge.secrets import redact
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
+
+
+NAME = "a name of letters, digits, '_', '-' and '.', not beginning with '.'"
+"""What `valid_name` accepts, for messages."""
 
 
 class State(Enum):
@@ -33,6 +38,7 @@ class State(Enum):
     NONE = "none"
     PER_CAMERA = "per camera"
     PER_TILE = "per tile"
+    GLOBAL = "of all cameras"
 
 
 class StepMeta(ABCMeta):
@@ -76,7 +82,7 @@ class StepMeta(ABCMeta):
         step = super().__call__(*args, **{**kwargs, **names})
         step.name = step.name or cls.__name__  # of an author's own __init__
         step.knobs = knobs
-        step.require("name", valid_name(step.name), "a name of letters, digits, '_', '-' and '.'")
+        step.require("name", valid_name(step.name), NAME)
         return step
 
 
@@ -91,6 +97,9 @@ class Step(metaclass=StepMeta):
     """Base of the five kinds; `name` keys topics, metrics and checkpoints and defaults to the class name."""
 
     state: ClassVar[State] = State.NONE
+    per_camera: ClassVar[tuple[str, ...]] = ()
+    """The fields that may be a mapping of values by camera name; one without a default names every camera."""
+
     if TYPE_CHECKING:
         name: str
         knobs: Mapping[str, Choice[Any]] = field(init=False, repr=False)
@@ -115,11 +124,29 @@ class Step(metaclass=StepMeta):
             shown = redact(repr(getattr(self, name)))  # it may be an address with a password
             raise ConfigError(f"{type(self).__name__}.{name}: {shown} is not {wanted}")
 
+    def check_cameras(self, cameras: Collection[str]) -> None:
+        """Raise `ConfigError` where a setting by camera does not fit these, whose frames the step will see."""
+        for item in fields(self):
+            if item.name in self.per_camera and isinstance(setting := getattr(self, item.name), Mapping):
+                complete = item.default is MISSING and item.default_factory is MISSING
+                check_names(f"{self.name}.{item.name}", setting, cameras, complete=complete)
+
     def setup(self) -> None:
         """Load what the operator needs to run; called once in each replica before the first value."""
 
     def close(self) -> None:
         """Release what `setup` took; called once, whatever happened."""
+
+    def notes(self) -> Mapping[str, int]:
+        """How often it had to do something that a user should know of, by what that is; asked at any time."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Detached:
+    """What a source gives when a camera has no picture to give: why, in a sentence, while it tries again."""
+
+    reason: str
 
 
 @dataclass
@@ -133,19 +160,19 @@ class Source(Step, Generic[Out], ABC):
         super().__post_init__()
         for camera in self.cameras:
             if not valid_name(camera):
-                wanted = "a name of letters, digits, '_', '-' and '.'"
-                raise ConfigError(f"{type(self).__name__}.cameras: {camera!r} is not {wanted}")
+                raise ConfigError(f"{type(self).__name__}.cameras: {camera!r} is not {NAME}")
 
     def live(self, camera: str) -> bool:  # noqa: ARG002
         """Whether the newest frame matters more than every frame (a camera, rather than a file)."""
         return False
 
     @abstractmethod
-    def read(self, camera: str, stop: threading.Event) -> Iterator[Out]:
+    def read(self, camera: str, stop: threading.Event) -> Iterator[Out | Detached]:
         """Yield the camera's values until it ends or `stop` is set; raises `SourceError`.
 
         Every value's origin counts a frame `index` from 0 that never repeats. Without a `monotonic` capture
-        time, latency counts from when the value was given.
+        time, latency counts from when the value was given. `Detached` among the values tells of a camera that
+        is not attached.
         """
 
 
@@ -170,7 +197,11 @@ class Operator(Step, Generic[In, Out], ABC):
         return [self.process(value) for value in values]
 
     def flush(self, camera: str) -> Iterable[Out]:  # noqa: ARG002
-        """What is left at the end of a camera's stream; called in every operator, forgets its state."""
+        """Forget the camera's state: its stream has ended. Called in every operator.
+
+        A `delayed` operator gives what it still holds back. Of any other, every value has had its answer, so
+        what it gives here belongs to no frame: it is discarded, which the run logs as an error.
+        """
         return ()
 
 
@@ -207,7 +238,9 @@ class Gather(Step, Generic[In, Out], ABC):
 
 @dataclass
 class Sink(Step, Generic[In], ABC):
-    """Where a stream ends."""
+    """Where a stream ends; `path_field` names the field that says what files it writes, if it does."""
+
+    path_field: ClassVar[str | None] = None
 
     name: str = field(default="", kw_only=True)
 
@@ -258,6 +291,11 @@ def _fits(value: object, hint: Any) -> bool:
         return value in typing.get_args(hint)
     if hint is Sequence or origin is Sequence:  # a str is a sequence of str, and never what was meant
         return isinstance(value, Sequence) and not isinstance(value, str)
+    if origin is Mapping:
+        of_key, of_value = typing.get_args(hint)
+        return isinstance(value, Mapping) and all(
+            _fits(key, of_key) and _fits(item, of_value) for key, item in value.items()
+        )
     kind = origin or hint
     if not isinstance(kind, type):
         return True

@@ -12,18 +12,21 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar, get_args, get_origin, overload
 
 from flowedge.errors import ConfigError, GraphError
 from flowedge.graph import render
-from flowedge.graph.contract import Gather, Operator, Sink, Source, Split, State, Step, valid_name
+from flowedge.graph.contract import NAME, Gather, Operator, Sink, Source, Split, State, Step, valid_name
 from flowedge.graph.knobs import suggestion
-from flowedge.graph.nodes import GraphNode, Half, Output, Pair, Wire, described
+from flowedge.graph.nodes import Both, GraphNode, Half, Output, Pair, Wire, described
 from flowedge.graph.signature import Type, applied, fits, readable, signature
+from flowedge.graph.synchronization import Synchronize, seconds
 from flowedge.graph.topology import Topology
+from flowedge.secrets import redact
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -135,7 +138,7 @@ class Graph(Topology):
 
     def __post_init__(self) -> None:
         if not valid_name(self.name):
-            raise ConfigError(f"Graph.name: {self.name!r} is not a name of letters, digits, '_', '-' and '.'")
+            raise ConfigError(f"Graph.name: {self.name!r} is not {NAME}")
 
     def __eq__(self, other: object) -> bool:
         mine = (self.name, self.goal, self.nodes)
@@ -153,7 +156,11 @@ class Graph(Topology):
         return f"{self.name}: {goal}\n{render.columns(self)}"
 
     def source(self, step: Source[U]) -> Stream[U]:
-        """Begin a stream at a source."""
+        """Begin a stream at a source; raises `GraphError` for what is none."""
+        if not isinstance(step, Source):
+            address = isinstance(step, str)
+            mend = f"video(graph, {redact(repr(step))})" if address else "stream >> step"
+            raise GraphError(f"graph.source({redact(repr(step))}): not a source; write {mend}")
         taken = {camera for node in self.sources() for camera in node.step.cameras}  # type: ignore[attr-defined]
         for camera in step.cameras:
             if camera in taken:
@@ -165,7 +172,11 @@ class Graph(Topology):
         return Stream(self, Output(step.name))
 
     def check(self) -> None:
-        """Raise `GraphError` unless every stream ends in a sink, knobs of one name agree and pins can hold."""
+        """Raise `GraphError` unless the graph can run.
+
+        Every stream ends in a sink, no two sinks write one file, knobs of one name agree and pins can hold.
+        Raises `ConfigError` where a setting by camera names one that does not come there.
+        """
         if not self.nodes:
             raise GraphError(f"the graph {self.name} is empty: begin with video(graph, url)")
         for node in self.nodes:
@@ -175,8 +186,36 @@ class Graph(Topology):
                 mend = "add a Gather such as NonMaxMerge()"
                 raise GraphError(f"{node.name} leaves a split ungathered: {mend}")
             raise GraphError(f"{node.name} gives a stream that has no sink: add one, e.g. >> Null()")
+        self._check_outputs()
         self._check_knobs()
         self._check_pins()
+        for node in self.nodes:
+            if cameras := self._cameras_before(node):
+                node.step.check_cameras(cameras)
+
+    def _cameras_before(self, node: GraphNode) -> list[str]:
+        """All cameras whose frames come to a step, those of pairs among them; none if they are added later."""
+        sources = self.upstream(node.name)
+        return [camera for source in self.sources() if source.name in sources for camera in source.step.cameras]  # type: ignore[attr-defined]
+
+    def _check_outputs(self) -> None:
+        """A sink's lock on its file would show this only once both have begun, and while both have it open."""
+        writers: dict[str, str] = {}
+        for node in self.nodes:
+            if not isinstance(node.step, Sink) or node.step.path_field is None or node.input is None:
+                continue
+            pattern = getattr(node.step, node.step.path_field)
+            sources: list[Any] = [self.node(name).step for name in self.sources_of(node.input)]
+            cameras = [camera for source in sources for camera in source.cameras]
+            for path in dict.fromkeys(pattern.replace("{camera}", camera) for camera in cameras):
+                if path == "-" or path.startswith("/dev/"):
+                    continue
+                other = writers.setdefault(os.path.realpath(path), node.name)
+                if other != node.name:
+                    raise GraphError(
+                        f'{other} and {node.name} would both write "{path}": give one of them another '
+                        f"{node.step.path_field}"
+                    )
 
     def _check_knobs(self) -> None:
         seen: dict[str, tuple[str, tuple[Any, ...]]] = {}
@@ -211,8 +250,19 @@ class Graph(Topology):
                 f"two operators are named {step.name}: give one another name, "
                 f'e.g. {type(step).__name__}(..., name="{step.name}2")'
             )
+        if isinstance(wire, Both) or isinstance(step, Synchronize):
+            self._check_synchronized(step, wire)
         gives = signature(step).gives if wire is None else self._applied(step, wire)
         self.nodes = (*self.nodes, GraphNode(step, wire, tiled, gives))
+
+    def _check_synchronized(self, step: Step, wire: Wire | None) -> None:
+        if not (isinstance(wire, Both) and isinstance(step, Synchronize)):
+            raise GraphError(f"{step.name}: streams are synchronized by synchronize(a, b)")
+        for camera, side in zip(step.cameras, (wire.left, wire.right), strict=True):
+            if camera not in (known := self.cameras_of(side)):
+                raise GraphError(
+                    f'{step.name}: {described(side)} has no camera "{camera}"{suggestion(camera, known)}'
+                )
 
     def _applied(self, step: Step, wire: Wire) -> Type | None:
         kind = self.carried(wire)
@@ -235,21 +285,121 @@ def join(a: Any, b: Any) -> Any:
 
     Raises `GraphError` where they come from different sources or graphs, or only one of them is split.
     """
+    _require_streams("join", a, b)
     names = f"join of {described(a.wire)} and {described(b.wire)}"
     if a.graph is not b.graph:
         raise GraphError(f"{names}: they belong to two graphs, {a.graph.name} and {b.graph.name}")
     if type(a) is not type(b):
         raise GraphError(f"{names}: one is split into parts and the other is not; gather first")
     graph: Graph = a.graph
-    left, right = (graph.sources_of(stream.wire) for stream in (a, b))
+    left, right = (graph.begins_at(stream.wire) for stream in (a, b))
     if left != right:
         raise GraphError(
             f"{names}: their cameras differ ({', '.join(sorted(left))} and {', '.join(sorted(right))}); "
-            f"frames can only be paired with results from the same source"
+            f"frames can only be paired with results from the same source, or by time with synchronize(a, b)"
         )
     if isinstance(a, Parts) and (split := graph.split_of(a.wire)) != (other := graph.split_of(b.wire)):
         raise GraphError(f"{names}: the parts come from two splits, {split} and {other}")
     return type(a)(graph, Pair(a.wire, b.wire))
+
+
+@overload
+def synchronize(
+    a: Stream[A],
+    b: Stream[B],
+    *,
+    cameras: Sequence[str] | None = None,
+    tolerance: float | str = ...,
+    deadline: float | str = ...,
+    name: str = ...,
+) -> Stream[tuple[A, B]]: ...
+@overload
+def synchronize(
+    a: Stream[A],
+    *,
+    cameras: Sequence[str],
+    tolerance: float | str = ...,
+    deadline: float | str = ...,
+    name: str = ...,
+) -> Stream[tuple[A, A]]: ...
+def synchronize(
+    a: Any,
+    b: Any = None,
+    *,
+    cameras: Sequence[str] | None = None,
+    tolerance: float | str = "40 ms",
+    deadline: float | str = "200 ms",
+    name: str = "",
+) -> Any:
+    """Pair the frames of two cameras, or results for them, that were taken at the same time.
+
+    The cameras are those of two sources, `synchronize(a, b)`, or two of one source, `synchronize(stream,
+    cameras=("north", "south"))`; where a source has several, `cameras` says which. A pair is of frames at most
+    `tolerance` apart, the nearest ones, and every frame is in at most one pair: what has no partner is dropped
+    and counted with that cause, and both frames of a pair end as the pair ends. For sinks a pair is a frame of
+    the left camera: its name stands for `{camera}`.
+
+    Live cameras are compared by when their frames were taken, and a frame waits at most `deadline` for its
+    partner: one that is slow or gone takes no longer from the other. Files are compared by their own timelines,
+    which begin together, and wait for each other. Times are seconds or texts such as "40 ms".
+
+    Raises `GraphError` where the cameras are not two different ones of the streams, and `ConfigError` for a
+    time of another form.
+
+    >>> from flowedge import Graph
+    >>> from flowedge.operators import Null, street
+    >>> graph = Graph("gates")
+    >>> (north, _), (south, _) = (street(graph, {c: "street://"}, name=c) for c in ("north", "south"))
+    >>> synchronize(north, south, tolerance="20 ms") >> Null()
+    >>> graph.node("Synchronize").step.tolerance
+    0.02
+    """
+    stream = beside(a, a if b is None else b)
+    wire = stream.wire
+    sides = [wire.left] if b is None else [wire.left, wire.right]
+    step: Synchronize[Any] = Synchronize(
+        tuple(cameras) if cameras is not None else _only_cameras(stream.graph, sides),
+        seconds(tolerance, "synchronize: tolerance"),
+        seconds(deadline, "synchronize: deadline"),
+        name=name,
+    )
+    return stream >> step
+
+
+def beside(a: Any, b: Any) -> Any:
+    """A stream that carries what both carry, for a `Synchronize`.
+
+    Raises `GraphError` for parts of a split and for two streams with frames of one source.
+    """
+    _require_streams("synchronize", a, b)
+    names = f"synchronize of {described(a.wire)} and {described(b.wire)}"
+    if isinstance(a, Parts) or isinstance(b, Parts):
+        raise GraphError(f"{names}: parts of a split cannot be synchronized; gather first")
+    if a.graph is not b.graph:
+        raise GraphError(f"{names}: they belong to two graphs, {a.graph.name} and {b.graph.name}")
+    graph: Graph = a.graph
+    common = graph.sources_of(a.wire) & graph.sources_of(b.wire)
+    if a.wire != b.wire and common:
+        raise GraphError(
+            f"{names}: both have frames of {', '.join(sorted(common))}; join them first, and pair two "
+            f'cameras of the result: synchronize(stream, cameras=("north", "south"))'
+        )
+    return Stream(graph, Both(a.wire, b.wire))
+
+
+def _require_streams(call: str, *given: object) -> None:
+    for value in given:
+        if not isinstance(value, (Stream, Parts)):
+            mend = f"stream >> {value.name}(...)" if isinstance(value, Step) else "a stream of this graph"
+            raise GraphError(f"{call}: {redact(repr(value))} is not a stream; give {mend}")
+
+
+def _only_cameras(graph: Graph, wires: Sequence[Wire]) -> tuple[str, ...]:
+    cameras = [graph.cameras_of(wire) for wire in wires]
+    if len(wires) == 1 or any(len(names) != 1 for names in cameras):
+        among = " and ".join(", ".join(sorted(names)) for names in cameras)
+        raise GraphError(f'synchronize: say which two of {among}, e.g. cameras=("north", "south")')
+    return tuple(name for (name,) in cameras)
 
 
 def unzip(stream: Stream[tuple[A, B]]) -> tuple[Stream[A], Stream[B]]:

@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar, cast, overload
 
 from flowedge.errors import ConfigError
 from flowedge.secrets import redact
 
 T = TypeVar("T")
+
+_KINDS = (str, int, float, bool, tuple, Path, type(Path()))
+"""What the text of a command line can become."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,13 +180,14 @@ def param(
 ) -> Any:
     """A value that the command line may set as NAME=VALUE, else `default` (None where only a type is given).
 
-    The text is converted to the type of the default: str, int, float, bool (yes/no) or a tuple of str split
-    at commas.
+    The text is converted to the type of the default: str, int, float, bool (yes/no), Path or a tuple of
+    str split at commas. A choice of whatever type is set by the text that it is printed as.
 
     With `choices` the parameter is a knob, see `choose`: the planner chooses among them, beginning with the
     default, which is the first unless given, until the command line sets one of them.
 
-    Raises `ConfigError` where the text cannot be converted and where a value is not among the choices.
+    Raises `ConfigError` where the text cannot be converted, where a value is not among the choices, and for a
+    default of another type without choices.
 
     >>> param("size", 640, help="input size of the detector")
     640
@@ -194,12 +199,21 @@ def param(
     kind = type or (str if default is None else default.__class__)
     if choices and default not in choices:
         raise ConfigError(_not_among(name, default, choices))
+    if not choices and kind not in _KINDS:
+        raise ConfigError(
+            redact(
+                f"param({name!r}, {default!r}): a command line cannot set a {kind.__name__}: give a str, int, "
+                f"float, bool, Path or tuple of str, or choices"
+            )
+        )
+    if kind is tuple and not choices and not all(isinstance(word, str) for word in default or ()):
+        raise ConfigError(f"param({name!r}, {default!r}): only a tuple of str can be set by a command line")
     current = _settings.get()
     value, is_set = default, False
     if current is not None:
         current.declared[name] = Parameter(name, kind, default, tuple(choices), help)
         if name in current.given:
-            value, is_set = _converted(name, current.given[name], kind), True
+            value, is_set = _chosen(name, current.given[name], kind, choices), True
     if not choices:
         return value
     if value not in choices:
@@ -224,6 +238,21 @@ def _not_among(name: str, value: object, choices: Sequence[Any]) -> str:
         near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1)
     mend = f"; did you mean {near[0]}?" if near else ""
     return redact(f"{name}={value}: the choices are {', '.join(map(str, choices))}{mend}")
+
+
+def _chosen(name: str, text: str, kind: typing.Any, choices: Sequence[Any]) -> Any:
+    """The choice that is printed as the text, else the text converted."""
+    for choice in choices:
+        if str(choice) == text:
+            return choice
+    if not choices:
+        return _converted(name, text, kind)
+    kinds = [type(choice) for choice in choices]
+    if kind not in _KINDS or any(other is not kind for other in kinds):
+        if set(kinds) == {int, float}:
+            return _converted(name, text, float)
+        raise ConfigError(_not_among(name, text, choices))
+    return _converted(name, text, kind)
 
 
 def _converted(name: str, text: str, kind: typing.Any) -> Any:

@@ -1,7 +1,7 @@
 """What a graph is made of, as data: nodes, each an operator and the wire that feeds it.
 
-A wire says which outputs an operator takes its values from: one output, two joined by frame, or one half of an
-output that is a pair.
+A wire says which outputs an operator takes its values from: one output, two joined by frame, one half of an
+output that is a pair, or two side by side, for their values to be synchronized.
 
 >>> wire = Pair(Output("Decode"), Half(Output("street"), 1))
 >>> steps_of(wire), described(wire)
@@ -41,7 +41,15 @@ class Half:
     index: int
 
 
-Wire: TypeAlias = Output | Pair | Half
+@dataclass(frozen=True)
+class Both:
+    """Two wires of different cameras, or twice one, which a `Synchronize` makes pairs of."""
+
+    left: Wire
+    right: Wire
+
+
+Wire: TypeAlias = Output | Pair | Half | Both
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ def steps_of(wire: Wire) -> tuple[str, ...]:
             return (step,)
         case Half(of):
             return steps_of(of)
-        case Pair(left, right):
+        case Pair(left, right) | Both(left, right):
             return tuple(dict.fromkeys(steps_of(left) + steps_of(right)))
 
 
@@ -88,6 +96,9 @@ def pairs_of(wire: Wire) -> Iterator[Pair]:
             yield wire
             yield from pairs_of(left)
             yield from pairs_of(right)
+        case Both(left, right):
+            for side in dict.fromkeys((left, right)):
+                yield from pairs_of(side)
 
 
 def described(wire: Wire | None) -> str:
@@ -99,4 +110,7 @@ def described(wire: Wire | None) -> str:
             return f"{described(of)}[{index}]"
         case Pair(left, right):
             return f"join({described(left)}, {described(right)})"
+        case Both(left, right):
+            sides = dict.fromkeys((described(left), described(right)))
+            return f"synchronize({', '.join(sides)})"
     return "nothing"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowedge.graph.contract import Gather, Operator, Sink, Source, Split, State, Step
-from flowedge.graph.nodes import GraphNode, Half, Output, Pair, Wire, described
+from flowedge.graph.nodes import Both, GraphNode, Half, Output, Pair, Wire, described
 from flowedge.graph.signature import readable, signature
 from flowedge.graph.topology import Topology
 from flowedge.secrets import redact
@@ -70,7 +70,10 @@ class _Chart:
             before, after = _SHAPES[_kind(node.step)]
             self._lines.append(f"    {self._nodes[node.name]}{before}{_quoted(node.name)}{after}")
         for node in graph.nodes:
-            if node.input is not None:
+            if isinstance(node.input, Both):
+                for side in dict.fromkeys((node.input.left, node.input.right)):
+                    self._draw(side, self._nodes[node.name])
+            elif node.input is not None:
                 self._draw(node.input, self._nodes[node.name])
 
     def text(self) -> str:
@@ -94,6 +97,7 @@ class _Chart:
                     self._draw(left, name)
                     self._draw(right, name)
                 return self._joins[wire]
+        raise TypeError(f"{described(wire)} does not begin at one node")
 
 
 def _row(node: GraphNode) -> tuple[str, ...]:

@@ -5,10 +5,10 @@
   {"name": "Resize", "operator": "flowedge.operators.resize:Resize", "input": "Decode",
    "fields": {"width": {"choose": "size", "values": [416, 512]}, "height": null}}]}
 
-An operator of the user's own file is addressed by {"file": path, "sha256": of its text, "class": name}.
-An input is the name of an operator, {"join": [input, input]} or {"part": [input, index]}. In fields,
-{"tuple": [...]}, {"mapping": {...}}, {"path": "..."} and {"float": "inf"} stand for what JSON does not have.
-References such as ${CAM_PASS} stay references.
+An operator of the user's own file is addressed by {"file": path, "sha256": of its text, "class": name}. An
+input is the name of an operator, {"join": [input, input]}, {"part": [input, index]} or, of `Synchronize`,
+{"synchronize": [input, input]}. In fields, {"tuple": [...]}, {"mapping": {...}}, {"path": "..."} and {"float":
+"inf"} stand for what JSON does not have. References such as ${CAM_PASS} stay references.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from typing import Any, TypeAlias
 
 from flowedge.errors import GraphError, UserError
 from flowedge.graph.contract import Source, Step
-from flowedge.graph.graph import Goal, Graph, join, unzip
+from flowedge.graph.graph import Goal, Graph, beside, join, unzip
 from flowedge.graph.knobs import Choice, choose
 from flowedge.graph.loading import UserFile, module_of, user_file
-from flowedge.graph.nodes import GraphNode, Half, Output, Pair, Wire
+from flowedge.graph.nodes import Both, GraphNode, Half, Output, Pair, Wire
 
 VERSION = 1
 
@@ -159,6 +159,8 @@ def _from_wire(wire: Wire) -> JSON:
             return {"join": [_from_wire(left), _from_wire(right)]}
         case Half(of, index):
             return {"part": [_from_wire(of), index]}
+        case Both(left, right):
+            return {"synchronize": [_from_wire(left), _from_wire(right)]}
 
 
 def _handle(wire: JSON, handles: Mapping[str, Handle], name: str) -> Handle:
@@ -172,6 +174,8 @@ def _handle(wire: JSON, handles: Mapping[str, Handle], name: str) -> Handle:
             return join(_handle(left, handles, name), _handle(right, handles, name))
         case {"part": [of, 0 | 1 as index]} if len(wire) == 1:
             return unzip(_handle(of, handles, name))[index]
+        case {"synchronize": [left, right]} if len(wire) == 1:
+            return beside(_handle(left, handles, name), _handle(right, handles, name))
     raise GraphError(f"{name}: its input is malformed: {wire!r}")
 
 

@@ -76,6 +76,34 @@ def fits(given: Type, wanted: Type, bindings: Bindings) -> bool:
     return isinstance(given, type) and isinstance(wanted, type) and issubclass(given, wanted)
 
 
+class Accepted:
+    """Tells whether a value is of a type, as far as its class says; `classes` are those known to be.
+
+    >>> fits_pair = Accepted(tuple[int, str])
+    >>> fits_pair((1, "a")), fits_pair((1, 2)), fits_pair([1, "a"])
+    (True, False, False)
+    """
+
+    def __init__(self, kind: Type | None) -> None:
+        self._kinds = typing.get_args(kind) if _is_union(kind) else (kind,)
+        pairs = [kind for kind in self._kinds if _origin(kind) is tuple]
+        self._pairs = [[Accepted(half) for half in typing.get_args(pair)] for pair in pairs]
+        self._kinds_asked = tuple(_origin(kind) or kind for kind in self._kinds if kind not in pairs)
+        self._any = not all(map(_can_be_asked, self._kinds_asked))
+        self.classes: set[type] = set()
+
+    def __call__(self, value: object) -> bool:
+        if type(value) in self.classes:
+            return True
+        if self._any or isinstance(value, self._kinds_asked):
+            self.classes.add(type(value))
+            return True
+        return isinstance(value, tuple) and any(
+            len(value) == len(halves) and all(fit(half) for fit, half in zip(halves, value, strict=True))
+            for halves in self._pairs
+        )
+
+
 def readable(kind: Type) -> str:
     """A type as an author would write it.
 
@@ -119,6 +147,11 @@ def _substituted(kind: Type, bindings: Bindings) -> Type:
     if _is_union(kind):
         return typing.Union[changed]  # noqa: UP007
     return _origin(kind)[changed]
+
+
+def _can_be_asked(kind: Type) -> bool:
+    """Whether `isinstance` takes this: a class, and not Any, a type variable or a protocol."""
+    return isinstance(kind, type) and kind is not Any and not getattr(kind, "_is_protocol", False)
 
 
 def _is_union(kind: Type) -> bool:

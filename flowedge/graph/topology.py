@@ -13,8 +13,9 @@ from __future__ import annotations
 from types import GenericAlias
 
 from flowedge.graph.contract import Gather, Sink, Source, Split
-from flowedge.graph.nodes import GraphNode, Half, Output, Pair, Wire, steps_of
+from flowedge.graph.nodes import Both, GraphNode, Half, Output, Pair, Wire, steps_of
 from flowedge.graph.signature import Type
+from flowedge.graph.synchronization import Synchronize
 
 
 class Topology:
@@ -69,6 +70,30 @@ class Topology:
         """The sources that a wire carries values of."""
         return self.upstream(wire) & {node.name for node in self.sources()}
 
+    def begins_at(self, wire: Wire) -> frozenset[str]:
+        """The sources that a wire's frames come from, or the `Synchronize` that made them pairs."""
+        match wire:
+            case Half(of) | Pair(of, _):
+                return self.begins_at(of)
+            case Both(left, right):
+                return self.begins_at(left) | self.begins_at(right)
+            case Output(step):
+                node = self.node(step)
+        if node.input is None or isinstance(node.step, Synchronize):
+            return frozenset({node.name})
+        return self.begins_at(node.input)
+
+    def cameras_of(self, wire: Wire) -> tuple[str, ...]:
+        """The cameras whose frames a wire carries: of pairs that were synchronized, the left one."""
+        cameras: list[str] = []
+        for name in self.begins_at(wire):
+            step = self.node(name).step
+            if isinstance(step, Source):
+                cameras += step.cameras
+            elif isinstance(step, Synchronize):
+                cameras.append(step.cameras[0])
+        return tuple(cameras)
+
     def split_of(self, wire: Wire) -> str:
         """The split whose parts a wire carries."""
         node = self.node(steps_of(wire)[0])
@@ -94,7 +119,7 @@ class Topology:
         match wire:
             case Output(step):
                 return self.gives(step)
-            case Pair(left, right):
+            case Pair(left, right) | Both(left, right):
                 return GenericAlias(tuple, (self.carried(left), self.carried(right)))
             case Half(of, index):
                 return self.carried(of).__args__[index]

@@ -14,6 +14,7 @@ YOLO v5, v7           (3 cells) x (5 + c)       centre, size, objectness, a scor
 YOLOX, YOLO v6        cells x (5 + classes)     the same, or offsets to a grid cell (YOLOX as it is)
 DeepStream-Yolo       cells x 6                 corners, score, label
 YOLO v10, `nms=True`  N x 6                     corners, score, label (or label, score)
+one class, e.g. faces N x 5                     corners, score
 YOLO v7 `--end2end`   N x 7                     0, corners, label, score
 SSD (OpenVINO)        N x 7                     0, label, score, corners in 0..1
 RT-DETR               N x (4 + classes)         centre, size in 0..1, a score per class; picture stretched
@@ -96,13 +97,13 @@ class Head:
         Raises ModelError where the numbers are no scores from 0 to 1 or their boxes lie beside the picture.
         """
         if self.boxes == "offsets":
-            found = decode_yolox(raw, confidence, size)
+            candidates = decode_yolox(raw, confidence, size)
         elif self.flat and not self.logits and self.unit == "pixels":
-            found = decode_v8(raw[: 4 + self.classes], confidence)
+            candidates = decode_v8(raw[: 4 + self.classes], confidence)
         else:
-            found = self._read_rows(raw.T if self.flat else raw, confidence, size)
-        self._check(found, size)
-        boxes, scores, labels = found
+            candidates = self._read_rows(raw.T if self.flat else raw, confidence, size)
+        self._check(candidates, size)
+        boxes, scores, labels = candidates
         return boxes, np.minimum(scores, np.float32(1)), labels
 
     def _read_rows(self, rows: Array, confidence: float, size: Size) -> Candidates:
@@ -126,9 +127,9 @@ class Head:
             boxes = corners_of(boxes[:, :2], boxes[:, 2:])
         return boxes, scores, labels
 
-    def _check(self, found: Candidates, size: Size) -> None:
+    def _check(self, candidates: Candidates, size: Size) -> None:
         """A cheap look at each frame's candidates: a head that was taken for another betrays itself here."""
-        boxes, scores, _ = found
+        boxes, scores, _ = candidates
         if not len(scores):
             return
         if scores.max() > 1 + SCORE_SLACK:
@@ -192,7 +193,7 @@ def join_outputs(outputs: Sequence[Array], output_names: Sequence[str], size: Si
         raw = outputs[0]
         while raw.ndim > 2 and raw.shape[0] == 1:
             raw = raw[0]
-        if raw.ndim == 1 and raw.size in (6, 7):  # one row, whose length of 1 was taken for the batch
+        if raw.ndim == 1 and raw.size in (5, 6, 7):  # one row, whose length of 1 was taken for the batch
             raw = raw[None]
         if raw.ndim != 2:
             raise _unknown_shape(outputs, size)
@@ -344,6 +345,8 @@ def _sparse_rows(rows: Array, names: int | None, size: Size, threshold: float) -
     some = rows[np.any(rows != 0, axis=1)]
     if columns == 7 and (listed := _seven(some, threshold)):
         return listed
+    if columns == 5 and (listed := _corners_score(some, names, threshold)):
+        return listed
     classes = columns - 4
     detr = names in (None, classes) and len(some) > 0 and _fits_detr(some)
     if columns == 6 or (columns > 6 and not detr):  # behind six there may be masks or key points
@@ -356,13 +359,23 @@ def _sparse_rows(rows: Array, names: int | None, size: Size, threshold: float) -
         logits = bool(some[:, 4:].min() < -SCORE_SLACK)
         return Head("RT-DETR", "centres", "fractions", 0, 4, classes, logits=logits, placement="stretched")
     # Below the threshold, whatever the columns mean, there is nothing to be wrong about.
-    places = {6: ((4, 5), (5, 4)), 7: ((6, 5), (5, 6), (2, 1))}.get(columns, ((4, 5),))
+    places = {5: ((4, None),), 6: ((4, 5), (5, 4)), 7: ((6, 5), (5, 6), (2, 1))}.get(columns, ((4, 5),))
     if not len(some) or some.max() <= 0 or any(_nothing_likely(some, *place, threshold) for place in places):
         return None
     seen = ", ".join(f"{number:.3g}" for number in some[0, :8])
     raise _refused(
         f"{len(rows)} rows of {columns} numbers came out, such as ({seen}): no list of objects that is known"
     )
+
+
+def _corners_score(rows: Array, names: int | None, threshold: float) -> Head | None:
+    """The head of rows x1 y1 x2 y2 score of a one-class detector; RT-DETR's 300 rows have other boxes too."""
+    likely = rows[rows[:, 4] >= threshold]
+    if names not in (None, 1) or not len(likely):
+        return None
+    if not (_probabilities(rows[:, 4]) and _corner_boxes(rows[:, :4])):
+        return None
+    return Head("corners, score", "corners", _unit(likely[:, :4].T) or "pixels", first=4, classes=1)
 
 
 def _corners_score_label(rows: Array, names: int | None, threshold: float) -> Head | None:
@@ -403,8 +416,9 @@ def _seven(rows: Array, threshold: float) -> Head | None:
     return None
 
 
-def _nothing_likely(rows: Array, score: int, label: int, threshold: float) -> bool:
-    return _labels(rows[:, label], None) and _probabilities(rows[:, score]) and rows[:, score].max() < threshold
+def _nothing_likely(rows: Array, score: int, label: int | None, threshold: float) -> bool:
+    labelled = label is None or _labels(rows[:, label], None)
+    return labelled and _probabilities(rows[:, score]) and bool(rows[:, score].max() < threshold)
 
 
 def _fits_detr(rows: Array) -> bool:
@@ -433,15 +447,15 @@ def _separate(outputs: Sequence[Array], output_names: Sequence[str], size: Size)
             "TensorFlow's outputs came out (boxes y first, labels from 1 by a list of their own), which are "
             "not supported"
         )
-    boxes = [output.reshape(-1, 4) for output in outputs if output.shape[-1:] == (4,)]
-    lists = [
-        (name, output.ravel())
-        for name, output in zip(output_names, outputs, strict=True)
-        if output.shape[-1:] != (4,) or (output.ndim == 1 and len(boxes) > 1)
-    ]
-    if len(boxes) != 1:
+    fours = [place for place, output in enumerate(outputs) if output.shape[-1:] == (4,)]
+    # Four objects have four scores and four labels, and one box may have lost its length of 1.
+    fours = [place for place in fours if outputs[place].ndim >= 2] or fours
+    if len(fours) != 1:
         raise _unknown_shape(outputs, size)
-    count = len(boxes[0])
+    boxes = outputs[fours[0]].reshape(-1, 4)
+    count = len(boxes)
+    named = zip(output_names, outputs, strict=True)
+    lists = [(name, output.ravel()) for place, (name, output) in enumerate(named) if place != fours[0]]
     columns = [(name, column) for name, column in lists if column.size == count and "num" not in name]
     if count == 1 and len(columns) > 2:
         columns = [
@@ -458,7 +472,7 @@ def _separate(outputs: Sequence[Array], output_names: Sequence[str], size: Size)
         first_is_score = not np.all(column_1 == np.rint(column_1))
     scores, labels = (column for _, column in (columns if first_is_score else columns[::-1]))
     counts = [column for name, column in lists if column.size == 1 and ("num" in name or count > 1)]
-    rows = np.column_stack([boxes[0], scores, labels]).astype(np.float32)
+    rows = np.column_stack([boxes, scores, labels]).astype(np.float32)
     return rows[: int(counts[0][0])] if counts else rows
 
 

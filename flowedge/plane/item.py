@@ -17,7 +17,8 @@ class Item(NamedTuple):
     """One value of a frame, or the `Absent` in its place.
 
     `live`: the newest frame of the camera matters more than this one. Where the frame is split, this is `part`
-    of `parts`, and `regions` says what every part shows (None for a part that is no picture).
+    of `parts`, and `regions` says what every part shows (None for a part that is no picture). `partners` are
+    the frames of other cameras that were synchronized with this one, and end wherever and however it ends.
     """
 
     frame: FrameId
@@ -26,6 +27,7 @@ class Item(NamedTuple):
     part: int = 0
     parts: int = 1
     regions: tuple[Rect | None, ...] = ()
+    partners: tuple[FrameId, ...] = ()
 
     @property
     def camera(self) -> str:
@@ -38,7 +40,17 @@ class Item(NamedTuple):
     def with_value(self, value: Any) -> Item:
         """The same part of the same frame with another value."""
         # Half the time of `_replace`, which looks its fields up by name: this is done at every hop.
-        return Item(self.frame, value, self.live, self.part, self.parts, self.regions)
+        return Item(self.frame, value, self.live, self.part, self.parts, self.regions, self.partners)
+
+    @property
+    def frames(self) -> tuple[FrameId, ...]:
+        """The frame and its partners."""
+        return (self.frame, *self.partners)
+
+    def paired_with(self, other: Item) -> Item:
+        """The pair of two whole frames, as an item of this frame."""
+        pair = (self.value, other.value)
+        return self._replace(value=pair, partners=(*self.partners, *other.frames))
 
     def absent(self, outcome: Outcome, cause: str, place: str) -> Item:
         """The same part of the same frame, whose value will not come."""
@@ -46,9 +58,13 @@ class Item(NamedTuple):
 
 
 class End(NamedTuple):
-    """A camera's stream is over."""
+    """A camera's stream is over.
+
+    `behind`: it comes after the values of this camera, with which the last of its own are on their way.
+    """
 
     camera: str
+    behind: str = ""
 
     @property
     def is_value(self) -> bool:

@@ -133,7 +133,8 @@ class Mailbox:
 
     def _keep(self, item: Item | End) -> _Cell:
         cell = _Cell(item, self._clock())
-        self._cells.setdefault(item.camera, deque()).append(cell)
+        lane = item.behind or item.camera if isinstance(item, End) else item.frame.camera
+        self._cells.setdefault(lane, deque()).append(cell)
         if self._waiting:
             self._waiting = False
             self._bell.release()

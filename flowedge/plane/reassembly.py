@@ -69,6 +69,7 @@ class Reassembly:
         self._clock = clock
         self._open: dict[str, OrderedDict[FrameId, _Frame]] = {}
         self._overdue: dict[FrameId, int] = {}  # frames let go, and how many parts have yet to come
+        self._behind: dict[str, list[End]] = {}  # ends that wait for the open frames of another camera
         self._ready: deque[tuple[Item | End, float]] = deque()
 
     def put(self, item: Item | End) -> None:
@@ -115,13 +116,16 @@ class Reassembly:
 
     def _finish(self, end: End) -> None:
         """Let go of every frame of a camera that has ended: nothing follows its end."""
+        if end.behind in self._open:
+            self._behind.setdefault(end.behind, []).append(end)
+            return
         for frame_id, frame in self._open.pop(end.camera, {}).items():
             self._on_complete(frame_id)
             self._let_go(frame)
         for frame_id in [frame_id for frame_id in self._overdue if frame_id.camera == end.camera]:
             del self._overdue[frame_id]
             self._on_complete(frame_id)
-        self._ready.append((end, 0.0))
+        self._ready.extend((waiting, 0.0) for waiting in (*self._behind.pop(end.camera, ()), end))
 
     def _release(self, camera: str) -> None:
         """Let go of the camera's oldest frames as long as they are complete or overdue."""
@@ -137,6 +141,7 @@ class Reassembly:
                 self._overdue[frame_id] = frame.first.parts - len(frame.came)
             self._let_go(frame)
         del self._open[camera]
+        self._ready.extend((end, 0.0) for end in self._behind.pop(camera, ()))
 
     def _until_deadline(self) -> float | None:
         """Seconds until the next frame is overdue; None where none can be."""

@@ -20,10 +20,10 @@ from itertools import islice
 from typing import Any, TypeAlias
 
 from flowedge.errors import RunError, UserError
-from flowedge.graph.contract import Gather, Operator, Sink, Source, Split, Step
+from flowedge.graph.contract import Detached, Gather, Operator, Sink, Source, Split, Step
 from flowedge.graph.graph import Graph
 from flowedge.graph.loading import load
-from flowedge.graph.nodes import Half, Output, Pair, Wire, steps_of
+from flowedge.graph.nodes import Both, Half, Output, Pair, Wire, steps_of
 from flowedge.plane.item import first_origin
 from flowedge.planner.model.applications import scalar
 from flowedge.planner.model.profiles import Accuracy, Setting
@@ -166,7 +166,7 @@ def _frames_of(source: Source[Any], frames: int, recorded: Recorded) -> list[Any
 
 
 def _reading(source: Source[Any], camera: str, stop: threading.Event) -> Any:
-    yield from source.read(camera, stop)
+    yield from (value for value in source.read(camera, stop) if not isinstance(value, Detached))
 
 
 def _count(wire: Wire, values: dict[str, list[Any]]) -> int:
@@ -183,7 +183,7 @@ def _fed(wire: Wire, values: dict[str, list[Any]], index: int) -> Any:
             if isinstance(whole, list):
                 return [None if each is None else each[half] for each in whole]
             return None if whole is None else whole[half]
-        case Pair(one, other):
+        case Pair(one, other) | Both(one, other):  # a frame of its first camera stands for that of its partner
             left, right = _fed(one, values, index), _fed(other, values, index)
             if isinstance(left, list) and isinstance(right, list):
                 return [_pair(*pair) for pair in zip(left, right, strict=True)]

@@ -154,6 +154,11 @@ class Ledger:
                 origin = Origin(frame_id.camera, frame_id.session, frame_id.index)
                 self._abandon(frame_id, Absent(origin, Outcome.DROPPED, cause, "graph"))
 
+    def delivered(self) -> dict[str, int]:
+        """The frames delivered so far of each camera."""
+        with self._changed:
+            return {camera: account.total.delivered for camera, account in self._accounts.items()}
+
     def accounts(self) -> dict[str, CameraAccount]:
         """A snapshot per camera."""
         with self._changed:

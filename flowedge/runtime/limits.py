@@ -14,7 +14,10 @@ class Limits:
     end the run. `file_window`: frames of a file that may be in the graph at a time, enough to keep every step
     of a pipeline busy. `live_window`: frames of a live camera that may be in the graph; only a stuck step has
     more, as others keep the newest. `held_back`: frames of a camera that a delayed operator may hold back; four
-    times what any H.264 or H.265 stream needs.
+    times what any H.264 or H.265 stream needs. `stalled_after`: how long a live camera may give nothing, or a
+    step work on one value, before that is said. `rate_seconds`: the time over which the rates of a running
+    graph are measured. `first_retry`, `longest_retry`: the pause before a failing camera is attached again,
+    doubled each time that this does not help.
     """
 
     drain_seconds: float = 10.0
@@ -23,3 +26,7 @@ class Limits:
     file_window: int = 8
     live_window: int = 1000
     held_back: int = 64
+    stalled_after: float = 4.0
+    rate_seconds: float = 5.0
+    first_retry: float = 1.0
+    longest_retry: float = 60.0

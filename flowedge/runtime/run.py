@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack
 from typing import Self
 
-from flowedge.errors import UserError
+from flowedge.errors import ConfigError, RunError
 from flowedge.graph.contract import Sink, Source
 from flowedge.graph.graph import Graph
 from flowedge.monitor.report import Report
@@ -19,6 +19,7 @@ from flowedge.runtime.failures import Failures
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.reporting import Reporter
+from flowedge.runtime.watch import Watch
 from flowedge.runtime.wiring import Wiring
 
 log = logging.getLogger("flowedge.run")
@@ -29,11 +30,15 @@ class Run:
 
     `frames` bounds what every camera produces. `max_failures` is the share (0..1) of an operator's frames that
     may fail before the run ends. `limits` says how long the run waits and how much it holds; `clock` gives the
-    seconds by which latency, waits, rates and deadlines are measured.
+    seconds by which latency, waits, rates and the deadlines of frames are measured; starting and stopping are
+    timed by the real clock.
 
-    The graph is checked when the run is made (`GraphError`). The `with` block begins once every operator is
-    set up; what prevents that is raised there: `UserError`, or `RunError` for any other exception, whose
-    traceback is logged. Leaving the block stops the run, waits for what is in the graph and ends all threads.
+    A graph without cameras runs until it is stopped: `add_camera` brings them.
+
+    The graph is checked when the run is made (`GraphError`, `ConfigError` for a setting). The `with` block
+    begins once every operator is set up; what prevents that is raised there: `UserError`, or `RunError` for any
+    other exception, whose traceback is logged. Leaving the block stops the run, waits for what is in the graph
+    and ends all threads.
 
     In a notebook, wait for the end and look at the report:
 
@@ -70,13 +75,20 @@ class Run:
         limits: Limits | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
+        if frames is not None and frames < 1:
+            raise ConfigError(f"Run: frames={frames}: a whole number of frames from 1 is needed")
+        if not 0 <= max_failures <= 1:
+            raise ConfigError(f"Run: max_failures={max_failures}: a share from 0 to 1 is needed, e.g. 0.5")
         graph.check()
         self.graph = graph
         self._limits = limits or Limits()
         self._ledger = Ledger(self._limits, clock)
         self._taps = Taps(graph.name, [node.name for node in graph.nodes if not isinstance(node.step, Sink)])
         self._failures = Failures(
-            max_share=max_failures, judged_after=self._limits.judged_after, on_fatal=self.stop
+            max_share=max_failures,
+            judged_after=self._limits.judged_after,
+            on_fatal=self.stop,
+            on_failing=lambda camera: self._cameras.give_up(camera),
         )
         self._wiring = Wiring(
             graph,
@@ -95,6 +107,8 @@ class Run:
             taps=self._taps,
             failures=self._failures,
             frames=frames,
+            limits=self._limits,
+            clock=clock,
             on_ended=self._finished.set,
         )
         self._reporter = Reporter(
@@ -103,10 +117,14 @@ class Run:
             runners=self._wiring.runners,
             cameras=self._cameras,
             failures=self._failures,
+            limits=self._limits,
             clock=clock,
         )
+        self._watch = Watch(self._wiring.runners.values(), self._reporter, self._limits)
+        self._closing = threading.RLock()
         self._lock = threading.RLock()  # a handler of signals may call `stop` while its thread is in it
         self._patience: threading.Timer | None = None
+        self._patience_over = self._aborted = self._closed = False
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -148,7 +166,6 @@ class Run:
         self._finished.wait(timeout)
         if self.finished:
             self._close()
-            self._judge()
         if self.error:
             raise self.error
         return self.report()
@@ -163,12 +180,17 @@ class Run:
             if not self._cameras.stop():
                 self._finished.set()
             elif self._patience is None and not self.finished:
-                self._patience = threading.Timer(self._limits.drain_seconds, self._finished.set)
+                self._patience = threading.Timer(self._limits.drain_seconds, self._lose_patience)
                 self._patience.name, self._patience.daemon = "flowedge-patience", True
                 self._patience.start()
 
+    def _lose_patience(self) -> None:
+        self._patience_over = True
+        self._finished.set()
+
     def abort(self) -> None:
         """End at once: what is in the graph is counted as dropped."""
+        self._aborted = True
         self.stop()
         self._finished.set()
 
@@ -194,17 +216,8 @@ class Run:
         if self.error:
             raise self.error
         self._reporter.restart()
+        self._watch.start()
         self._cameras.start()
-
-    def _judge(self) -> None:
-        """End the run where an operator failed too often for the little that it saw."""
-        for runner in self._wiring.runners.values():
-            if self.error:
-                return
-            try:
-                runner.judge(final=True)
-            except UserError as error:
-                self._failures.end_run(error)
 
     def _shut_down(self) -> None:
         try:
@@ -214,25 +227,42 @@ class Run:
             self._close()
 
     def _close(self) -> None:
-        """Let the threads go, in the order of the graph, and settle what is left."""
+        """Let the threads go, in the order of the graph, and settle what is left; once."""
+        with self._closing:
+            if not self._closed:
+                self._close_once()
+                self._closed = True  # an interrupt on the way leaves the rest to the next call
+
+    def _close_once(self) -> None:
         if self._patience:
             self._patience.cancel()
             self._patience.join()
         for runner in self._wiring.runners.values():
             runner.inbox.close()
         self._join_threads()
+        self._watch.stop()
         self._cameras.close()
         self._ledger.abandon("run stopped")
+        if not self.error:
+            for runner in self._wiring.runners.values():
+                runner.judge_finally()
 
     def _join_threads(self) -> None:
-        """Wait for the threads to end, and leave behind what is stuck."""
+        """Wait for the threads to end, and leave behind what is stuck: a step that is has not done its work."""
         runners = self._wiring.runners.values()
         ready = all(runner.ready.is_set() for runner in runners)
-        limit = self._limits.drain_seconds if ready else self._limits.setup_seconds
-        deadline = time.monotonic() + limit
+        # Where frames were waited for in vain, what is stuck is so for good.
+        limit = self._limits.drain_seconds if ready and not self._patience_over else self._limits.setup_seconds
+        deadline = time.monotonic() + min(limit, self._limits.drain_seconds)
         for thread in (*(runner.thread for runner in runners), *self._cameras.threads):
             if thread.ident is None:  # an interrupt came before it was started
                 continue
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 log.error("%s has not stopped after %.0f s and is left behind", thread.name, limit)
+        for runner in runners:
+            seconds, work = runner.busy_for()
+            if ready and runner.thread.is_alive() and not self._aborted:
+                self._failures.end_run(
+                    RunError(f"{runner.name} has been busy with {work} for {seconds:.0f} s and is left behind")
+                )

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flowedge.errors import RunError, UserError
+from flowedge.graph.signature import Accepted, readable, signature
 from flowedge.monitor.histogram import Histogram
 from flowedge.plane.item import End, Item, Receiver
 from flowedge.plane.mailbox import Clock, Mailbox
 from flowedge.runtime.failures import Failures, Tally, described
-from flowedge.values import Outcome
+from flowedge.values import Absent, FrameId, Outcome
 
 log = logging.getLogger("flowedge.run")
 
@@ -58,8 +59,9 @@ class Outlet:
     def emit(self, item: Item | End) -> None:
         for receive in self._receivers:
             receive(item)
-        if self.tap is not None and isinstance(item, Item) and item.is_value:
-            self.tap(item.value)
+        tap = self.tap  # read once: another thread may take it away
+        if tap is not None and isinstance(item, Item) and item.is_value:
+            tap(item.value)
 
 
 class Inbox(Protocol):
@@ -81,6 +83,12 @@ class Runner(ABC):
 
     def __init__(self, step: Any, *, failures: Failures, shed: bool, clock: Clock) -> None:
         self.step = copy.deepcopy(step)
+        self._clock = clock
+        self._gives = signature(step).gives
+        self._fits = Accepted(self._gives)
+        self._usual = self._fits.classes
+        self._answers_later = getattr(step, "delayed", False)
+        self._busy: tuple[FrameId | str, float] | None = None  # with what, and since when
         self.inbox = self._new_inbox(shed=shed, clock=clock)
         self.outlet = Outlet()
         self.metrics = Metrics()
@@ -97,25 +105,36 @@ class Runner(ABC):
     def start(self) -> None:
         self.thread.start()
 
-    def judge(self, *, final: bool) -> None:
-        """Raise `UserError` where the step failed too often, as `Failures.judge` says."""
-        self._failures.judge(self.name, list(self.metrics.tallies.values()), final=final)
+    def judge_finally(self) -> None:
+        """Tell `failures` how the step did on each camera; it will see no more."""
+        for camera, tally in list(self.metrics.tallies.items()):
+            self._failures.judge_finally(self.name, camera, tally)
+
+    def busy_for(self) -> tuple[float, str]:
+        """How many seconds the step has been working on what it works on now, and what that is."""
+        busy = self._busy
+        if busy is None:
+            return 0.0, ""
+        work, since = busy
+        return self._clock() - since, work if isinstance(work, str) else f"frame {work.index} of {work.camera}"
 
     def _run(self) -> None:
-        self._attempt(self.step.setup)
+        self._attempt(self.step.setup, work_of="its setup")
         self.ready.set()
         while taken := self.inbox.take(self._most()):
             self._attempt(self._handle_all, taken)
-            if self._has_failed and self._error is None:
-                self._attempt(lambda: self.judge(final=False))
         self._close()
 
-    def _attempt(self, work: Callable[..., object], *arguments: Any) -> None:
+    def _attempt(self, work: Callable[..., object], *arguments: Any, work_of: str | None = None) -> None:
         """Do what the run cannot do without: an error ends the run, but not this thread."""
+        if work_of:
+            self._busy = work_of, self._clock()
         try:
             work(*arguments)
         except BaseException as error:
             self._give_up(error)
+        finally:
+            self._busy = None
 
     def _give_up(self, error: BaseException) -> UserError:
         """End the run; values that still come are passed on as failed, so that nobody waits for them."""
@@ -127,10 +146,13 @@ class Runner(ABC):
         return self._error
 
     def _close(self) -> None:
+        """Release the step. What it has written may be worthless if that fails, so the run has failed too."""
+        self._busy = "closing", self._clock()
         try:
             self.step.close()
-        except Exception:
-            log.exception("%s: closing failed", self.name)
+        except BaseException as error:
+            self._failures.end_run(closing_failed(self.name, error))
+        self._busy = None
 
     def _handle_all(self, taken: Sequence[tuple[Item | End, float]]) -> None:
         """Serve the values, together if there are several, and keep what lay between them in its place."""
@@ -151,8 +173,13 @@ class Runner(ABC):
         if self._error:
             return [self._error] * len(items)
         begun = time.perf_counter()
+        self._busy = items[0].frame, self._clock()
         try:
-            results: Sequence[Any] = self._call([item.value for item in items])
+            given = self._call([item.value for item in items])
+            # What is usual is told by one look in a set: this is done at every hop.
+            results: Sequence[Any] = [
+                result if type(result) in self._usual else self._checked(result) for result in given
+            ]
         except UserError as error:
             return [self._give_up(error)] * len(items)
         except Exception as error:
@@ -163,24 +190,49 @@ class Runner(ABC):
         for item, result in zip(items, results, strict=True):
             self.metrics.service.add(spent)
             tally = self.metrics.tallies[item.camera]
-            tally.count += 1
-            if isinstance(result, Exception):
-                self._note(tally, result)
+            if tally.failed or type(result) not in self._usual:
+                self._note(item, tally, result)
+            else:
+                tally.count += 1
+                tally.recent += 1
+        self._busy = None
         return results
+
+    def _checked(self, result: Any) -> Any:
+        """The result, or a `TypeError` in the place of one that the step does not declare."""
+        if result is None or type(result) is Absent or self._fits(result):
+            return result
+        return TypeError(
+            f"{self.name} gave {_shown(result)}, but declares that it gives {readable(self._gives)}"
+        )
 
     def _alone(self, item: Item) -> Any:
         """One value of a batch that failed as a whole: only the one that fails alone is lost."""
+        if self._error:
+            return self._error
         try:
-            return self._call([item.value])[0]
+            return self._checked(self._call([item.value])[0])
+        except UserError as error:
+            return self._give_up(error)
         except Exception as error:
             return error
+        except BaseException as error:  # as in `_results`
+            return self._give_up(error)
 
-    def _note(self, tally: Tally, error: Exception) -> None:
-        if not self._has_failed:
-            cause = described(error)
-            log.error("%s failed: %s (further failures are counted)", self.name, cause, exc_info=error)
-        self._has_failed = True
-        tally.add_failure(error)
+    def _note(self, item: Item, tally: Tally, result: Any) -> None:
+        """Count a value, and judge its camera where the step has failed on it."""
+        if isinstance(result, Exception):
+            tally.add(result)
+            if not self._has_failed:
+                cause = described(result)
+                log.error("%s failed: %s (further failures are counted)", self.name, cause, exc_info=result)
+            self._has_failed = True
+        elif type(result) is Absent or (result is None and self._answers_later):
+            tally.count += 1  # neither well nor ill: nothing is known of the value yet
+        else:
+            tally.add()
+        if tally.failed:
+            self._failures.judge(self.name, item.camera, tally, live=item.live, session=item.frame.session)
 
     def _failed(self, item: Item, error: Exception) -> Item:
         cause = "operator stopped" if error is self._error else type(error).__name__
@@ -204,3 +256,18 @@ class Runner(ABC):
     def _pass_on(self, item: Item | End) -> None:
         """An `Absent` or the end of a stream."""
         self.outlet.emit(item)
+
+
+def closing_failed(name: str, error: BaseException) -> UserError:
+    """What to say of a step that cannot be closed; the error itself is shown by `--debug`."""
+    if isinstance(error, UserError):
+        return error
+    failure = RunError(f"{name} could not be closed: {described(error)}")
+    failure.__cause__ = error
+    return failure
+
+
+def _shown(value: object) -> str:
+    """A value in a few words, e.g. "a str ('x')"."""
+    text = repr(value)
+    return f"a {type(value).__name__}" + (f" ({text})" if len(text) <= 40 else "")

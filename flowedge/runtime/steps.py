@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+import logging
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 from flowedge.errors import RunError
 from flowedge.graph.contract import Gather, Operator, Sink, Split
+from flowedge.graph.synchronization import Synchronize
 from flowedge.plane.item import End, Item, first_origin
 from flowedge.plane.mailbox import Clock
 from flowedge.plane.reassembly import Assembled, Reassembly
+from flowedge.plane.synchronizer import Synchronizer
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.runner import Inbox, Runner
-from flowedge.values import Detections, Frame, FrameId, Outcome
+from flowedge.values import Absent, Detections, Frame, FrameId, Outcome
+
+log = logging.getLogger("flowedge.run")
+
+GIVEN_UP = 1000
+"""Frames that were waited for too long and whose results are still recognized when they come."""
 
 
 class OperatorRunner(Runner):
@@ -41,12 +49,26 @@ class OperatorRunner(Runner):
 
     def _pass_on(self, item: Item | End) -> None:
         if isinstance(item, End):
-            self._attempt(self._flush, item.camera)
+            self._attempt(self._flush, item.camera, work_of=f"the end of {item.camera}")
         super()._pass_on(item)
 
     def _flush(self, camera: str) -> None:
-        for _ in self.step.flush(camera):
-            pass  # every input has had its answer: there is no frame that this could belong to
+        count = sum(1 for _ in self.step.flush(camera))
+        if count:  # every input has had its answer: there is no frame that this could belong to
+            log.error(
+                "%s: flush gave %d values at the end of %s, discarded: only a delayed operator has any",
+                self.name, count, camera,
+            )  # fmt: skip
+
+
+class SynchronizeRunner(OperatorRunner):
+    """Runs a `Synchronize`, whose work is done in its inbox."""
+
+    step: Synchronize[Any]
+
+    def _new_inbox(self, *, shed: bool, clock: Clock) -> Inbox:  # noqa: ARG002
+        step = self.step
+        return Synchronizer(self.name, step.pair, tolerance=step.tolerance, deadline=step.deadline, clock=clock)
 
 
 _Held: TypeAlias = "OrderedDict[FrameId, Item]"
@@ -56,7 +78,8 @@ _Held: TypeAlias = "OrderedDict[FrameId, Item]"
 class DelayedRunner(Runner):
     """Runs an `Operator` whose results come later, matched by origin to what it was given; keeps the order.
 
-    At most `held_back` frames of a camera wait for their result; `ledger` gives their places to others.
+    At most `held_back` frames of a camera wait for their result; `ledger` gives their places to others. One
+    that waited longer has failed, "no result", and what comes for it later is ignored.
     """
 
     step: Operator[Any, Any]
@@ -66,6 +89,7 @@ class DelayedRunner(Runner):
         self._ledger = ledger
         self._held_back = held_back
         self._held: defaultdict[str, _Held] = defaultdict(OrderedDict)
+        self._given_up: deque[FrameId] = deque(maxlen=GIVEN_UP)
 
     def _call(self, values: list[Any]) -> Sequence[Any]:
         return [self.step.process(value) for value in values]
@@ -80,15 +104,17 @@ class DelayedRunner(Runner):
             self.outlet.emit(self._failed(item, result))
             return
         held[key] = item
-        self._ledger.hold(item.frame)
+        for frame in item.frames:
+            self._ledger.hold(frame)
         if result is not None:
             self._attempt(self._emit, result)
         if len(held) > self._held_back:  # a damaged packet has no picture, and nobody will ever say so
-            self._release_empty(held, next(iter(held)))
+            self._given_up.append(next(iter(held)))
+            self._release_empty(held, self._given_up[-1])
 
     def _pass_on(self, item: Item | End) -> None:
         if isinstance(item, End):
-            self._attempt(self._flush, item.camera)
+            self._attempt(self._flush, item.camera, work_of=f"the end of {item.camera}")
             held = self._held.pop(item.camera, OrderedDict())
             for key in list(held):
                 self._release_empty(held, key)
@@ -96,11 +122,17 @@ class DelayedRunner(Runner):
 
     def _flush(self, camera: str) -> None:
         for result in self.step.flush(camera):
+            checked = self._checked(result)
+            if isinstance(checked, TypeError):
+                raise checked
             self._emit(result)
 
     def _emit(self, result: Any) -> None:
         origin = first_origin(result)
         held, key = self._held[origin.camera], origin.frame_id
+        if key in self._given_up:  # too late: the frame has been counted as failed, "no result"
+            log.debug("%s: the result for frame %d of %s came too late", self.name, origin.index, origin.camera)
+            return
         if key not in held:
             raise ValueError(
                 f"{self.name} gave a result for frame {origin.index} of {origin.camera} (session "
@@ -113,7 +145,8 @@ class DelayedRunner(Runner):
 
     def _release(self, held: _Held, key: FrameId, ending: Callable[[Item], Item]) -> None:
         item = held.pop(key)
-        self._ledger.unhold(item.frame)
+        for frame in item.frames:
+            self._ledger.unhold(frame)
         self.outlet.emit(ending(item))
 
 
@@ -128,13 +161,17 @@ class SplitRunner(Runner):
             raise ValueError("split gave no parts; at least one is needed")
         return parts
 
+    def _checked(self, result: Any) -> Any:
+        checked = map(super()._checked, result)
+        return next((part for part in checked if isinstance(part, TypeError)), result)
+
     def _deliver(self, item: Item, result: Any) -> None:
         if isinstance(result, Exception):
             self.outlet.emit(self._failed(item, result))
             return
         regions = tuple(part.region if isinstance(part, Frame) else None for part in result)
         for index, part in enumerate(result):
-            self.outlet.emit(Item(item.frame, part, item.live, index, len(result), regions))
+            self.outlet.emit(Item(item.frame, part, item.live, index, len(result), regions, item.partners))
 
 
 class GatherRunner(Runner):
@@ -181,14 +218,18 @@ class SinkRunner(Runner):
         if isinstance(result, Exception):
             self._pass_on(self._failed(item, result))
         else:
-            self._ledger.end(item.frame, self.name, None)
+            self._end(item, None)
 
     def _pass_on(self, item: Item | End) -> None:
         if isinstance(item, Item):
-            self._ledger.end(item.frame, self.name, item.value)
+            self._end(item, item.value)
             return
-        self._attempt(self.step.end, item.camera)
+        self._attempt(self.step.end, item.camera, work_of=f"the end of {item.camera}")
         self._on_end(self.name, item.camera)
+
+    def _end(self, item: Item, absent: Absent | None) -> None:
+        for frame in item.frames:
+            self._ledger.end(frame, self.name, absent)
 
 
 def _marked(result: Any, assembled: Assembled) -> Any:

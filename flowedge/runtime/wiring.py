@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from flowedge.errors import GraphError
 from flowedge.graph.contract import Gather, Operator, Sink, Source, Split
 from flowedge.graph.graph import Graph
-from flowedge.graph.nodes import GraphNode, Half, Output, Pair, Wire
+from flowedge.graph.nodes import Both, GraphNode, Half, Output, Pair, Wire
+from flowedge.graph.synchronization import Synchronize
 from flowedge.plane.gate import Gate
 from flowedge.plane.item import End, Item, Receiver
 from flowedge.plane.join import Join
@@ -17,7 +19,14 @@ from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.regions import regions
 from flowedge.runtime.runner import Outlet, Runner
-from flowedge.runtime.steps import DelayedRunner, GatherRunner, OperatorRunner, SinkRunner, SplitRunner
+from flowedge.runtime.steps import (
+    DelayedRunner,
+    GatherRunner,
+    OperatorRunner,
+    SinkRunner,
+    SplitRunner,
+    SynchronizeRunner,
+)
 from flowedge.values import FrameId
 
 
@@ -80,6 +89,9 @@ class Wiring:
         shed = not (node.tiled or node.name in self._inside)
         common: dict[str, Any] = {"failures": self._failures, "shed": shed, "clock": self._clock}
         match node.step:
+            case Synchronize():
+                self._check_kind(node.step)
+                return SynchronizeRunner(node.step, **common)
             case Operator(delayed=True):
                 return DelayedRunner(node.step, ledger=self._ledger, held_back=self._limits.held_back, **common)
             case Operator():
@@ -91,6 +103,22 @@ class Wiring:
             case Sink():
                 return SinkRunner(node.step, ledger=self._ledger, on_end=self._on_end, **common)
         raise TypeError(f"{node.name} is not a step")
+
+    def _check_kind(self, step: Synchronize[Any]) -> None:
+        """Raise `GraphError` where one camera is live and the other a file: their times cannot be compared."""
+        sources: list[Source[Any]] = [node.step for node in self._graph.sources()]  # type: ignore[misc]
+        live = {
+            camera: source.live(camera)
+            for source in sources
+            for camera in step.pair
+            if camera in source.cameras
+        }
+        if len(set(live.values())) > 1:
+            (camera, file) = sorted(live, key=lambda name: not live[name])
+            raise GraphError(
+                f"{step.name}: {camera} is a live camera and {file} is read from a file, so nobody can tell "
+                f"which of their frames were taken at the same time"
+            )
 
     def _feeds(self, name: str) -> Mapping[str, Callable[[Receiver], None]]:
         """How a step is fed by every other: from its outlet, or through the gate before a region."""
@@ -135,6 +163,9 @@ class Wiring:
                 meeting = Join(receiver)
                 self._connect(left, meeting.left, feeds)
                 self._connect(right, meeting.right, feeds)
+            case Both(left, right):  # cameras tell the sides apart
+                for side in dict.fromkeys((left, right)):
+                    self._connect(side, receiver, feeds)
 
 
 def _half(receiver: Receiver, index: int) -> Receiver:

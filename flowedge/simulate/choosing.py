@@ -7,7 +7,7 @@ from time import thread_time
 
 import numpy as np
 
-from flowedge.dispatch import Policy, Request, Workers, make
+from flowedge.dispatch import DispatchPolicy, Request, Workers, make
 from flowedge.planner.model.cluster import Cluster
 from flowedge.planner.model.plan import Plan
 from flowedge.planner.model.profiles import Setting, holds
@@ -34,7 +34,7 @@ class Chooser:
         self._policy = policy
         self._seed = seed
         self._rows: dict[tuple[str, Setting], int] = {}
-        self._policies: dict[int, tuple[Policy, np.random.Generator]] = {}
+        self._policies: dict[int, tuple[DispatchPolicy, np.random.Generator]] = {}
         self._views: dict[int, Workers] = {}
         self._live: list[bool] = []
         self._stations: list[Station] = []
@@ -101,7 +101,7 @@ class Chooser:
         policy, _ = self._dispatcher(node)
         policy.answered(Request(row, math.inf), self._workers, station.number, seconds, found)
 
-    def _dispatcher(self, node: int) -> tuple[Policy, np.random.Generator]:
+    def _dispatcher(self, node: int) -> tuple[DispatchPolicy, np.random.Generator]:
         if node not in self._policies:
             policy = make(self._policy)
             self._policies[node] = policy, np.random.default_rng([self._seed, 3, node])

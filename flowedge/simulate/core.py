@@ -168,7 +168,7 @@ class QueuedJob:
         self.found: int
 
 
-class Tally:
+class QueryTally:
     """What became of every request, in columns: born (s), application, outcome, latency (s; nan if lost)."""
 
     __slots__ = ("application", "back", "born", "latency", "outcome")
@@ -203,7 +203,7 @@ class Core:
             LinkDirection(self.wires[number // 2], arc.bandwidth, arc.delay)
             for number, arc in enumerate(cluster.arcs)
         ]
-        self.tally = Tally()
+        self.tally = QueryTally()
         self.served: Callable[[QueuedJob], None]
         self.lost: Callable[[QueuedJob, int], None]
         self.landed: Callable[[QueuedJob], None]

@@ -28,12 +28,12 @@ from time import thread_time
 
 import numpy as np
 
-from flowedge.dispatch import FEASIBILITIES, Policy, Request, Workers, make
+from flowedge.dispatch import FEASIBILITIES, DispatchPolicy, Request, Workers, make
 from flowedge.simulate.arrivals import LOST, NEW, REJECTED, Arrivals, Client, draw
 from flowedge.simulate.choosing import MEMORY
 from flowedge.simulate.core import LATE, LINK, SUCCESS, Core, Path, QueuedJob, Station
 from flowedge.simulate.core import REJECTED as REFUSED
-from flowedge.simulate.failures import Failures
+from flowedge.simulate.failures import FailureProcess
 from flowedge.simulate.feed import RequestFeed
 from flowedge.simulate.paths import Routing
 from flowedge.simulate.results import Results, collect
@@ -43,13 +43,13 @@ from flowedge.simulate.scenario import Scenario, ServedModel, SimulatedWorker
 class Dispatcher:
     """What stands at a node where requests come in: its policy, and the workers as seen from there."""
 
-    def __init__(self, node: int, policy: Policy, rng: np.random.Generator, workers: Workers) -> None:
+    def __init__(self, node: int, policy: DispatchPolicy, rng: np.random.Generator, workers: Workers) -> None:
         self.node = node
         self.policy = policy
         self.rng = rng
         self.workers = workers
         self.paths: list[Path | None] = []
-        self.tells = type(policy).answered is not Policy.answered
+        self.tells = type(policy).answered is not DispatchPolicy.answered
 
 
 class Dispatching:
@@ -60,7 +60,9 @@ class Dispatching:
     `ConfigError`.
     """
 
-    def __init__(self, scenario: Scenario, policy: str | Policy, arrivals: Arrivals | None = None) -> None:
+    def __init__(
+        self, scenario: Scenario, policy: str | DispatchPolicy, arrivals: Arrivals | None = None
+    ) -> None:
         self.scenario = scenario
         self.name = policy if isinstance(policy, str) else type(policy).__name__
         self.arrivals = draw(scenario) if arrivals is None else arrivals
@@ -78,7 +80,7 @@ class Dispatching:
         self._feed = RequestFeed(self.core, self.arrivals, self._ask)
         self.table = workers_of(scenario, self.core)
         self.dispatchers = self._dispatchers(policy)
-        self.failures = Failures(scenario, self.core, self._learn)
+        self.failures = FailureProcess(scenario, self.core, self._learn)
         self._look()
 
     def advance(self, until: float = math.inf) -> None:
@@ -204,7 +206,7 @@ class Dispatching:
             ]
             workers.refresh()
 
-    def _dispatchers(self, policy: str | Policy) -> dict[int, Dispatcher]:
+    def _dispatchers(self, policy: str | DispatchPolicy) -> dict[int, Dispatcher]:
         nodes = sorted(set(self.arrivals.nodes))
         feasible = None if self.scenario.feasible is None else FEASIBILITIES[self.scenario.feasible]
         dispatchers = {}

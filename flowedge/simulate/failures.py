@@ -27,7 +27,7 @@ def times(failure: Failure, duration: float, rng: np.random.Generator) -> list[t
         now = failures[-1][1]
 
 
-class Failures:
+class FailureProcess:
     """Breaks and mends nodes and links of a core; `learned` is called when those who decide come to know."""
 
     def __init__(self, scenario: Scenario, core: Core, learned: Callable[[], None]) -> None:

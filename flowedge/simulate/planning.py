@@ -22,11 +22,11 @@ from flowedge.planner.model.profiles import Service, Setting
 from flowedge.simulate.arrivals import Arrivals
 from flowedge.simulate.choosing import Chooser
 from flowedge.simulate.core import LATE, LINK, NODE, REJECTED, SUCCESS, Core, Path, QueuedJob, Station
-from flowedge.simulate.failures import Failures
+from flowedge.simulate.failures import FailureProcess
 from flowedge.simulate.feed import RequestFeed
 from flowedge.simulate.paths import Routing
 from flowedge.simulate.results import Results, collect
-from flowedge.simulate.scenario import Planned, Scenario
+from flowedge.simulate.scenario import PlanningLoop, Scenario
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -86,7 +86,7 @@ class Planning:
             raise ConfigError(f"{scenario.name}: has no [plan] for the strategy {strategy!r}")
         self.scenario = scenario
         self.name = strategy
-        self.planned: Planned = scenario.planned
+        self.planned: PlanningLoop = scenario.planned
         self.notes: list[str] = []
         self.plan: Plan | None = None
         self.core = core = Core(scenario.cluster, scenario.duration, scenario.link_queue)
@@ -98,14 +98,17 @@ class Planning:
             self._chooser = Chooser(core, self._network, scenario.cluster, self.planned.dispatch, scenario.seed)
         self._stations: dict[tuple[str, str, Service, int], Station] = {}
         self._keyed = {
-            stage.name for each in self.planned.problem.applications for stage in each.stages if stage.keyed
+            stage.name
+            for application in self.planned.problem.applications
+            for stage in application.stages
+            if stage.keyed
         }
         self._cameras = _cameras(self.planned.problem, scenario.applications)
         self._arrivals = _arrivals(scenario, self.planned, self._cameras)
         self._feed = RequestFeed(core, self._arrivals, self._capture)
         self._frames = 0
         self._noise = np.random.default_rng([scenario.seed, 4]).standard_normal(_LUCK).tolist()
-        self._failures = Failures(scenario, core, self._learn)
+        self._failures = FailureProcess(scenario, core, self._learn)
         self._adopt(self._decide())
         if self.planned.every < scenario.duration:
             core.at(self.planned.every, self._again)
@@ -251,7 +254,10 @@ class Planning:
         now = replace(
             problem,
             cluster=replace(self._network.cluster, nodes=nodes),
-            classes=tuple(replace(each, fps=problem.rate(each) * max(load, 1e-3)) for each in problem.classes),
+            classes=tuple(
+                replace(camera_class, fps=problem.rate(camera_class) * max(load, 1e-3))
+                for camera_class in problem.classes
+            ),
         )
         return self._strategy(now, self.plan)
 
@@ -263,7 +269,7 @@ class Planning:
             return
         self.notes.append(f"{when}: {len(plan.deployments)} deployments, value {plan.value:.4g}")
         self.plan = plan
-        stations = [self._replicas(each) for each in plan.deployments]
+        stations = [self._replicas(deployment) for deployment in plan.deployments]
         if self._chooser is not None:
             self._chooser.adopt(plan, [each[0] for each in stations])
         cameras = sorted(self._cameras, key=lambda camera: camera.of.name)
@@ -319,7 +325,9 @@ class Planning:
 
     def _steps(self, route: Route, stations: Mapping[int, Station]) -> tuple[RouteStep, ...]:
         problem = self.planned.problem
-        camera = next(each for each in problem.classes if each.name == route.camera_class)
+        camera = next(
+            camera_class for camera_class in problem.classes if camera_class.name == route.camera_class
+        )
         application = problem.application(camera.application)
         placed = {placement.stage: placement for placement in route.placements}
         index = self.scenario.cluster.index
@@ -353,14 +361,14 @@ _FAILED = "failed"
 
 def _cameras(problem: Problem, applications: dict[str, int]) -> list[CameraStream]:
     found = []
-    for each in problem.classes:
-        application = problem.application(each.application)
+    for camera_class in problem.classes:
+        application = problem.application(camera_class.application)
         number = applications[application.name]
-        found += [CameraStream(each, number, application.latency) for _ in range(each.count)]
+        found += [CameraStream(camera_class, number, application.latency) for _ in range(camera_class.count)]
     return found
 
 
-def _arrivals(scenario: Scenario, planned: Planned, cameras: list[CameraStream]) -> Arrivals:
+def _arrivals(scenario: Scenario, planned: PlanningLoop, cameras: list[CameraStream]) -> Arrivals:
     """When cameras could send a frame at the greatest load, each with a phase of its own."""
     rng = np.random.default_rng([scenario.seed, 0])
     rates = np.array([planned.problem.rate(camera.of) * planned.load.peak for camera in cameras])

@@ -44,7 +44,7 @@ from flowedge.simulate.fields import (
 )
 from flowedge.simulate.scenario import (
     Failure,
-    Planned,
+    PlanningLoop,
     Rate,
     RequestKind,
     RequestSource,
@@ -74,9 +74,9 @@ def scenario(data: Mapping[str, Any], folder: Path = Path()) -> Scenario:
     names = tuple(kind.name for kind in kinds)
     models = [_variant(*table, names) for table in file.tables("variants")]
     all_different(names, "applications")
-    all_different([each.name for each in models], "variants")
-    variants = {each.name: each for each in models}
-    workers = tuple(each for table in file.tables("workers") for each in _workers(*table, variants))
+    all_different([model.name for model in models], "variants")
+    variants = {model.name: model for model in models}
+    workers = tuple(worker for table in file.tables("workers") for worker in _workers(*table, variants))
     sources = tuple(_source(*table, names, folder) for table in file.tables("sources"))
     for field, found in (("applications", kinds), ("workers", workers), ("sources", sources)):
         if not found:
@@ -101,7 +101,7 @@ def _planned(file: File, folder: Path) -> Scenario:
             raise ConfigError(f"{name}: has no place beside [plan], whose problem has it all")
     table = Table(file.data["plan"], "plan", ("problem", "every", "on_failure", "switch", "load", "dispatch"))
     problem = documents.problem(*_beside(folder, table.text("problem")))
-    planned = Planned(
+    planned = PlanningLoop(
         problem,
         table.quantity("every", units.seconds, math.inf),
         bool(table.get("on_failure", lambda value: isinstance(value, bool), "true or false", True)),

@@ -97,11 +97,11 @@ def collect(
     if scenario.warmup:
         counts = born >= scenario.warmup
         born, application, outcome, latency = (each[counts] for each in (born, application, outcome, latency))
-    workers = {each.name: each.busy / (each.slots * scenario.duration) for each in core.stations}
+    workers = {station.name: station.busy / (station.slots * scenario.duration) for station in core.stations}
     nodes: dict[str, float] = {}
-    for each in core.stations:
-        name = scenario.cluster.nodes[each.node].name
-        nodes[name] = nodes.get(name, 0.0) + each.busy * each.share / scenario.duration
+    for station in core.stations:
+        name = scenario.cluster.nodes[station.node].name
+        nodes[name] = nodes.get(name, 0.0) + station.busy * station.share / scenario.duration
     links = {
         f"{arc.start} - {arc.end}": way.bytes * way.second_per_byte / scenario.duration
         for arc, way in zip(scenario.cluster.arcs, core.ways, strict=True)

@@ -186,7 +186,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlanningLoop:
     """Planning in the loop: workers and routes are those of a plan for `problem`, made anew `every` so many
     seconds with the load as it was then, and after a failure or recovery. A new plan is in force `switch`
     seconds after it was asked for. `load` multiplies the cameras' frame rates. With `dispatch`, a policy sends
@@ -217,7 +217,7 @@ class Scenario:
     workers: tuple[SimulatedWorker, ...] = ()
     sources: tuple[RequestSource, ...] = ()
     failures: tuple[Failure, ...] = ()
-    planned: Planned | None = None
+    planned: PlanningLoop | None = None
     choices: tuple[str, ...] = ()
     feasible: str | None = None
     seed: int = 0
@@ -229,8 +229,8 @@ class Scenario:
     def __post_init__(self) -> None:
         nodes = self.cluster.index
         for where, node in (
-            *((f"workers {each.name}", each.node) for each in self.workers),
-            *((f"sources {each.name}", each.node) for each in self.sources),
+            *((f"workers {worker.name}", worker.node) for worker in self.workers),
+            *((f"sources {source.name}", source.node) for source in self.sources),
             *(("failures", each.target) for each in self.failures if isinstance(each.target, str)),
         ):
             if node not in nodes:
@@ -241,11 +241,11 @@ class Scenario:
                 raise ConfigError(f"failures: there is no link {' - '.join(failure.target)}")
         if not self.duration > 0:
             raise ConfigError(f"duration: {self.duration:g} s is not above 0 s")
-        for each in self.sources:
-            first = min((row.time for row in each.rows), default=0.0)
+        for source in self.sources:
+            first = min((row.time for row in source.rows), default=0.0)
             if first >= self.duration:
                 raise ConfigError(
-                    f"sources {each.name}: its trace begins at {first:g} s, after the scenario's end at "
+                    f"sources {source.name}: its trace begins at {first:g} s, after the scenario's end at "
                     f"{self.duration:g} s; subtract {first:g} from all times"
                 )
         if not 0 <= self.warmup < self.duration:
@@ -264,5 +264,5 @@ class Scenario:
         """The same with the rate of every Poisson source multiplied: an ASET scenario at lambda 100 is the one
         at lambda 60 `scaled(100 / 60)`."""
         return replace(
-            self, sources=tuple(replace(each, rate=each.rate.scaled(factor)) for each in self.sources)
+            self, sources=tuple(replace(source, rate=source.rate.scaled(factor)) for source in self.sources)
         )

@@ -7,10 +7,12 @@ import random
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from flowedge import Origin, Packet, SourceError
+from flowedge.graph.contract import Detached
 from flowedge.video.ffmpeg import Access, Feed
 from flowedge.video.playback import Playback
 
@@ -34,11 +36,15 @@ class Camera:
     Reading survives whatever may pass: a camera that is off, unplugged, frozen, rebooted or replaced by one
     of another picture size. What no retry can mend (a wrong password or path) is raised, unless the camera
     has worked before. Each change of state is logged once, in one sentence. An address that gives a single
-    picture is asked again every second, as one session.
+    picture is asked again every second, as one session. Time stamps that are not believed are counted in
+    `corrected` under its `name`.
     """
 
-    def __init__(self, name: str, url: str, access: Access, *, live: bool = True) -> None:
+    def __init__(
+        self, name: str, url: str, access: Access, corrected: Counter[str], *, live: bool = True
+    ) -> None:
         self._name, self._url, self._access, self._live = name, url, access, live
+        self._corrected = corrected
         self._index = 0  # of the next session's first frame
         self._session = -1  # the number of the session; below 0 until there was a first one
         self._fault = ""  # the kind of trouble the camera is in
@@ -46,8 +52,10 @@ class Camera:
         self._seen = 0.0  # when the last one came
         self._first_seen = 0.0  # when the session's first packet came
 
-    def read(self, stop: threading.Event) -> Iterator[Packet]:
+    def read(self, stop: threading.Event) -> Iterator[Packet | Detached]:
         """Yield packets until `stop` is set or a video of limited length ends; raises `SourceError`.
+
+        `Detached` stands between the sessions, and before each further attempt to attach.
 
         It ends as soon as the next picture comes, and where none comes, when FFmpeg gives up waiting.
         """
@@ -55,7 +63,7 @@ class Camera:
         while not stop.is_set():
             self._since, asked, before = self._seen, time.monotonic(), self._index
             try:
-                with Feed(self._name, self._url, self._access) as feed:
+                with Feed(self._name, self._url, self._access, self._corrected) as feed:
                     yield from self._session_of(feed, stop)
                     is_polled = feed.is_picture and self._live
                     is_whole = feed.ends or (feed.is_picture and self._index > before)
@@ -73,6 +81,7 @@ class Camera:
             if self._seen - self._since > STEADY_AFTER:
                 pause = FIRST_PAUSE
             self._say(fault, pause)
+            yield Detached(str(fault))
             stop.wait(pause * random.uniform(0.75, 1.0))  # so that cameras lost together come back in turn
             pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -10,6 +10,7 @@ import logging
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from flowedge import CodecParameters, Origin, Packet, SourceError
 from flowedge.secrets import expand, redact
 from flowedge.video import tls
 from flowedge.video.memory import LARGEST_BLOCK, limit_blocks
-from flowedge.video.timeline import Clock, Moment, Timeline
+from flowedge.video.timeline import Moment, Timeline, TimeSource
 from flowedge.video.upright import orientation
 
 if TYPE_CHECKING:
@@ -94,10 +95,13 @@ class Feed:
     """One open video. Use it in a with statement, which closes it on every path.
 
     Opening and reading raise `SourceError`, with a message that begins with the camera and shows no secret.
+    `corrected` counts the time stamps that are not believed, by camera.
     """
 
-    def __init__(self, camera: str, url: str, access: Access) -> None:
+    def __init__(self, camera: str, url: str, access: Access, corrected: Counter[str]) -> None:
         import av
+
+        self._corrected = corrected
 
         self.camera, self.shown = camera, redact(url)
         self._access, self._address = access, expand(url)
@@ -199,6 +203,8 @@ class Feed:
         base = packet.time_base
         pts, dts = (float(stamp * base) if stamp is not None else None for stamp in (packet.pts, packet.dts))
         moment: Moment = self.timeline.place(pts, dts, arrival)
+        if moment.correction:
+            self._corrected[self.camera] += 1
         if moment.correction and self.timeline.corrected == 1:
             log.warning(
                 "%s: a time stamp is not believed (%s at %.1f s): its picture follows the one before at the "
@@ -288,11 +294,11 @@ class Feed:
                 self.camera, self.shown, end - begin, promised,
             )  # fmt: skip
 
-    def _clock(self) -> Clock:
+    def _clock(self) -> TimeSource:
         formats = set(self._container.format.name.split(","))
         if self._access is FILE or self.ends or self._is_segmented():
-            return Clock.STAMPS
-        return Clock.ARRIVAL if formats & set(_UNTIMED) else Clock.CHECKED
+            return TimeSource.STAMPS
+        return TimeSource.ARRIVAL if formats & set(_UNTIMED) else TimeSource.CHECKED
 
     def _is_segmented(self) -> bool:
         return bool(set(self._container.format.name.split(",")) & set(_SEGMENTED))

@@ -21,7 +21,7 @@ WRONG_WINDOWS = 2  # after so many in a row the arrivals count: one may be a net
 UNTIMED_FPS = 25.0  # frames per second of a video that carries neither times nor a rate
 
 
-class Clock(Enum):
+class TimeSource(Enum):
     """Where a stream's time comes from."""
 
     STAMPS = "stamps"  # recordings, and live streams that come in segments: arrival says nothing
@@ -44,19 +44,20 @@ class Timeline:
     as the nominal interval, and what follows goes on from there. Packets are given in decoding order; where
     they have no decoding time, the latest presentation time so far stands for it.
 
-    >>> line = Timeline(Clock.STAMPS, fps=25)
+    >>> line = Timeline(TimeSource.STAMPS, fps=25)
     >>> [round(line.place(stamp, stamp, 0.0).media, 2) for stamp in (7.0, 7.04, 3607.0, 3607.04)]
     [0.0, 0.04, 0.08, 0.12]
     >>> line.corrected
     1
     """
 
-    def __init__(self, clock: Clock, fps: float | None = None) -> None:
+    def __init__(self, clock: TimeSource, fps: float | None = None) -> None:
         self._clock = clock
         self._interval = 1 / (fps or UNTIMED_FPS)
         self._offset = 0.0  # from the stamps to the timeline
         self._decoded: float | None = None  # the decoding clock at the last stamped packet
         self._last: float | None = None  # the decoding clock of the last packet, on the timeline
+        self._guessed = self._unstamped = 0.0  # seconds by the timeline, by arrival, since the last stamp
         self._by_dts: bool | None = None  # whether that clock is the packets' own or their presentation time
         self._arrived = 0.0
         self._rate = _RateCheck()
@@ -65,12 +66,15 @@ class Timeline:
     def place(self, pts: float | None, dts: float | None, arrival: float) -> Moment:
         """Place the next packet: its stamps and the monotonic clock at its arrival, all in seconds."""
         waited, self._arrived = arrival - self._arrived, arrival
-        if self._clock is Clock.ARRIVAL:
+        if self._clock is TimeSource.ARRIVAL:
             self._last = 0.0 if self._last is None else self._last + max(waited, 0.0)
             return Moment(self._last)
         clock = dts if dts is not None else pts
         if clock is None:  # the first packet of an RTSP stream; all of a bare H.264 file
             self._last = 0.0 if self._last is None else self._last + self._interval
+            if self._decoded is not None:
+                self._guessed += self._interval
+                self._unstamped += waited
             return Moment(self._last)
         shown = clock if pts is None else pts
         if self._decoded is None:
@@ -81,6 +85,7 @@ class Timeline:
         other, self._by_dts = self._by_dts is not (dts is not None), dts is not None
         at = clock + self._offset
         if self._decoded is None or (other and abs(at - (self._last or 0.0)) < LONGEST_STEP):
+            self._guessed = self._unstamped = 0.0
             self._decoded, self._last = clock, at  # the first one, or the stream's other clock: that is no step
             return Moment(max(0.0, shown + self._offset))
         return self._next(clock, pts, dts is None, waited)
@@ -91,25 +96,29 @@ class Timeline:
         step, correction = clock - self._decoded, ""
         if reordered and -LARGEST_REORDER < step < 0:
             return Moment(max(0.0, clock + self._offset))
+        earliest = self._last if self._guessed else 0.0  # a guess that went too far does not turn time back
+        before, usual = self._last - self._guessed, self._guessed + self._interval
+        waited += self._unstamped
+        self._guessed = self._unstamped = 0.0
         stamped = step
         if not self._believed(step, waited):
             correction = f"a step of {step:.6g} s"
-            step = waited if self._clock is Clock.CHECKED and waited > DISAGREEMENT else self._interval
-        behind = self._rate.take(stamped, waited, step) if self._clock is Clock.CHECKED else 0.0
+            step = waited if self._clock is TimeSource.CHECKED and waited > DISAGREEMENT else usual
+        behind = self._rate.take(stamped, waited, step) if self._clock is TimeSource.CHECKED else 0.0
         if self._rate.wrong:
             correction = correction or "another rate than that at which pictures come"
             step = max(0.0, waited) + behind
         if correction:
             self.corrected += 1
-            self._offset = self._last + step - clock
-        self._decoded, self._last = clock, self._last + step
+            self._offset = before + step - clock
+        self._decoded, self._last = clock, before + step
         shown = clock if pts is None or abs(pts - clock) > LONGEST_STEP else pts
-        return Moment(max(0.0, shown + self._offset), correction)
+        return Moment(max(earliest, shown + self._offset), correction)
 
     def _believed(self, step: float, waited: float) -> bool:
         if step <= 0:
             return False
-        if self._clock is Clock.CHECKED:
+        if self._clock is TimeSource.CHECKED:
             return step <= max(DISAGREEMENT, 3 * self._interval) or abs(step - waited) <= DISAGREEMENT
         return step <= max(LONGEST_STEP, 3 * self._interval)
 

@@ -32,7 +32,7 @@ def are_lines(lines: Lines) -> bool:
     (False, False, False)
     """
     if lines and all(isinstance(value, Mapping) for value in lines.values()):
-        return all(are_lines(of_camera) and not _by_camera(of_camera) for of_camera in lines.values())
+        return all(are_lines(of_camera) and not by_camera(of_camera) for of_camera in lines.values())
     return bool(lines) and all(isinstance(name, str) and name and _is_line(lines[name]) for name in lines)
 
 
@@ -57,7 +57,7 @@ def lines_of(lines: Lines, origin: Origin) -> tuple[tuple[str, ...], NDArray[np.
 
     Raises `InvalidValueError` where lines are parts of a picture whose size is not known.
     """
-    own = lines.get(origin.camera, {}) if _by_camera(lines) else lines
+    own = lines.get(origin.camera, {}) if by_camera(lines) else lines
     ends = np.array(list(own.values()), np.float32).reshape(-1, 4)
     parts = ((ends >= 0) & (ends <= 1)).all(axis=1, keepdims=True)
     if parts.any() and not (origin.width and origin.height):
@@ -66,7 +66,12 @@ def lines_of(lines: Lines, origin: Origin) -> tuple[tuple[str, ...], NDArray[np.
     return tuple(own), np.where(parts, ends * size, ends)
 
 
-def _by_camera(lines: Lines) -> bool:
+def by_camera(lines: Lines) -> bool:
+    """Whether a configuration has lines for each camera.
+
+    >>> by_camera({"north": {"gate": (0, 300, 640, 300)}})
+    True
+    """
     return any(isinstance(value, Mapping) for value in lines.values())
 
 

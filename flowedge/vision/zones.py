@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge.values import InvalidValueError, Origin, Tracks
+from flowedge.vision.tracking.tracker import elapsed
 
 Zones: TypeAlias = Mapping[str, Any]
 """Polygons by name, each of three or more points x, y in source pixels, or all from 0 to 1 as parts of the
@@ -33,7 +34,7 @@ def are_zones(zones: Zones) -> bool:
     (False, False)
     """
     if zones and all(isinstance(value, Mapping) for value in zones.values()):
-        return all(are_zones(own) and not _by_camera(own) for own in zones.values())
+        return all(are_zones(own) and not by_camera(own) for own in zones.values())
     return bool(zones) and all(isinstance(name, str) and name and _is_polygon(zones[name]) for name in zones)
 
 
@@ -61,7 +62,7 @@ def zones_of(zones: Zones, origin: Origin) -> dict[str, NDArray[np.float32]]:
 
     Raises `InvalidValueError` where zones are parts of a picture whose size is not known.
     """
-    own = zones.get(origin.camera, {}) if _by_camera(zones) else zones
+    own = zones.get(origin.camera, {}) if by_camera(zones) else zones
     polygons = {name: np.array(points, np.float32) for name, points in own.items()}
     for name, points in polygons.items():
         if ((points >= 0) & (points <= 1)).all():
@@ -90,9 +91,8 @@ class Occupancy:
 
     def __init__(self) -> None:
         self._size = (-1, -1)
-        self._session = -1
+        self._last: Origin | None = None
         self._clock = 0.0
-        self._base = 0.0
         self._polygons: dict[str, NDArray[np.float32]] = {}
         self._since: dict[str, dict[int, tuple[float, float]]] = {}  # by zone and identity: entered, last seen
 
@@ -130,14 +130,19 @@ class Occupancy:
         return Stays(within, seconds, tuple(sorted(known)), entered, left)
 
     def _now(self, origin: Origin) -> float:
-        """Seconds on the camera's timeline, which goes on where a reconnect begins a new one."""
-        if origin.session != self._session:
-            self._base, self._session = self._clock - origin.media, origin.session
-        self._clock = max(self._clock, self._base + origin.media)
+        """Seconds on the camera's timeline; over a reconnect, those that passed on the clock of the capture."""
+        if self._last is not None:
+            self._clock += elapsed(self._last, origin)
+        self._last = origin
         return self._clock
 
 
-def _by_camera(zones: Zones) -> bool:
+def by_camera(zones: Zones) -> bool:
+    """Whether a configuration has zones for each camera.
+
+    >>> by_camera({"north": {"door": ((0, 0), (1, 0), (1, 1))}})
+    True
+    """
     return any(isinstance(value, Mapping) for value in zones.values())
 
 

@@ -4,7 +4,7 @@ A block is a preamble, a header and the raw buffers that the header names. Every
 
     at      bytes   content
     0       4       magic: the letters FEWB
-    4       4       format version, unsigned: 1
+    4       4       format version, unsigned: 2
     8       8       size of the whole block in bytes, unsigned
     16      8       length H of the header in bytes, unsigned, at most 1 MiB
     24      H       header: one msgpack map
@@ -100,7 +100,7 @@ Message: TypeAlias = Value | tuple[Value, Value]
 """What one block carries: a value, or a pair of values as `join` makes it."""
 
 _PREAMBLE = struct.Struct("<4sIQQ")
-_MAGIC, _VERSION = b"FEWB", 1
+_MAGIC, _VERSION = b"FEWB", 2
 _MAX_HEADER = 1 << 20
 
 
@@ -126,8 +126,8 @@ class Block:
         """
         view = memoryview(buffer)
         if view.readonly or view.nbytes < self.size:
-            found = "read-only" if view.readonly else f"{view.nbytes} bytes long"
-            raise WireError(f"a writable buffer of {self.size} bytes is needed, this one is {found}")
+            reason = "read-only" if view.readonly else f"{view.nbytes} bytes long"
+            raise WireError(f"a writable buffer of {self.size} bytes is needed, this one is {reason}")
         target, end, first = np.frombuffer(view, np.uint8), len(self._head), aligned(len(self._head))
         target[:end] = np.frombuffer(self._head, np.uint8)
         for part in self._parts:
@@ -184,7 +184,10 @@ def decode(buffer: Buffer) -> Message:
     if magic != _MAGIC:
         raise WireError(f"not a block: it begins with {magic!r} in place of {_MAGIC!r}")
     if version != _VERSION:
-        raise WireError(f"format version {version} is not known here, only {_VERSION} is")
+        raise WireError(
+            f"the block has format version {version}, and this FlowEdge reads version {_VERSION} only: "
+            "run the same version of FlowEdge on both sides"
+        )
     if size > len(data):
         raise WireError(f"the block is cut off: {len(data)} of {size} bytes are here")
     end = _PREAMBLE.size + length
@@ -234,8 +237,8 @@ def _pack_message(message: Message, out: Writer) -> Any:
 
 
 def _unpack_message(item: Any, source: Reader) -> Any:
-    found = _SENT.unpack(item, source)
-    return found.parts if isinstance(found, _Pair) else found
+    message = _SENT.unpack(item, source)
+    return message.parts if isinstance(message, _Pair) else message
 
 
 _TEXT, _NUMBER, _FLAG = plain(str), plain(float, int), plain(bool)
@@ -244,16 +247,16 @@ _RATIO, _RECT = many(_INTEGER, 2), many(_INTEGER, 4)
 
 _SCALAR = plain(str, int, float, bool, type(None))
 _FACT = Codec(
-    lambda found, out: (many(_SCALAR) if isinstance(found, tuple | list) else _SCALAR).pack(found, out),
+    lambda fact, out: (many(_SCALAR) if isinstance(fact, tuple | list) else _SCALAR).pack(fact, out),
     lambda item, source: (many(_SCALAR) if isinstance(item, tuple) else _SCALAR).unpack(item, source),
 )
 _BYTES = array("uint8", 1)
 _TRUTH = Codec(
-    lambda found, out: _BYTES.pack(found.view(np.uint8), out),
+    lambda column, out: _BYTES.pack(column.view(np.uint8), out),
     lambda item, source: _BYTES.unpack(item, source) != 0,
 )
 _TEXTS = Codec(
-    lambda found, out: many(_TEXT).pack(found.tolist(), out),
+    lambda column, out: many(_TEXT).pack(column.tolist(), out),
     lambda item, source: np.array(many(_TEXT).unpack(item, source), np.str_),
 )
 
@@ -266,7 +269,7 @@ _COLUMNS = {
 
 _BY_NAME = {"str": _TEXT, "int": _INTEGER, "float": _NUMBER}
 _ORIGIN = {"origin": record(Origin, {field.name: _BY_NAME[str(field.type)] for field in fields(Origin)})}
-_FRACTION = Codec(lambda found, _: [found.numerator, found.denominator], _unpack_fraction)
+_FRACTION = Codec(lambda ratio, _: [ratio.numerator, ratio.denominator], _unpack_fraction)
 _SIZE = whole(0, 1 << 16)
 _PARAMETERS = record(
     CodecParameters,
@@ -318,7 +321,7 @@ _VALUES: dict[str, tuple[type, dict[str, Codec]]] = {
         Absent,
         {
             **_ORIGIN,
-            "outcome": Codec(lambda found, _: found.value, _unpack_outcome),
+            "outcome": Codec(lambda outcome, _: outcome.value, _unpack_outcome),
             "cause": _TEXT,
             "place": _TEXT,
         },

@@ -117,13 +117,13 @@ class _Planes:
         try:
             layout = VideoFormat(self.format, self.width, self.height)
             sizes = _plane_sizes(layout)
-            found = [plane.shape for plane in self.planes]
+            shapes = [plane.shape for plane in self.planes]
             fit = [
                 rows == height and wide <= stride and stride % ALIGN == 0
-                for (rows, wide), (height, stride) in zip(sizes, found, strict=False)
+                for (rows, wide), (height, stride) in zip(sizes, shapes, strict=False)
             ]
-            if len(found) != len(sizes) or not all(fit):
-                raise WireError(f"planes of {sizes} are needed for {layout.name}, {found} were given")
+            if len(shapes) != len(sizes) or not all(fit):
+                raise WireError(f"planes of {sizes} are needed for {layout.name}, {shapes} were given")
             if not _convertible(self.format, self.colorspace, self.color_range):
                 raise WireError(
                     f"FFmpeg cannot convert pictures in {layout.name} of color space {self.colorspace} and "

@@ -85,7 +85,9 @@ def test_for_stops_a_live_graph_and_keeps_what_it_wrote(flowedge: Any) -> None:
     assert frames_in(flowedge.folder / "endless.mp4") == camera["delivered"] > 0
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_ends_a_run_cleanly(flowedge: Any, number: signal.Signals, code: int) -> None:
     (flowedge.folder / "endless.py").write_text(ENDLESS)
     process = flowedge.start("run", "endless.py")
@@ -95,6 +97,7 @@ def test_a_signal_ends_a_run_cleanly(flowedge: Any, number: signal.Signals, code
     _, errors = process.communicate(timeout=30)
     assert process.returncode == code, errors
     assert "Traceback" not in errors
+    assert f"{number.name}: ending the run" in errors
     assert f"wrote {written.name}" in errors or "0 delivered" in errors
     assert not list(flowedge.folder.glob("flowedge-*/*"))
 
@@ -175,3 +178,80 @@ def test_what_is_said_stays_above_the_live_table(flowedge: Any) -> None:
     screen = flowedge.on_terminal("run", "broken.py")
     assert "Broken failed: RuntimeError: this never works" in screen
     assert "running broken; tap it at" in screen
+
+
+MISBEHAVING = """
+import ctypes, sys, threading
+from dataclasses import dataclass
+from flowedge import Frame, Graph, Operator, param
+from flowedge.operators import Null, video
+
+@dataclass
+class Misbehaving(Operator[Frame, Frame]):
+    how: str
+
+    def process(self, frame: Frame, /) -> Frame:
+        if frame.origin.index < 5:
+            return frame
+        if self.how == "blocks":
+            threading.Event().wait()
+        if self.how == "crashes":
+            ctypes.string_at(0)
+        if self.how == "exits":
+            sys.exit(0)
+        return frame
+
+    def close(self) -> None:
+        if self.how == "cannot close":
+            raise OSError("the lid is stuck")
+
+graph = Graph("misbehaving")
+video(graph, "street://?width=160&height=120&seconds=1") >> Misbehaving(param("how", "")) >> Null()
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "said"),
+    [
+        ("crashes", -signal.SIGSEGV, 'misbehaving.py", line 17 in process'),
+        ("exits", 1, "error: Misbehaving: SystemExit: 0"),
+        ("cannot close", 1, "error: Misbehaving could not be closed: OSError: the lid is stuck"),
+    ],
+)
+def test_an_operator_that_misbehaves_is_named_and_changes_the_exit_code(
+    flowedge: Any, how: str, code: int, said: str
+) -> None:
+    (flowedge.folder / "misbehaving.py").write_text(MISBEHAVING)
+    done = flowedge("run", "misbehaving.py", f"how={how}")
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert how == "exits" or "Traceback" not in done.stderr
+
+
+def test_a_run_whose_time_is_up_while_a_step_is_stuck_has_failed(flowedge: Any) -> None:
+    (flowedge.folder / "misbehaving.py").write_text(MISBEHAVING)
+    done = flowedge("run", "misbehaving.py", "how=blocks", "--for", "1s", "--report", "report.json")
+    assert done.returncode == 1
+    assert "Misbehaving has been busy with frame 5 of camera for 4 s" in done.stderr
+    assert "error: Misbehaving has been busy with frame 5 of camera" in done.stderr
+    report = json.loads((flowedge.folder / "report.json").read_text())
+    assert balanced(report)
+    assert "is left behind" in report["error"]
+
+
+LONELY = """
+from flowedge import Graph
+from flowedge.operators import Null, video
+graph = Graph("lonely")
+video(graph, {"on": "street://?live=1&width=160&height=120", "off": "rtsp://127.0.0.1:9/stream"}) >> Null()
+"""
+
+
+def test_a_camera_that_was_never_attached_changes_the_exit_code(flowedge: Any) -> None:
+    (flowedge.folder / "lonely.py").write_text(LONELY)
+    done = flowedge("run", "lonely.py", "--for", "1s", "--report", "report.json")
+    assert done.returncode == 1
+    assert "off was never attached: connection refused at rtsp://127.0.0.1:9/stream" in done.stderr
+    cameras = json.loads((flowedge.folder / "report.json").read_text())["cameras"]
+    assert cameras["on"]["delivered"] > 0
+    assert (cameras["on"]["error"], cameras["off"]["state"]) == (None, "ended")

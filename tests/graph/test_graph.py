@@ -5,12 +5,16 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flowedge import ConfigError, Frame, Goal, Graph, GraphError, Operator, choose, join, unzip
+from flowedge import ConfigError, Frame, Goal, Graph, GraphError, Operator, choose, join, synchronize, unzip
 from flowedge.graph.nodes import Half, Output, Pair
+from flowedge.graph.signature import readable
+from flowedge.graph.synchronization import Synchronize
+from flowedge.operators import JSONLines, MotionDetect, Resize, VideoFile, video
 from tests.graph_steps import (
     Behind,
     Both,
@@ -327,3 +331,100 @@ def test_a_pinned_goal_is_one_value() -> None:
     tiers["Film"] = "cloud"
     assert goal == Goal(pins={"Film": "edge"}, minimize="utility") != Goal(minimize="utility")
     assert hash(goal) == hash(Goal(pins={"Film": "edge"}, minimize="utility"))
+
+
+def test_synchronize_takes_the_only_cameras_of_two_sources():
+    graph = Graph("pairs")
+    north, south = (camera(graph, name, f"{name}-source") for name in ("north", "south"))
+    synchronize(north, south >> Detect(), tolerance="20 ms", deadline=0.5) >> Drop()
+    node = graph.node("Synchronize")
+    assert isinstance(node.step, Synchronize)
+    assert (node.step.pair, node.step.tolerance, node.step.deadline) == (("north", "south"), 0.02, 0.5)
+    assert readable(node.gives) == "(Frame, Detections)"
+    assert graph.sinks_behind("north-source") == graph.sinks_behind("south-source") == ("Drop",)
+    graph.check()
+
+
+def test_streams_behind_a_synchronize_are_joined_with_each_other_only():
+    graph = Graph("pairs")
+    frames = graph.source(Camera({"north": "a", "south": "b"}))
+    pairs = synchronize(frames, cameras=("north", "south"))
+    left, right = unzip(pairs)
+    join(left >> Detect(), right) >> Drop()
+    with pytest.raises(GraphError, match=r"their cameras differ .* with synchronize\(a, b\)"):
+        join(left, frames)
+
+
+@pytest.mark.parametrize(
+    ("cameras", "sentence"),
+    [
+        (("north", "nroth"), 'Camera has no camera "nroth"; did you mean "north"?'),
+        (("north",), "the names of two cameras like"),
+        (("north", "north"), "the names of two cameras like"),
+        (None, 'say which two of north, south, e.g. cameras=\\("north", "south"\\)'),
+    ],
+)
+def test_cameras_that_cannot_be_synchronized_are_one_sentence(cameras, sentence):
+    graph = Graph("pairs")
+    frames = graph.source(Camera({"north": "a", "south": "b"}))
+    with pytest.raises((GraphError, ConfigError), match=sentence):
+        synchronize(frames, cameras=cameras)
+
+
+def test_streams_of_one_source_are_joined_before_they_are_synchronized():
+    graph = Graph("pairs")
+    frames = graph.source(Camera({"north": "a", "south": "b"}))
+    with pytest.raises(GraphError, match="both have frames of Camera; join them first"):
+        synchronize(frames, frames >> Detect(), cameras=("north", "south"))
+    with pytest.raises(GraphError, match="gather first"):
+        synchronize(frames >> Slice(), cameras=("north", "south"))
+    with pytest.raises(GraphError, match="streams are synchronized by synchronize"):
+        frames >> Synchronize(("north", "south"))
+
+
+@pytest.mark.parametrize("time", ["fast", "-1 s", -1, float("inf"), True])
+def test_a_tolerance_of_another_form_is_refused(time):
+    graph = Graph("pairs")
+    north, south = (camera(graph, name, f"{name}-source") for name in ("north", "south"))
+    with pytest.raises(ConfigError, match=r'synchronize: tolerance: .* or a time like "40 ms"'):
+        synchronize(north, south, tolerance=time)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("out.mp4", "./out.mp4"), ("{camera}.mp4", "{camera}.mp4"), ("{camera}.mp4", "north.mp4")],
+)
+def test_two_sinks_on_one_path_are_refused(one, other):
+    graph = Graph("test")
+    frames = video(graph, {"north": "street://"})
+    frames >> VideoFile(one, name="one")
+    frames >> VideoFile(other, name="other")
+    with pytest.raises(GraphError, match=r'one and other would both write ".*": give one of them another path'):
+        graph.check()
+
+
+def test_sinks_may_share_the_standard_output_and_devices():
+    graph = Graph("test")
+    found = video(graph, {"north": "street://"}) >> MotionDetect()
+    for path in ("-", "/dev/null"):
+        for number in range(2):
+            found >> JSONLines(path, name=f"{Path(path).name}{number}")
+    graph.check()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (lambda graph: graph.source("rtsp://me:secret@x"), "not a source; write video(graph, 'rtsp://"),
+        (lambda graph: graph.source(Resize(320)), "not a source; write stream >> step"),
+        (
+            lambda graph: join(video(graph, "street://"), Resize(320)),
+            "not a stream; give stream >> Resize(...)",
+        ),
+        (lambda graph: join(None, video(graph, "street://")), "join: None is not a stream"),
+    ],
+)
+def test_what_is_no_source_or_stream_is_refused_in_a_sentence(wrong, sentence):
+    with pytest.raises(GraphError, match=re.escape(sentence)) as caught:
+        wrong(Graph("g"))
+    assert "secret" not in str(caught.value)

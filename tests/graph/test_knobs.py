@@ -170,3 +170,29 @@ def test_settings_end_with_their_block_also_after_an_error() -> None:
 )
 def test_suggestions(known: list[str], words: str) -> None:
     assert suggestion("sise", known) == words
+
+
+@pytest.mark.parametrize(
+    ("choices", "text", "value"),
+    [
+        ((0, 0.1, 0.2), "0.1", 0.1),
+        ((0, 0.1, 0.2), "0.10", 0.1),
+        ((0, 0.1, 0.2), "0", 0),
+        (((416, 416), (512, 288)), "(512, 288)", (512, 288)),
+        ((None, 5), "5", 5),
+    ],
+)
+def test_a_choice_is_set_by_its_printed_form(choices: Any, text: str, value: object) -> None:
+    with settings({"x": text}):
+        assert param("x", choices=choices) == choose("x", value)
+
+
+def test_a_text_that_is_no_choice_of_any_type_is_refused() -> None:
+    with settings({"x": "(1, 2)"}), pytest.raises(ConfigError, match="the choices are"):
+        param("x", choices=((416, 416), (512, 288)))
+
+
+@pytest.mark.parametrize("default", [["person"], {"a": 1}, (1, 2)])
+def test_a_default_that_no_text_can_become_is_refused(default: object) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"param('classes', {default!r})")):
+        param("classes", default)

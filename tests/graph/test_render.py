@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from flowedge import Goal, Graph, choose, join, unzip
+from flowedge import Goal, Graph, choose, join, synchronize, unzip
 from flowedge.graph.render import HEADINGS, mermaid, table
 from tests.graph_steps import Both, Detect, Draw, Drop, Film, Lines, Merge, Pass, Scale, Slice, Track, camera
 
@@ -103,3 +103,17 @@ def test_every_line_follows_the_grammar_of_a_flowchart(crossing: Graph) -> None:
     grammar = re.compile(rf"    {name}(?:{shapes}| -->\|{label}\| {name})")
     for line in mermaid(crossing).splitlines()[1:]:
         assert grammar.fullmatch(line), line
+
+
+def test_cameras_that_are_synchronized_meet_in_one_node() -> None:
+    graph = Graph("pairs")
+    north, south = (camera(graph, name, f"{name}-source") for name in ("north", "south"))
+    synchronize(north, south >> Detect()) >> Drop()
+    lines = mermaid(graph).splitlines()
+    assert lines[-3:] == [
+        '    n0 -->|"Frame"| n3',
+        '    n2 -->|"Detections"| n3',
+        '    n3 -->|"(Frame, Detections)"| n4',
+    ]
+    row = next(row for row in table(graph) if row[0] == "Synchronize")
+    assert row[4:6] == ("synchronize(north-source, Detect)", "of all cameras")

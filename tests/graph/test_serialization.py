@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowedge import ConfigError, Goal, Graph, GraphError, Operator, choose, join, unzip
+from flowedge import ConfigError, Goal, Graph, GraphError, Operator, choose, join, synchronize, unzip
 from flowedge.graph.loading import load
 from flowedge.graph.serialization import digest, from_json, to_json
 from tests.graph_steps import Both, Detect, Draw, Drop, Film, Lines, Merge, Odd, Scale, Slice, Track, camera
@@ -291,3 +291,15 @@ def test_the_operators_own_checks_apply(value: Any, sentence: str) -> None:
     camera(graph) >> Scale() >> Film()
     with pytest.raises(ConfigError, match=re.escape(sentence)):
         from_json(with_field(value)(to_json(graph)))
+
+
+def test_cameras_that_are_synchronized_travel() -> None:
+    graph = Graph("pairs")
+    north, south = (camera(graph, name, f"{name}-source") for name in ("north", "south"))
+    synchronize(north, south >> Scale(), tolerance="20 ms") >> Drop()
+    data = json.loads(json.dumps(to_json(graph)))
+    assert data["operators"][-2]["input"] == {"synchronize": ["north-source", "Scale"]}
+    assert from_json(data) == graph
+    data["operators"][-1]["input"] = {"synchronize": ["north-source", "Scale"]}
+    with pytest.raises(GraphError, match="Drop: streams are synchronized by synchronize"):
+        from_json(data)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flowedge import (
-    Detections, Faces, Frame, Graph, Operator, Origin, Tracks, choose, join, param, unzip,
+    Detections, Faces, Frame, Graph, Operator, Origin, Tracks, choose, join, param, synchronize, unzip,
 )
 from tests.graph_steps import (
     Both, Detect, Draw, Drop, Film, Keep, Lines, Merge, Pass, Scale, Slice, Track, camera,
@@ -34,6 +34,8 @@ reveal_type(people)  # type: Stream[Detections]
 reveal_type(tracks)  # type: Stream[Tracks]
 reveal_type(join(frames, tracks))  # type: Stream[tuple[Frame, Tracks]]
 reveal_type(join(parts, parts))  # type: Parts[tuple[Detections, Detections]]
+reveal_type(synchronize(frames, tracks))  # type: Stream[tuple[Frame, Tracks]]
+reveal_type(synchronize(tracks, cameras=("north", "south")))  # type: Stream[tuple[Tracks, Tracks]]
 reveal_type(left)  # type: Stream[Frame]
 reveal_type(right)  # type: Stream[Detections]
 reveal_type(tracks >> Keep())  # type: Stream[Tracks]

@@ -32,6 +32,7 @@ def build(name: str, *words: str) -> Graph:
         ("mot.py", (), "Slice Detect NonMaxMerge Track Draw VideoFile"),
         ("mot.py", ("tracker=picture", "mot=t.txt"), "NonMaxMerge TrackWithPicture Draw VideoFile MOTFile"),
         ("mot.py", ("tracker=tiles", "tiles=6"), "Slice Detect TrackTile Reconstruct Draw VideoFile"),
+        ("side_by_side.py", (), "Detect Track Draw Synchronize SideBySide VideoFile"),
         ("continuum.py", (), "Resize Detect Draw VideoFile"),
         ("continuum.py", ("source=street://", "model=yolo11n", "output=o.mp4"), "Resize"),
     ],

@@ -110,6 +110,37 @@ def test_separate_outputs(names: tuple[str, ...]) -> None:
     read([count, boxes, scores, labels], output_names=("num_dets", *names))
 
 
+@pytest.mark.parametrize("count", range(1, 7))
+def test_separate_outputs_of_any_length(count: int) -> None:
+    """Also four: as many scores as a box has corners. Engines take the length of 1 off, as for a batch."""
+    boxes = np.tile(np.array(CORNERS, np.float32), (count, 1))
+    scores, labels = np.full(count, 0.9, np.float32), np.ones(count, np.float32)
+    outputs = [output[0] if count == 1 else output for output in (boxes, scores, labels)]
+    raw = join_outputs(outputs, ("boxes", "scores", "labels"), SIZE)
+    np.testing.assert_allclose(raw, np.tile(np.array([*CORNERS, 0.9, 1], np.float32), (count, 1)))
+
+
+@pytest.mark.parametrize("raw", [rows(20, *CORNERS, 0.9), rows(20, *CORNER_FRACTIONS, 0.9)])
+def test_corners_and_a_score_are_of_one_class(raw: Array) -> None:
+    """A usual form of face detectors."""
+    for given in (raw, raw[10]):
+        head = told([given], names=1)
+        assert head is not None
+        boxes, scores, classes = head.read(join_outputs([given], [""], SIZE), 0.25, SIZE)
+        np.testing.assert_allclose(boxes, [CORNERS])
+        assert (scores.round(2).tolist(), classes.tolist()) == ([pytest.approx(0.9)], [0])
+
+
+def test_five_columns_that_say_nothing_or_something_else() -> None:
+    assert told([rows(20, *CORNERS, 0.1)]) is None
+    detr = rows(300, *FRACTIONS, 0.9) + np.float32([0.5, 0.5, 0.1, 0.1, 0.01])
+    head = told([detr.clip(0, 1)], names=1)
+    assert head is not None
+    assert head.name == "RT-DETR"
+    with pytest.raises(ModelError, match="20 rows of 5 numbers"):
+        told([rows(20, 48, 56, 16, 8, 0.9)])
+
+
 def test_rows_behind_the_count_are_no_objects() -> None:
     boxes, scores, labels = rows(20, *CORNERS), rows(20, 0.9)[:, 0], rows(20, 1)[:, 0]
     raw = join_outputs([np.array([4.0], np.float32), boxes, scores, labels], ["num", "b", "scores", "l"], SIZE)

@@ -1,13 +1,18 @@
-"""Small H.264 clips, made once a run: picture n of a clip is grey of luma 40 + 4 n."""
+"""Small H.264 clips, made once a run (picture n is grey of luma 40 + 4 n), and photographs of faces."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
+
+from flowedge import Frame, Origin
+from flowedge.inference.models import FOLDERS_VARIABLE
 
 FPS = 25
 MakeClip = Callable[..., Path]
@@ -44,3 +49,21 @@ def clip(make_clip: MakeClip) -> Path:
 def b_clip(make_clip: MakeClip) -> Path:
     """64 x 48, 50 pictures, coded out of order."""
     return make_clip("reordered.mp4", b_frames=2)
+
+
+@pytest.fixture(scope="session")
+def face_photos() -> dict[str, Frame]:
+    """Photographs of people by name; skips where they or the models of faces are not at hand."""
+    folder = Path(os.environ.get("FLOWEDGE_DATA", ""), "faces")
+    models = os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep)
+    needed = ("yunet.onnx", "mobilefacenet.onnx")
+    if not all(any(Path(place, name).is_file() for place in models) for name in needed):
+        pytest.skip(f"{FOLDERS_VARIABLE} names no folder with {' and '.join(needed)}")
+    if not (folder / "two_people.jpg").is_file():
+        pytest.skip("FLOWEDGE_DATA names no folder with faces/two_people.jpg")
+    frames = {}
+    for path in folder.glob("*.[jp][pn]g"):
+        image = np.asarray(cv2.imread(str(path)), np.uint8)
+        origin = Origin(path.stem, width=image.shape[1], height=image.shape[0])
+        frames[path.stem] = Frame(origin, image)
+    return frames

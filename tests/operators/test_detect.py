@@ -160,3 +160,41 @@ def test_a_missing_model_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_a_wrong_field_is_named(fields: dict[str, object], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         Detect("yolo11n", **fields)  # type: ignore[arg-type]
+
+
+def of_camera(camera: str, index: int = 0) -> Frame:
+    return Frame(Origin(camera, index=index, width=SIZE, height=SIZE), np.zeros((SIZE, SIZE, 3), np.uint8))
+
+
+def test_cameras_have_their_own_confidence_and_classes(model: str) -> None:
+    step = Detect(model, confidence={"north": 0.7, "south": 0.95}, classes={"east": ("car",)})
+    found = run_operator(step, [of_camera(camera) for camera in ("north", "south", "east", "west")])
+    assert [objects.labels for objects in found] == [["person"], [], ["car"], ["person", "car"]]
+
+
+def test_cameras_have_their_own_models_each_loaded_once(model: str, tmp_path: Path) -> None:
+    network = onnx.load(model)
+    helper.set_model_props(network, {"names": str({0: "hat", 1: "coat"})})
+    onnx.save(network, other := str(tmp_path / "other.onnx"))
+    step = Detect({"north": model, "south": other, "east": model}, classes={"south": ("coat",)})
+    step.setup()
+    found = step.process_batch([of_camera(camera) for camera in ("north", "south", "east", "south")])
+    assert [objects.labels for objects in found] == [["person", "car"], ["coat"], ["person", "car"], ["coat"]]
+    assert [objects.origin.camera for objects in found] == ["north", "south", "east", "south"]
+    assert len(step._networks) == 2
+    with pytest.raises(ValueError, match=r"Detect.model: there is no value for the camera west; it has north"):
+        step.process(of_camera("west"))
+    step.close()
+
+
+def test_a_class_that_one_cameras_model_does_not_know_is_said_before_the_first_frame(model: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"Detect.classes: the model .* has no class 'cat'; did you mean \"car\"?"
+    ):
+        Detect(model, classes={"south": ("cat",)}).setup()
+
+
+@pytest.mark.parametrize("confidence", [{"north": 1.5}, {"north": "high"}, {3: 0.5}])
+def test_a_confidence_of_one_camera_is_checked_as_that_of_all(confidence: object) -> None:
+    with pytest.raises(ConfigError, match=r"Detect.confidence: \{.* is not a"):
+        Detect("yolo11n", confidence=confidence)  # type: ignore[arg-type]

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,11 @@ def found(camera: str, index: int, count: int = 1) -> Detections:
     origin = Origin(camera, index=index, time=100.5 + index)
     boxes = [[1.234567, 2, 30, 40]] * count
     return Detections(origin, boxes, [0.87654321] * count, [1] * count, names=("car", "person"))
+
+
+def open_files() -> set[str]:
+    links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
+    return {os.readlink(link) for link in links if link.is_symlink()}
 
 
 def test_one_line_a_frame_also_for_an_empty_one(tmp_path: Path) -> None:
@@ -102,3 +108,22 @@ except UserError as error:
         run.stdin.close()
         assert run.stderr.read() == "-: the reader of the standard output has gone\n"
     assert run.returncode == 1
+
+
+def test_the_file_of_a_camera_that_has_ended_is_let_go(tmp_path: Path) -> None:
+    sink = JSONLines(str(tmp_path / "{camera}.jsonl"))
+    for index in range(2):
+        sink.write(found("north", index))
+        sink.end("north")
+        sink.end("south")
+        assert str(tmp_path / "north.jsonl") not in open_files()
+    assert [line["frame"] for line in lines(tmp_path / "north.jsonl")] == [0, 1]
+
+
+def test_a_file_of_all_cameras_stays_open_when_one_ends(tmp_path: Path) -> None:
+    sink = JSONLines(str(tmp_path / "all.jsonl"))
+    sink.write(found("north", 0))
+    sink.end("north")
+    with pytest.raises(ConfigError, match="another sink"):
+        JSONLines(str(tmp_path / "all.jsonl")).write(found("north", 0))
+    sink.close()

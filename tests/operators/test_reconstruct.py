@@ -682,3 +682,29 @@ def calls(frames: Crowd) -> int:
         finally:
             sys.setprofile(None)
     return count
+
+
+def test_an_object_has_the_attributes_of_its_surest_row() -> None:
+    frames = []
+    for index in range(3):
+        left, right = seen_by_tiles(index, {1: person(100), 2: person(490), 3: person(800)})
+        left = replace(left.with_attributes(plate=["A", "B low"]), scores=np.array([0.9, 0.6], np.float32))
+        right = replace(right.with_attributes(plate=["B high", "C"]), scores=np.array([0.8, 0.7], np.float32))
+        frames.append([right, left])  # tiles come in any order
+    for tracks in reconstructed(frames):
+        by_place = dict(zip(tracks.boxes[:, 0].tolist(), tracks.attributes["plate"].tolist(), strict=True))
+        assert by_place == {100: "A", 490: "B high", 800: "C"}
+
+
+def test_tiles_without_objects_need_no_attributes() -> None:
+    left, right = seen_by_tiles(0, {1: person(100)})
+    (tracks,) = reconstructed([[left.with_attributes(hue=[3]), right]])
+    assert tracks.attributes["hue"].tolist() == [3]
+    (nobody,) = reconstructed([seen_by_tiles(0, {})])
+    assert len(nobody) == 0
+
+
+def test_tiles_with_other_attributes_are_refused() -> None:
+    left, right = seen_by_tiles(0, {1: person(100), 2: person(800)})
+    with pytest.raises(InvalidValueError, match=r"Reconstruct: .* have different attributes"):
+        reconstructed([[left.with_attributes(hue=[3]), right]])

@@ -74,3 +74,10 @@ def test_cameras_are_counted_apart() -> None:
 def test_a_rate_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"Sample\.fps"):
         Sample(0)
+
+
+def test_cameras_have_their_own_rates() -> None:
+    step = Sample({"north": 10, "south": 5})
+    values = [frame for camera in ("north", "south") for frame in frames(21, 64, 48, fps=20, camera=camera)]
+    passed = [frame.origin.camera for frame in run_operator(step, values)]
+    assert (passed.count("north"), passed.count("south")) == (11, 6)

@@ -20,6 +20,7 @@ from typing import Self
 import pytest
 
 from flowedge import Packet, SourceError
+from flowedge.graph.contract import Detached
 from flowedge.operators.decode import Decode
 from flowedge.operators.video import Video
 from flowedge.video import camera as camera_module
@@ -102,6 +103,8 @@ class Watcher:
     def _read(self) -> None:
         try:
             for packet in self._source.read("north", self.stop):
+                if isinstance(packet, Detached):
+                    continue
                 with self._changed:
                     self.packets.append(packet)
                     self._changed.notify_all()

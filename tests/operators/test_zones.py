@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -90,6 +92,29 @@ def test_time_goes_on_after_a_reconnect() -> None:
         Zones(DOOR), [at(0, {1: (40, 50)}), at(5, {1: (40, 50)}), at(0, {1: (40, 50)}, session=1)]
     )
     assert found[-1].attributes["door seconds"].tolist() == [5]
+
+
+@pytest.mark.parametrize("clock", ["monotonic", "time"])
+def test_the_gap_of_a_reconnect_counts_by_when_frames_were_taken(clock: str) -> None:
+    moments = [(0.0, 0, 1000.0), (5.0, 0, 1005.0), (0.0, 1, 1009.0), (2.0, 1, 1011.0)]
+    stay = [at(media, {1: (40, 50)}, session=session) for media, session, _ in moments]
+    stay = [
+        replace(tracks, origin=replace(tracks.origin, index=index, **{clock: taken}))
+        for index, (tracks, (_, _, taken)) in enumerate(zip(stay, moments, strict=True))
+    ]
+    found = run_operator(Zones(DOOR), stay)
+    assert [tracks.attributes["door seconds"].tolist() for tracks in found] == [[0], [5], [9], [11]]
+
+
+def test_who_does_not_come_back_from_a_long_gap_has_left_when_last_seen() -> None:
+    before, after = at(5, {1: (40, 50)}), at(0, {}, session=1)
+    frames = [
+        at(0, {1: (40, 50)}),
+        replace(before, origin=replace(before.origin, monotonic=100.0)),
+        replace(after, origin=replace(after.origin, monotonic=160.0)),
+    ]
+    events = run_operator(CountZones(DOOR), frames)
+    assert (events[-1].data["door inside"], events[-1].data["door seconds"]) == (0, (5.0,))
 
 
 @pytest.mark.parametrize("zones", [{}, {"door": ((0, 0), (1, 1))}, {"door": "abc"}, {"north": {}}])

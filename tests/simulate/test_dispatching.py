@@ -11,7 +11,7 @@ from hypothesis import given as holds_for
 from hypothesis import settings
 from hypothesis import strategies as some
 
-from flowedge.dispatch import POLICIES, Policy, Request, Workers
+from flowedge.dispatch import POLICIES, DispatchPolicy, Request, Workers
 from flowedge.errors import ConfigError
 from flowedge.simulate.dispatching import Dispatching
 from flowedge.simulate.results import as_csv
@@ -181,7 +181,7 @@ def test_an_answer_does_not_cross_a_broken_link() -> None:
 
 
 @dataclass
-class Recorder(Policy):
+class Recorder(DispatchPolicy):
     """Notes what it is told."""
 
     heard: list[tuple[str, float]] = field(default_factory=list)
@@ -193,7 +193,7 @@ class Recorder(Policy):
     def choose(self, request: Request, workers: Workers, rng: np.random.Generator) -> int | None:
         return 0 if request.arrival < 3 else None
 
-    def answered(self, request: Request, workers: Workers, worker: int, seconds: float, found: float) -> None:
+    def answered(self, request: Request, workers: Workers, worker: int, seconds: float, ahead: float) -> None:
         self.heard.append(("answered", round(seconds, 6)))
 
     def ended(self, request: Request, worker: int) -> None:

@@ -18,7 +18,7 @@ from flowedge.planner.model.problem import Problem
 from flowedge.planner.strategies import STRATEGIES
 from flowedge.simulate.planning import Planning
 from flowedge.simulate.results import Results, as_csv
-from flowedge.simulate.scenario import Failure, Planned, Rate, Scenario
+from flowedge.simulate.scenario import Failure, PlanningLoop, Rate, Scenario
 from tests.simulate.small import found, scenario, traced
 
 CROSSING = Path(__file__).parents[2] / "tools" / "scenarios" / "crossing.toml"
@@ -32,7 +32,9 @@ def problem(**changes: Any) -> Problem:
 def planned(given: Problem | None = None, loop: dict[str, Any] | None = None, **changes: Any) -> Scenario:
     given = given or problem()
     return Scenario(
-        "planned", given.cluster, **({"duration": 60.0, "planned": Planned(given, **(loop or {}))} | changes)
+        "planned",
+        given.cluster,
+        **({"duration": 60.0, "planned": PlanningLoop(given, **(loop or {}))} | changes),
     )
 
 

@@ -18,7 +18,7 @@ from flowedge.operators import Detect  # noqa: E402
 from flowedge.video.synthetic.scene import CLASSES, Scene  # noqa: E402
 from tools.train_street.export import export  # noqa: E402
 from tools.train_street.loss import Grid, assign, generalised_iou  # noqa: E402
-from tools.train_street.network import Detector, StreetNet, cells  # noqa: E402
+from tools.train_street.network import StreetDetector, StreetNet, cells  # noqa: E402
 from tools.train_street.tiles import HEIGHT, WIDTH, Rows, Tiles, cut, street_tiles, tile  # noqa: E402
 from tools.train_street.training import Recipe, batches, fit  # noqa: E402
 
@@ -208,7 +208,7 @@ def test_the_exported_network_says_what_torch_says(
     [found] = model.outputs([street.pictures[0]])
     pixels = torch.from_numpy(street.pictures[0][None, :, :, ::-1].copy()).permute(0, 3, 1, 2) / 255
     with torch.no_grad():
-        expected = Detector(network, *SMALL).eval()(pixels)[0].numpy()
+        expected = StreetDetector(network, *SMALL).eval()(pixels)[0].numpy()
     np.testing.assert_allclose(found[:4], expected[:4], atol=0.05)
     np.testing.assert_allclose(found[4:], expected[4:], atol=1e-3)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from flowedge.dispatch import POLICIES, Policy, Request, Workers, make
+from flowedge.dispatch import POLICIES, DispatchPolicy, Request, Workers, make
 
 APPLICATIONS = 3
 
@@ -53,7 +53,7 @@ def requests_of(count: int, seed: int = 0) -> list[Request]:
     ]
 
 
-def decision_seconds(policy: Policy, workers: Workers, batches: int = 30, batch: int = 100) -> float:
+def decision_seconds(policy: DispatchPolicy, workers: Workers, batches: int = 30, batch: int = 100) -> float:
     """Seconds of processor time per decision, in the median batch."""
     rng = np.random.default_rng(0)
     requests = requests_of(batch)

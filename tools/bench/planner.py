@@ -79,8 +79,8 @@ def measured(problem: Problem) -> PlannerRow:
     return PlannerRow(
         len(problem.classes),
         len(problem.cluster.nodes),
-        len({each.node for each in problem.classes}),
-        sum(each.count for each in problem.classes),
+        len({camera_class.node for camera_class in problem.classes}),
+        sum(camera_class.count for camera_class in problem.classes),
         cpu,
         wall,
         plan.gap,
@@ -95,7 +95,7 @@ def instance(classes: int, nodes: int, cameras: int, seed: int = 0) -> Problem:
     applications = tuple(_application(number) for number in range(4))
     clouds, fogs = max(2, nodes // 50), max(1, nodes // 11)
     sites = [f"site{number}" for number in range(nodes - clouds - fogs)]
-    able = [(site, each.name, fps) for site in sites for each in applications for fps in _FPS]
+    able = [(site, application.name, fps) for site in sites for application in applications for fps in _FPS]
     chosen = rng.sample(able, min(classes, len(able)))
     counts = [1] * len(chosen)
     for _ in range(cameras - len(chosen)):
@@ -121,16 +121,16 @@ def _cluster(rng: random.Random, clouds: int, fogs: int, cameras: Counter[str]) 
     mean = cameras.total() / fogs
     for number in range(clouds):
         cores = 24.0 * cameras.total() / clouds
-        nodes.append(Node(f"cloud{number}", "cloud", "xeon", cores, power=Power(4.0 * cores, 4.0)))
+        nodes.append(Node(f"cloud{number}", "cloud", "xeon", cores, power=Power(4.0 * cores, 4.0, shared=True)))
         if number:
             links.append(Link("cloud0", f"cloud{number}", 1e11, 0.012, 0.001))
     for number in range(fogs):
         cores = float(round(0.8 * mean))
-        nodes.append(Node(f"fog{number}", "fog", "server", cores, power=Power(3.0 * cores, 4.0)))
+        nodes.append(Node(f"fog{number}", "fog", "server", cores, power=Power(3.0 * cores, 4.0, shared=True)))
         links.append(Link(f"fog{number}", f"cloud{rng.randrange(clouds)}", 2.5e6 * mean, 0.015, 0.002))
     for number, (site, own) in enumerate(cameras.items()):
         cores = float(max(2, round(rng.uniform(0.2, 0.6) * own)))
-        nodes.append(Node(site, "edge", "box", cores, power=Power(1.0 * cores, 1.0)))
+        nodes.append(Node(site, "edge", "box", cores, power=Power(1.0 * cores, 1.0, shared=True)))
         bandwidth = rng.uniform(5e6, 1e7) * (own + 2)
         links.append(Link(site, f"fog{number % fogs}", bandwidth, 0.003, 0.0005))
     return Cluster(("edge", "fog", "cloud"), tuple(nodes), tuple(links))

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from flowedge.dispatch import POLICIES, Policy, Request, Workers
+from flowedge.dispatch import POLICIES, DispatchPolicy, Request, Workers
 from flowedge.planner.model.cluster import Cluster, Link, Node
 from flowedge.simulate.arrivals import CHUNK, draw
 from flowedge.simulate.dispatching import Dispatching
@@ -62,7 +62,7 @@ def scenario(seconds: float) -> Scenario:
     )
 
 
-class Given(Policy):
+class Given(DispatchPolicy):
     """The worker of each client, whatever happens."""
 
     def choose(self, request: Request, workers: Workers, rng: np.random.Generator) -> int | None:  # noqa: ARG002
@@ -70,7 +70,7 @@ class Given(Policy):
         return request.stream % WORKERS
 
 
-def ours(given: Scenario, policy: str | Policy) -> tuple[int, float, float]:
+def ours(given: Scenario, policy: str | DispatchPolicy) -> tuple[int, float, float]:
     """Queries, processor seconds, mean latency."""
     begun = time.process_time()
     simulation = Dispatching(given, policy)

@@ -99,7 +99,7 @@ def main() -> None:
     print("\n" + "\n".join(verdicts(found)))
     if options.csv:
         with options.csv.open("w", newline="") as file:
-            csv.writer(file).writerows([[each.name for each in fields(Line)], *map(astuple, lines)])
+            csv.writer(file).writerows([[field.name for field in fields(Line)], *map(astuple, lines)])
     if options.plot:
         _plot(lines, options.plot)
 
@@ -224,7 +224,9 @@ def _print(lines: Sequence[Line]) -> None:
                 f"{one.decision_us:6.0f}" if one.decision_us == one.decision_us else " " * 6
             )
             others = [found.get((topology, rate, kind, name)) for kind in FILTERS[1:]]
-            text += "".join(f"{each.success:10.2f}{_against(each):>26}" for each in others if each is not None)
+            text += "".join(
+                f"{other.success:10.2f}{_against(other):>26}" for other in others if other is not None
+            )
             print(text.rstrip())
 
 

@@ -52,8 +52,8 @@ def bound(scenario: Scenario, arrivals: Arrivals) -> float:
     For streams over workers that serve one query per slot at a time and never fail: raises `ValueError` for
     other scenarios.
     """
-    single = any(each.arrivals not in ("streams", "cameras") for each in scenario.sources)
-    if scenario.failures or single or any(each.variant.batch > 1 for each in scenario.workers):
+    single = any(source.arrivals not in ("streams", "cameras") for source in scenario.sources)
+    if scenario.failures or single or any(worker.variant.batch > 1 for worker in scenario.workers):
         raise ValueError("the bound is for streams, workers without batches, and no failures")
     deadlines = [request.deadline for request in arrivals.requests]
     if deadlines and max(deadlines) > WINDOW:
@@ -126,17 +126,17 @@ def _alone(
     path = dispatcher.paths[station.number]
     serves = np.array(
         [
-            simulation.table.accuracy[each.application, station.number] >= each.accuracy
-            and station.seconds[each.application] >= 0
-            for each in requests
+            simulation.table.accuracy[request.application, station.number] >= request.accuracy
+            and station.seconds[request.application] >= 0
+            for request in requests
         ],
         bool,
     )[client]
     if path is None:
         return np.ones(len(client)), np.full(len(client), np.inf)
-    work = np.array([station.seconds[each.application] * each.weight for each in requests])[client]
-    size = np.array([each.bytes for each in requests])[client]
-    access = np.array([each.access for each in requests])[client]
+    work = np.array([station.seconds[request.application] * request.weight for request in requests])[client]
+    size = np.array([request.bytes for request in requests])[client]
+    access = np.array([request.access for request in requests])[client]
     noise, there, back = luck
     took = work * np.exp(station.sigma * noise - station.half)
     sending = size * sum(way.second_per_byte for way in path.ways)

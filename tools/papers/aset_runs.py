@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flowedge.dispatch import FEASIBILITIES, POLICIES, STATIC, Policy, make, nominal
+from flowedge.dispatch import FEASIBILITIES, POLICIES, STATIC, DispatchPolicy, make, nominal
 from flowedge.dispatch.aset import ACTIONS, Switching
 from flowedge.simulate import reading
 from flowedge.simulate.arrivals import Arrivals, draw
@@ -138,7 +138,7 @@ def oracle(scenario: Scenario, arrivals: Arrivals) -> Results:
     return simulation.results()
 
 
-def _switch(policy: Policy, action: int) -> None:
+def _switch(policy: DispatchPolicy, action: int) -> None:
     assert isinstance(policy, Switching)
     policy.action = action
 

@@ -82,7 +82,10 @@ def main() -> None:
     _write(
         options.out / "instances.csv",
         ["tiles", "cores", "gpu", "seconds", "source"],
-        [[each.tiles, each.cores, f"{each.gpu:.4g}", f"{each.seconds:.6f}", each.source] for each in instances],
+        [
+            [instance.tiles, instance.cores, f"{instance.gpu:.4g}", f"{instance.seconds:.6f}", instance.source]
+            for instance in instances
+        ],
     )
     care_plots.draw(instances, rows, CORE_WATTS, gpu_watts, options.out / "care.png")
 
@@ -99,10 +102,10 @@ def composite(
     slots = [f"tile {number}" for number in range(1, max(TILES) + 1)]
     services = [
         Service(
-            slot, "xeon", each.cores, each.seconds, each.gpu,
-            setting=setting(tiles=each.tiles), source=each.source,
+            slot, "xeon", instance.cores, instance.seconds, instance.gpu,
+            setting=setting(tiles=instance.tiles), source=instance.source,
         )
-        for number, slot in enumerate(slots, 1) for each in instances if number <= each.tiles
+        for number, slot in enumerate(slots, 1) for instance in instances if number <= instance.tiles
     ]  # fmt: skip
     services += [
         Service(slot, "xeon", 0, 1e-9, setting=setting(tiles=tiles), source="none needed")
@@ -170,7 +173,7 @@ def _row(problem: Problem, plan: Plan, at: tuple[int, float, float], name: str) 
         assert plan.reason is not None
         return StrategyRow(*at, name, "no plan", None, None, plan.tried, "; ".join(plan.reason.conflict))
     prediction = predict(problem, plan)
-    active = [each.service for each in plan.deployments if each.service.cores]
+    active = [deployment.service for deployment in plan.deployments if deployment.service.cores]
     shape = " + ".join(
         f"c={cores:g} g={gpu:.2g}" for cores, gpu in sorted({(each.cores, each.gpu) for each in active})
     )
@@ -187,12 +190,12 @@ def _row(problem: Problem, plan: Plan, at: tuple[int, float, float], name: str) 
 
 def _print_instances(instances: Sequence[Instance]) -> None:
     """Latencies by tiles and cores, and what instances gain over one that takes the tiles in turns."""
-    seconds = {(each.tiles, each.cores): each for each in instances if not each.gpu}
+    seconds = {(instance.tiles, instance.cores): instance for instance in instances if not instance.gpu}
     print("\nms of an instance by cores (* measured, else a model)")
     for tiles in TILES:
         row = (seconds[tiles, cores] for cores in range(1, MOST_CORES + 1))
         cells = (f"{1e3 * each.seconds:.1f}{'*' if 'measured' in each.source else ' '}" for each in row)
-        gpu = next(each for each in instances if each.tiles == tiles and each.gpu == 1)
+        gpu = next(instance for instance in instances if instance.tiles == tiles and instance.gpu == 1)
         print(
             f"x={tiles}  " + "".join(f"{cell:>8}" for cell in cells) + f"   GPU {1e3 * gpu.seconds:.1f} (table)"
         )

@@ -29,8 +29,8 @@ def draw(
     (latency, energy), (chosen, tried) = figure.subplots(2, 2)
     for tiles in TILES:
         color, name = _COLORS[tiles], f"x={tiles}"
-        mine = [each for each in instances if each.tiles == tiles and not each.gpu]
-        gpu = next(each for each in instances if each.tiles == tiles and each.gpu == 1)
+        mine = [instance for instance in instances if instance.tiles == tiles and not instance.gpu]
+        gpu = next(instance for instance in instances if instance.tiles == tiles and instance.gpu == 1)
         cores = [each.cores for each in mine]
         milli = [1e3 * each.seconds for each in mine]
         joules = [tiles * each.cores * core_watts * each.seconds for each in mine]
@@ -46,7 +46,7 @@ def draw(
         axes.set_xticks(ticks, [*map(str, ticks[:-1]), "GPU"])
         axes.set(xlabel="cores c of an instance, or a GPU", ylabel=what, ylim=0)
         axes.legend(title="instances")
-    filled = next(each.source for each in instances if "measured" in each.source)
+    filled = next(instance.source for instance in instances if "measured" in instance.source)
     latency.set_title(f"Latency: filled {filled}, hollow model (Amdahl), GPU Orin table", fontsize=10)
     energy.set_title("Energy beyond idle: a model", fontsize=10)
     _bars(chosen, rows, "energy of a frame, mJ (model)", lambda row: 1e3 * row.joules if row.joules else 0.0)

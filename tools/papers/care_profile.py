@@ -93,7 +93,7 @@ def _slowest(known: Profiles, tiles: int, stages: tuple[str, ...]) -> Mapping[in
     found: dict[int, float] = {}
     for number in range(1, tiles + 1):
         chosen = setting(part=f"{number}/{tiles}")
-        for cores in sorted({int(each.cores) for each in known.services}):
+        for cores in sorted({int(service.cores) for service in known.services}):
             seconds = sum(
                 each.seconds
                 for stage in stages

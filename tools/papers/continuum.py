@@ -168,7 +168,7 @@ def planned(
             high = middle
     if best is None:
         return []
-    small = sum(each.cameras for each in best.routes if dict(each.setting)["size"] == 416)
+    small = sum(route.cameras for route in best.routes if dict(route.setting)["size"] == 416)
     mean = (small * accuracy(416) + (sources - small) * accuracy(512)) / sources
     seconds = FRAMES / low
     worst = accuracy(416 if small else 512)
@@ -187,9 +187,9 @@ def steady(reading: Reading, sources: int, accuracy: AccuracyModel, *, spare: bo
     fogs = [Node(f"fog{at}", "fog", "nova", 4, memory=32 * 2**30) for at in range(2 if spare else 1)]
     cloud = Node("cloud", "cloud", "nova", 8 if spare else 4, memory=64 * 2**30)
     up, down = (1e9, UPLINK) if reading.shared else (UPLINK, 1e9)
-    links = [Link(each.name, "switch", up, 0.004) for each in edges]
-    links += [Link("switch", "fog0", down), *(Link("fog0", each.name, 1e9, 0.001) for each in fogs[1:])]
-    links += [Link(each.name, "cloud", 10e9, 0.005) for each in fogs]
+    links = [Link(edge.name, "switch", up, 0.004) for edge in edges]
+    links += [Link("switch", "fog0", down), *(Link("fog0", fog.name, 1e9, 0.001) for fog in fogs[1:])]
+    links += [Link(fog.name, "cloud", 10e9, 0.005) for fog in fogs]
     sizes = (416, 512)
     draws = (0.5, 1, 2, 4) if spare else ()
     services = [Service("Draw", "nova", cores, 0.02 / cores, source="model") for cores in draws]
@@ -262,8 +262,8 @@ def _plot(accuracy: AccuracyModel, rows: Sequence[Row], path: Path) -> None:
 
     figure = Figure(figsize=(13, 9), layout="constrained")
     axes: Any = figure.subplots(2, 2)
-    for panel, rates in zip(axes[0], dict.fromkeys(each.rates for each in READINGS), strict=True):
-        _makespans(panel, [each for each in READINGS if each.rates == rates], accuracy, rows)
+    for panel, rates in zip(axes[0], dict.fromkeys(reading.rates for reading in READINGS), strict=True):
+        _makespans(panel, [reading for reading in READINGS if reading.rates == rates], accuracy, rows)
         panel.set(title=f"{SOURCES} sources, {rates}")
     axes[0, 0].plot([0, 1], [5.7, 2.6], "kx", label="paper, exp. 1 and 2")
     handles = axes[0, 0].get_legend_handles_labels()
@@ -313,7 +313,7 @@ def _qualities(panel: Any, accuracy: AccuracyModel) -> None:
 def _single(panel: Any, rows: Sequence[Row]) -> None:
     """Figure 5: a single source, at 512 and at 416."""
     spans = {(row[0], row[2]): row[4] for row in rows if row[1] == 1}
-    names = [each.name for each in READINGS]
+    names = [reading.name for reading in READINGS]
     for position, (who, label) in enumerate(
         (("exp. 3", "512 x 512 (exp. 3)"), ("exp. 4", "416 x 416 (exp. 4)"))
     ):

@@ -103,7 +103,7 @@ def main() -> None:
     plans = list(roma_plans.outcomes([point for point in measured if point.street == roma_grid.STREETS[0]]))
     roma_plans.show(plans)
     header = ["site", "scheme", "objective", "accuracy", "cores", "mbit_s"]
-    _write(options.out / "plans.csv", header, [each.cells() for each in plans])
+    _write(options.out / "plans.csv", header, [plan.cells() for plan in plans])
 
 
 def sweep(every: Case, eta: float) -> Iterator[Used]:
@@ -137,7 +137,7 @@ def _table_1(found: Sequence[CouplingError], paper: Path, out: Path) -> None:
                 for kind in ("lin", "svr", "mlp")
             )
             print(
-                f"{'paper ' + row['instance'].replace('_', ' '):<40}" + "".join(f"{each:<24}" for each in cells)
+                f"{'paper ' + row['instance'].replace('_', ' '):<40}" + "".join(f"{cell:<24}" for cell in cells)
             )
     for case_name, direction, sample in dict.fromkeys((f.case, f.direction, f.sample) for f in found):
         mine = [f for f in found if (f.case, f.direction, f.sample) == (case_name, direction, sample)]
@@ -168,7 +168,7 @@ def _savings(used: Sequence[Used]) -> None:
             [100 * (1 - u.net / s.net) for u, s in pairs],
             [100 * (s.reached - u.reached) for u, s in pairs],
         ]
-        cells = "".join(f"{sum(each) / len(each):>10.1f}{max(each):>9.1f}" for each in figures)
+        cells = "".join(f"{sum(figure) / len(figure):>10.1f}{max(figure):>9.1f}" for figure in figures)
         again = 100 * float(np.mean([s.fresh - u.fresh for u, s in pairs]))
         print(f"{case_name:<15}{scheme:<10}{varied:<10}{cells}{again:>14.1f}")
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from flowedge.planner.papers.roma.allocation import Coupled
 from flowedge.planner.papers.roma.couplings import (
     Coupling,
-    Errors,
+    CouplingErrors,
     Floats,
     Linear,
     Points,
@@ -68,13 +68,13 @@ class CouplingError:
     coupling: str
     sample: str
     points: int
-    errors: Errors
+    errors: CouplingErrors
 
     def cells(self) -> list[str]:
         """As a line of a table."""
         numbers = (self.errors.mae, self.errors.mse, self.errors.rmse)
         return [self.case, self.direction, self.coupling, self.sample, str(self.points)] + [
-            f"{each:.4f}" for each in numbers
+            f"{number:.4f}" for number in numbers
         ]
 
 
@@ -149,7 +149,7 @@ def _folds(every: Case) -> list[tuple[NDArray[np.intp], dict[tuple[str, str], Co
     net, com, performance = every.grid.columns
     fold = np.random.default_rng(0).permutation(len(net)) % FOLDS
     at = {pair: position for position, pair in enumerate(zip(net.tolist(), com.tolist(), strict=True))}
-    needs = [at[pair] for pair in zip(*(each.tolist() for each in every.needs.columns[:2]), strict=True)]
+    needs = [at[pair] for pair in zip(*(column.tolist() for column in every.needs.columns[:2]), strict=True)]
     found = []
     for number in range(FOLDS):
         out = np.flatnonzero(fold[needs] == number)

@@ -59,7 +59,7 @@ class SchemeResult:
     def cells(self) -> list[str]:
         """As a line of a table."""
         numbers = (self.objective, self.accuracy, self.cores, self.mbit)
-        return [self.site, self.scheme, *("-" if each is None else f"{each:.4g}" for each in numbers)]
+        return [self.site, self.scheme, *("-" if number is None else f"{number:.4g}" for number in numbers)]
 
 
 def outcomes(measured: Sequence[roma_grid.Point]) -> Iterator[SchemeResult]:
@@ -94,8 +94,8 @@ def show(found: Sequence[SchemeResult]) -> None:
             for name in ("objective", "accuracy", "cores", "mbit")
         ]
         said = (
-            f"better {sum(each > 1e-6 for each in gains)}, equal {sum(abs(each) <= 1e-6 for each in gains)}, "
-            f"worse {sum(each < -1e-6 for each in gains)}; by {np.mean(gains):.3f} in the mean"
+            f"better {sum(gain > 1e-6 for gain in gains)}, equal {sum(abs(gain) <= 1e-6 for gain in gains)}, "
+            f"worse {sum(gain < -1e-6 for gain in gains)}; by {np.mean(gains):.3f} in the mean"
         )
         print(
             f"{scheme:<28}{len(mine):>6}{means[0]:>11.3f}{means[1]:>10.3f}{means[2]:>7.1f}{means[3]:>8.2f}   "
@@ -143,7 +143,7 @@ def _outcome(problem: Problem, name: str, scheme: str, plan: Plan) -> SchemeResu
     accuracy = sum(
         route.cameras * (value or 0.0) for route, value in zip(plan.routes, prediction.accuracies, strict=True)
     )
-    cores = sum(each.replicas * each.service.cores for each in plan.deployments)
+    cores = sum(deployment.replicas * deployment.service.cores for deployment in plan.deployments)
     # What leaves a node counts once, however many links it goes over.
     mbit = sum(
         8e-6 * problem.profiles.bytes_of("video", route.setting) * route.cameras * roma_grid.FPS

@@ -207,10 +207,10 @@ def table(name: str, scores: Mapping[str, Sequence[Score]]) -> Iterator[tuple[An
     """A row for each policy: means over the runs, and the paired difference of the mean to ST-LAS."""
     ours = np.array([each.mean for each in scores["ST-LAS"]])
     for who, runs in scores.items():
-        means = np.array([each.mean for each in runs])
+        means = np.array([run.mean for run in runs])
         interval = _rounded(*_interval(means - ours)) if len(runs) > 1 else ("", "")
         figures = [
-            np.mean([getattr(each, part) for each in runs])
+            np.mean([getattr(run, part) for run in runs])
             for part in ("mean", "p95", "wait", "starved", "preemptions")
         ]
         yield (name, who, *_rounded(*figures, (means - ours).mean()), *interval)
@@ -279,7 +279,7 @@ def _plot(scores: Mapping[str, Mapping[str, Sequence[Score]]], path: Path) -> No
              ("wait", "longest wait at a stretch, s", 10))  # fmt: skip
     for panel, (part, label, least) in zip(axes, parts, strict=True):
         for position, who in enumerate(policies):
-            heights = [np.mean([getattr(each, part) for each in runs[who]]) for runs in scores.values()]
+            heights = [np.mean([getattr(run, part) for run in runs[who]]) for runs in scores.values()]
             place = at + 0.8 * (position + 0.5) / len(policies) - 0.4
             panel.bar(place, heights, 0.75 / len(policies), label=who)
         panel.set(ylabel=label, yscale="log", ylim=(least, None))

@@ -90,7 +90,7 @@ deviation = "{1e3 * site.deviation:g} ms"
 
 
 def _workload() -> Iterator[str]:
-    mix = ", ".join(f"{each.name} = {each.share:g}" for each in constants.APPLICATIONS)
+    mix = ", ".join(f"{application.name} = {application.share:g}" for application in constants.APPLICATIONS)
     yield f"""\
 [[sources]]
 node = "scheduler"
@@ -102,14 +102,14 @@ lifetime = "{constants.LIFETIME:g} s"
 access = ["0 ms", "{2e3 * constants.ACCESS:g} ms"]
 bitrate = "{constants.BITRATE / 1e6:g} Mbit/s"
 """
-    for each in constants.APPLICATIONS:
+    for application in constants.APPLICATIONS:
         yield f"""\
 [[applications]]
-name = "{each.name}"
-deadline = ["{1e3 * each.deadline[0]:g} ms", "{1e3 * each.deadline[1]:g} ms"]
-size = ["{each.bytes[0] / 1e3:g} kB", "{each.bytes[1] / 1e3:g} kB"]
-rate = [{each.rate[0]:g}, {each.rate[1]:g}]
-accuracy = {each.accuracy:g}
+name = "{application.name}"
+deadline = ["{1e3 * application.deadline[0]:g} ms", "{1e3 * application.deadline[1]:g} ms"]
+size = ["{application.bytes[0] / 1e3:g} kB", "{application.bytes[1] / 1e3:g} kB"]
+rate = [{application.rate[0]:g}, {application.rate[1]:g}]
+accuracy = {application.accuracy:g}
 """
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 import torch
 
-from .network import Detector, StreetNet
+from .network import StreetDetector, StreetNet
 
 
 def export(network: StreetNet, classes: Sequence[str], size: tuple[int, int], file: Path) -> None:
@@ -20,7 +20,7 @@ def export(network: StreetNet, classes: Sequence[str], size: tuple[int, int], fi
     Input `images`: 1 x 3 x height x width float32, RGB 0..1. Output `output0`: 1 x (4 + classes) x cells, the
     boxes (centre and size, pixels) and scores (0..1).
     """
-    detector = Detector(copy.deepcopy(network), *size).eval().to(memory_format=torch.contiguous_format)
+    detector = StreetDetector(copy.deepcopy(network), *size).eval().to(memory_format=torch.contiguous_format)
     written = io.BytesIO()
     with warnings.catch_warnings():
         # The older exporter folds batch normalisation into the convolutions before it and needs no onnxscript.

@@ -89,7 +89,7 @@ class Pyramid(nn.Module):
         return [fine, middle, top]
 
 
-class Head(nn.Module):
+class StreetHead(nn.Module):
     """Class scores and box distances for each cell, with the same weights on every grid."""
 
     def __init__(self, width: int, classes: int) -> None:
@@ -118,7 +118,7 @@ class StreetNet(nn.Module):
     def __init__(self, classes: int, width: int = 64) -> None:
         super().__init__()
         self.pyramid = Pyramid(width)
-        self.head = Head(width, classes)
+        self.head = StreetHead(width, classes)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """The raw prediction, N x (4 + classes) x cells, for N x 3 x height x width RGB in 0..1.
@@ -129,7 +129,7 @@ class StreetNet(nn.Module):
         return torch.cat([self.head(level) for level in self.pyramid(pictures)], dim=2)
 
 
-class Detector(nn.Module):
+class StreetDetector(nn.Module):
     """A trained network with the output that `Detect` reads: YOLO v8's."""
 
     def __init__(self, network: StreetNet, height: int, width: int) -> None:

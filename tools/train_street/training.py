@@ -129,18 +129,18 @@ def _decaying(network: nn.Module, decay: float) -> list[dict[str, object]]:
     """The weights of convolutions decay, biases and what scales a normalised channel do not."""
     parameters = list(network.parameters())
     return [
-        {"params": [each for each in parameters if each.ndim > 1], "weight_decay": decay},
-        {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
+        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": decay},
+        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
 
 
 def _share_gradients(network: nn.Module, processes: int) -> None:
     """Replace the gradients by their mean over all processes."""
-    gradients = [each.grad for each in network.parameters() if each.grad is not None]
-    together = torch.cat([each.flatten() for each in gradients])
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    together = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(together)
     together /= processes
-    for mine, ours in zip(gradients, together.split([each.numel() for each in gradients]), strict=True):
+    for mine, ours in zip(gradients, together.split([gradient.numel() for gradient in gradients]), strict=True):
         mine.copy_(ours.view_as(mine))
 
 

@@ -337,7 +337,7 @@ class Scene:
         for order, item, where, total in shown:
             seen = (owners[where] == order).view(np.uint8)
             left, top, across, down = cv2.boundingRect(seen)
-            visible = cv2.countNonZero(seen) / max(total, 1)
+            visible = min(1.0, cv2.countNonZero(seen) / max(total, 1))  # a cut one's total is a measured area
             if visible >= _LEAST_VISIBLE and min(across, down) >= _LEAST_SIDE:
                 x, y = where[1].start + left, where[0].start + top
                 rows.append(((x, y, x + across, y + down), item.identity, item.kind, visible))

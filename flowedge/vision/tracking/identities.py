@@ -353,5 +353,5 @@ def select(table: Table, rows: Mask) -> Table:
     return (
         table
         if rows.all()
-        else replace(table, **{each.name: getattr(table, each.name)[rows] for each in fields(table)})
+        else replace(table, **{field.name: getattr(table, field.name)[rows] for field in fields(table)})
     )

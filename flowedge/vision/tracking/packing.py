@@ -69,11 +69,11 @@ def _check(identities: Identities) -> None:
 
 
 def _columns(table: Objects | Bindings) -> dict[str, bytes]:
-    return {each.name: _bytes(getattr(table, each.name)) for each in fields(table)}
+    return {field.name: _bytes(getattr(table, field.name)) for field in fields(table)}
 
 
 def _table(columns: dict[str, bytes], like: _Table) -> _Table:
-    arrays = {each.name: _array(columns[each.name], getattr(like, each.name)) for each in fields(like)}
+    arrays = {field.name: _array(columns[field.name], getattr(like, field.name)) for field in fields(like)}
     if len({len(array) for array in arrays.values()}) > 1:
         raise ValueError("columns differ in length")
     return type(like)(**arrays)

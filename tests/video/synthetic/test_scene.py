@@ -102,6 +102,11 @@ def test_boxes_lie_in_the_frame_and_small_shares_are_left_out():
             assert np.all((truth.visibility >= 0.1) & (truth.visibility <= 1))
 
 
+def test_what_the_edge_cuts_by_less_than_a_pixel_is_at_most_whole():
+    _, truth = Scene(640, 360, seed=1).render(107 / 25)
+    assert truth.visibility.max() <= 1
+
+
 def test_objects_move_smoothly_and_come_and_go_at_the_edges():
     scene = Scene(640, 360, people=8, vehicles=4, seed=4)
     _, before = scene.render(0)

@@ -1,4 +1,4 @@
-"""NonMaxMerge and NonMaxSuppress: what they make of the parts of a frame."""
+"""NonMaxMerge: what it makes of the parts of a frame."""
 
 from __future__ import annotations
 
@@ -6,27 +6,16 @@ import numpy as np
 import pytest
 
 from flowedge import ConfigError, Detections, Origin
-from flowedge.operators import NonMaxMerge, NonMaxSuppress
-from flowedge.operators.slice import Slice
+from flowedge.operators import NonMaxMerge, Slice
 from flowedge.testing import frames
 from flowedge.values import InvalidValueError
-
-BOTH = pytest.mark.parametrize("gather", [NonMaxMerge(), NonMaxSuppress()], ids=["merge", "suppress"])
-LEFT, RIGHT = (0, 0, 120, 100), (80, 0, 200, 100)
+from tests.operators.tile_parts import LEFT, RIGHT, part
 
 
-def part(tile, region, *found, names=("person", "car"), missing=()):
-    origin = Origin("north", index=7, width=200, height=100, tile=tile, tiles=2)
-    columns = zip(*found, strict=True) if found else ([], [], [])
-    boxes, scores, classes = (list(column) for column in columns)
-    return Detections(origin, boxes, scores, classes, names, missing, region)
-
-
-@BOTH
-def test_the_result_is_of_the_frame(gather):
+def test_the_result_is_of_the_frame():
     one = part(0, LEFT, ((10, 10, 40, 40), 0.5, 0), missing=((0, 0, 5, 5),))
     other = part(1, RIGHT, ((150, 10, 190, 40), 0.75, 1), missing=((5, 0, 9, 5),))
-    found = gather.gather([one, other])
+    found = NonMaxMerge().gather([one, other])
     assert found.origin == Origin("north", index=7, width=200, height=100)
     assert (found.region, found.names) == ((0, 0, 200, 100), ("person", "car"))
     assert found.missing == ((0, 0, 5, 5), (5, 0, 9, 5))
@@ -34,56 +23,43 @@ def test_the_result_is_of_the_frame(gather):
     assert (found.scores.tolist(), found.labels) == ([0.75, 0.5], ["car", "person"])
 
 
-@BOTH
-def test_parts_without_objects_give_none(gather):
-    found = gather.gather([part(0, LEFT), part(1, RIGHT)])
+def test_parts_without_objects_give_none():
+    found = NonMaxMerge().gather([part(0, LEFT), part(1, RIGHT)])
     assert len(found) == 0
     assert found.boxes.shape == (0, 4)
 
 
-@BOTH
-def test_one_part_that_looked_at_everything_is_enough(gather):
-    found = gather.gather([part(0, None, ((10, 10, 40, 40), 0.5, 0))])
+def test_one_part_that_looked_at_everything_is_enough():
+    found = NonMaxMerge().gather([part(0, None, ((10, 10, 40, 40), 0.5, 0))])
     assert (found.boxes.tolist(), found.region) == ([[10, 10, 40, 40]], None)
 
 
-@BOTH
-def test_parts_with_other_class_names_are_refused(gather):
+def test_parts_with_other_class_names_are_refused():
     parts = [part(0, LEFT), part(1, RIGHT, names=("cat", "dog"))]
     with pytest.raises(InvalidValueError, match=r"frame 7 of camera north .* \(cat, dog\) and \(person, car\)"):
-        gather.gather(parts)
+        NonMaxMerge().gather(parts)
 
 
-@pytest.mark.parametrize("operator", [NonMaxMerge, NonMaxSuppress])
 @pytest.mark.parametrize("overlap", [0, -0.1, 1.5])
-def test_an_overlap_outside_its_range_is_refused(operator, overlap):
-    with pytest.raises(ConfigError, match=rf"{operator.__name__}.overlap: {overlap} is not an overlap above 0"):
-        operator(overlap=overlap)
+def test_an_overlap_outside_its_range_is_refused(overlap):
+    with pytest.raises(ConfigError, match=rf"NonMaxMerge.overlap: {overlap} is not an overlap above 0"):
+        NonMaxMerge(overlap=overlap)
 
 
-@pytest.mark.parametrize("operator", [NonMaxMerge, NonMaxSuppress])
-def test_a_metric_of_another_name_is_refused(operator):
+def test_a_metric_of_another_name_is_refused():
     with pytest.raises(ConfigError, match=r"metric: 'giou' is not .*Literal\['iou', 'ios'\]"):
-        operator(metric="giou")
+        NonMaxMerge(metric="giou")
 
 
-def test_merge_joins_across_a_tile_edge_and_suppress_does_not():
+def test_an_object_across_a_tile_edge_is_joined():
     parts = [part(0, LEFT, ((50, 40, 120, 60), 0.75, 1)), part(1, RIGHT, ((80, 40, 160, 60), 0.5, 1))]
     assert NonMaxMerge().gather(parts).boxes.tolist() == [[50, 40, 160, 60]]
-    assert NonMaxSuppress().gather(parts).boxes.tolist() == [[50, 40, 120, 60], [80, 40, 160, 60]]
 
 
 def test_a_part_without_a_region_saw_the_whole_frame():
     parts = [part(0, LEFT, ((90, 40, 120, 60), 0.75, 1)), part(1, None, ((90, 40, 160, 60), 0.5, 1))]
     found = NonMaxMerge().gather(parts)
     assert (found.boxes.tolist(), found.scores.tolist(), found.region) == ([[90, 40, 160, 60]], [0.75], None)
-
-
-def test_suppress_keeps_the_best_of_any_parts():
-    parts = [part(0, None, ((10, 10, 40, 40), 0.5, 0), ((10, 10, 40, 40), 0.25, 1)), part(1, None)]
-    assert len(NonMaxSuppress().gather(parts)) == 2
-    found = NonMaxSuppress(class_aware=False).gather(parts)
-    assert (found.scores.tolist(), found.labels) == ([0.5], ["person"])
 
 
 @pytest.mark.parametrize("tiles", [1, 2, 4, 6, 12])
@@ -115,8 +91,7 @@ def test_attributes_are_those_of_the_surest_box() -> None:
         ),
         Detections(origin, [], [], []),
     ]
-    for step in (NonMaxMerge(), NonMaxSuppress()):
-        assert step.gather(parts).attributes["plate"].tolist() == ["AB 12", "C"]
+    assert NonMaxMerge().gather(parts).attributes["plate"].tolist() == ["AB 12", "C"]
 
 
 def test_parts_with_other_attributes_are_refused() -> None:
@@ -126,4 +101,4 @@ def test_parts_with_other_attributes_are_refused() -> None:
         Detections(origin, [[10, 10, 50, 51]], [0.8], [0], attributes={"hue": ["red"]}),
     ]
     with pytest.raises(InvalidValueError, match="have different attributes"):
-        NonMaxSuppress().gather(parts)
+        NonMaxMerge().gather(parts)
