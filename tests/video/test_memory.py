@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 CODE = """
+from collections import Counter
 import socketserver, threading
 import av
 from flowedge import SourceError
@@ -40,7 +41,7 @@ with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Liar) as server:
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     for scheme, access in (("http", HTTP), ("rtsp", RTSP)):
         try:
-            with Feed("north", f"{scheme}://127.0.0.1:{server.server_address[1]}/x", access) as feed:
+            with Feed("north", f"{scheme}://127.0.0.1:{server.server_address[1]}/x", access, Counter()) as feed:
                 list(feed.read())
         except SourceError as error:
             print(error)
