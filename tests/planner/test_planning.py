@@ -70,6 +70,11 @@ def test_an_unknown_strategy_is_named() -> None:
         plan(watch(), CLUSTER, PROFILES, cameras=CAMERAS, strategy="exct", assume_free=FREE)
 
 
+def test_one_name_is_no_collection_of_names() -> None:
+    with pytest.raises(ConfigError, match='assume_free="Null": several names are needed'):
+        plan(watch(), CLUSTER, PROFILES, cameras=CAMERAS, assume_free="Null")
+
+
 def test_importing_the_planner_loads_no_solver() -> None:
     code = "import sys, flowedge.planner.model.plan; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
