@@ -164,6 +164,13 @@ class Detect(Operator[Frame, Detections]):
             region=frame.region,
         )
 
+    def notes(self) -> Mapping[str, int]:
+        """Frames of which objects were left out, by camera."""
+        return {
+            f"frames of {camera} of which only the {self.most} surest objects were kept": count
+            for camera, count in list(self.cut.items())
+        }
+
     def _note_cut(self, camera: str, count: int) -> None:
         if camera not in self.cut:
             log.warning(

@@ -30,6 +30,8 @@ class JSONLines(Sink[Detections | Event]):
     {"camera": "north", "session": 0, "frame": 0, "time": 9.5, "event": "door", "data": {"open": true}}
     """
 
+    path_field = "path"
+
     path: str
     _paths: OutputPaths = field(init=False, repr=False, compare=False)
     _files: LineFiles = field(init=False, repr=False, compare=False)

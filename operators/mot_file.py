@@ -23,6 +23,8 @@ class MOTFile(Sink[Detections]):
     >>> sink = MOTFile("{camera}.txt")
     """
 
+    path_field = "path"
+
     path: str
     _paths: OutputPaths = field(init=False, repr=False, compare=False)
     _files: LineFiles = field(init=False, repr=False, compare=False)

@@ -27,6 +27,7 @@ class Snapshot(Sink[Frame]):
     """
 
     per_camera = ("every",)
+    path_field = "path"
 
     path: str
     every: float | Mapping[str, float] = _EVERY

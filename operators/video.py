@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -55,6 +56,7 @@ class Video(Source[Packet | Frame]):
     as_live: bool | None = None
     connect_timeout: float = 10.0
     trust: str | Mapping[str, str] = ""
+    _corrected: Counter[str] = field(init=False, repr=False, compare=False, default_factory=Counter)
     _files: InputFiles = field(init=False, repr=False, compare=False, default_factory=InputFiles)
 
     def __post_init__(self) -> None:
@@ -71,6 +73,10 @@ class Video(Source[Packet | Frame]):
 
     def close(self) -> None:
         self._files.close()
+
+    def notes(self) -> Mapping[str, int]:
+        """Time stamps that were not believed, by camera."""
+        return {f"time stamps of {camera} were not believed": n for camera, n in list(self._corrected.items())}
 
     def live(self, camera: str) -> bool:
         if self.as_live is not None:
@@ -91,9 +97,10 @@ class Video(Source[Packet | Frame]):
             case "file" if (path := path_of(address)).is_dir() or _is_picture(path):
                 return read_pictures(camera, path, stop, paced=live)
             case "file":
-                return _read_file(camera, url, stop, paced=live)
+                return _read_file(camera, url, stop, self._corrected, paced=live)
             case kind:
-                return Camera(camera, url, self._access(kind, camera), live=live).read(stop)
+                access = self._access(kind, camera)
+                return Camera(camera, url, access, self._corrected, live=live).read(stop)
 
     def _address(self, camera: str) -> str:
         """The camera's address with its secrets filled in; its file is protected from now on."""
@@ -186,8 +193,10 @@ def _check(url: str) -> None:
         raise ConfigError(f"Video.cameras: {shown} names no host, e.g. {kind}://10.0.0.5/stream")
 
 
-def _read_file(camera: str, url: str, stop: threading.Event, *, paced: bool) -> Iterator[Packet]:
-    with Feed(camera, url, FILE) as feed:
+def _read_file(
+    camera: str, url: str, stop: threading.Event, corrected: Counter[str], *, paced: bool
+) -> Iterator[Packet]:
+    with Feed(camera, url, FILE, corrected) as feed:
         playback = Playback(camera, stop, paced=paced)
         for index, packet in enumerate(feed.read()):
             moment = feed.place(packet, time.monotonic())

@@ -42,6 +42,8 @@ class VideoFile(Sink[Frame]):
     >>> sink = VideoFile("{camera}.mp4", crf=28)
     """
 
+    path_field = "path"
+
     path: str
     crf: int = 23
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = "superfast"

@@ -45,11 +45,17 @@ KINDS = {
 }
 
 
-def instance(seed: int, *, operators: int | None = None, nodes: int | None = None) -> tuple[Problem, Plan]:
-    """A problem of 3-12 operators and 3-50 nodes (or as many as are given), and a plan that solves it."""
+def instance(
+    seed: int, *, operators: int | None = None, nodes: int | None = None, shared: bool = True
+) -> tuple[Problem, Plan]:
+    """A problem of 3-12 operators and 3-50 nodes (or as many as are given), and a plan that solves it.
+
+    The idle power of machines that are not `shared` is paid whole.
+    """
     rng = random.Random(seed)
     count = operators or rng.randint(3, 12)
     machines, links = _machines(rng, nodes or rng.randint(3, 50))
+    machines = tuple(replace(each, power=replace(each.power, shared=shared)) for each in machines)
     cluster = Cluster(TIERS, machines, links)
     application = _application(rng, count)
     problem = Problem(

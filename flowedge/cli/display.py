@@ -98,12 +98,14 @@ def summary(report: Report) -> Iterator[str]:
     for name, camera in report.cameras.items():
         yield f"  {name}: {_counts(camera)}"
         if camera.error:
-            yield f"  {name} failed: {camera.error}"
+            yield f"  {camera.error}"
     for name, operator in report.operators.items():
         yield (
             f"  {name}: {operator.count} frames, service {quantiles(operator.service_ms)} ms, "
             f"wait {quantiles(operator.wait_ms)} ms"
         )
+    for name, notes in report.notes.items():
+        yield from (f"  {name}: {count} {what}" for what, count in notes.items())
     yield from report.findings
     for path in report.files:
         yield f"wrote {path}"

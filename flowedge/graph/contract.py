@@ -137,6 +137,10 @@ class Step(metaclass=StepMeta):
     def close(self) -> None:
         """Release what `setup` took; called once, whatever happened."""
 
+    def notes(self) -> Mapping[str, int]:
+        """How often it had to do something that a user should know of, by what that is; asked at any time."""
+        return {}
+
 
 @dataclass(frozen=True)
 class Detached:
@@ -234,7 +238,9 @@ class Gather(Step, Generic[In, Out], ABC):
 
 @dataclass
 class Sink(Step, Generic[In], ABC):
-    """Where a stream ends."""
+    """Where a stream ends; `path_field` names the field that says what files it writes, if it does."""
+
+    path_field: ClassVar[str | None] = None
 
     name: str = field(default="", kw_only=True)
 

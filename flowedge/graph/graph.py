@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -171,8 +172,9 @@ class Graph(Topology):
         return Stream(self, Output(step.name))
 
     def check(self) -> None:
-        """Raise `GraphError` unless every stream ends in a sink, knobs of one name agree and pins can hold.
+        """Raise `GraphError` unless the graph can run.
 
+        Every stream ends in a sink, no two sinks write one file, knobs of one name agree and pins can hold.
         Raises `ConfigError` where a setting by camera names one that does not come there.
         """
         if not self.nodes:
@@ -184,6 +186,7 @@ class Graph(Topology):
                 mend = "add a Gather such as NonMaxMerge()"
                 raise GraphError(f"{node.name} leaves a split ungathered: {mend}")
             raise GraphError(f"{node.name} gives a stream that has no sink: add one, e.g. >> Null()")
+        self._check_outputs()
         self._check_knobs()
         self._check_pins()
         for node in self.nodes:
@@ -194,6 +197,25 @@ class Graph(Topology):
         """All cameras whose frames come to a step, those of pairs among them; none if they are added later."""
         sources = self.upstream(node.name)
         return [camera for source in self.sources() if source.name in sources for camera in source.step.cameras]  # type: ignore[attr-defined]
+
+    def _check_outputs(self) -> None:
+        """A sink's lock on its file would show this only once both have begun, and while both have it open."""
+        writers: dict[str, str] = {}
+        for node in self.nodes:
+            if not isinstance(node.step, Sink) or node.step.path_field is None or node.input is None:
+                continue
+            pattern = getattr(node.step, node.step.path_field)
+            sources: list[Any] = [self.node(name).step for name in self.sources_of(node.input)]
+            cameras = [camera for source in sources for camera in source.cameras]
+            for path in dict.fromkeys(pattern.replace("{camera}", camera) for camera in cameras):
+                if path == "-" or path.startswith("/dev/"):
+                    continue
+                other = writers.setdefault(os.path.realpath(path), node.name)
+                if other != node.name:
+                    raise GraphError(
+                        f'{other} and {node.name} would both write "{path}": give one of them another '
+                        f"{node.step.path_field}"
+                    )
 
     def _check_knobs(self) -> None:
         seen: dict[str, tuple[str, tuple[Any, ...]]] = {}

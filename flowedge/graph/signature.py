@@ -77,7 +77,7 @@ def fits(given: Type, wanted: Type, bindings: Bindings) -> bool:
 
 
 class Accepted:
-    """Tells whether a value is of a type, as far as its class says; a class is looked at once.
+    """Tells whether a value is of a type, as far as its class says; `classes` are those known to be.
 
     >>> fits_pair = Accepted(tuple[int, str])
     >>> fits_pair((1, "a")), fits_pair((1, 2)), fits_pair([1, "a"])
@@ -88,15 +88,15 @@ class Accepted:
         self._kinds = typing.get_args(kind) if _is_union(kind) else (kind,)
         pairs = [kind for kind in self._kinds if _origin(kind) is tuple]
         self._pairs = [[Accepted(half) for half in typing.get_args(pair)] for pair in pairs]
-        self._classes = tuple(_origin(kind) or kind for kind in self._kinds if kind not in pairs)
-        self._any = not all(map(_can_be_asked, self._classes))
-        self._known: set[type] = set()
+        self._kinds_asked = tuple(_origin(kind) or kind for kind in self._kinds if kind not in pairs)
+        self._any = not all(map(_can_be_asked, self._kinds_asked))
+        self.classes: set[type] = set()
 
     def __call__(self, value: object) -> bool:
-        if self._any or type(value) in self._known:
+        if type(value) in self.classes:
             return True
-        if isinstance(value, self._classes):
-            self._known.add(type(value))
+        if self._any or isinstance(value, self._kinds_asked):
+            self.classes.add(type(value))
             return True
         return isinstance(value, tuple) and any(
             len(value) == len(halves) and all(fit(half) for fit, half in zip(halves, value, strict=True))

@@ -6,7 +6,7 @@ Always, per camera and sink: produced = delivered + filtered + failed + in fligh
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -77,7 +77,8 @@ class Report:
     `seconds` count from when the cameras were opened; `fps` is over all cameras, between the first frame and
     the last one delivered, or over the last seconds while the graph runs. `latency_ms` is from capture to sink,
     over all sinks. `cpu_seconds` and `peak_rss_bytes` are those of the process. `files` were written, and
-    `findings` are lines that sinks have to say, at the end; `error` says what ended the run before its time.
+    `findings` are lines that sinks have to say, at the end; `notes` counts what a user should know of, by step
+    and by what it is; `error` says what ended the run before its time.
     """
 
     graph: str
@@ -90,6 +91,7 @@ class Report:
     operators: dict[str, OperatorReport]
     files: Sequence[Path] = field(default=())
     findings: Sequence[str] = field(default=())
+    notes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     error: str | None = None
 
     def as_json(self) -> dict[str, Any]:

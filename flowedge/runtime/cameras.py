@@ -82,7 +82,7 @@ class Cameras:
         self._running: dict[str, _Camera] = {}
         self._next_session: dict[str, int] = {}
         self._readers: list[threading.Thread] = []
-        self._ending = False
+        self._ending = self._closed = False
         self._lock = threading.RLock()
 
     def setup(self) -> None:
@@ -191,14 +191,21 @@ class Cameras:
                 self._on_ended()
 
     @property
+    def sources(self) -> Sequence[Source[Any]]:
+        """The running copies of the sources."""
+        return tuple(self._sources.values())
+
+    @property
     def threads(self) -> Sequence[threading.Thread]:
         """The threads that read cameras, those just ended among them."""
         return tuple(self._readers)
 
     def close(self) -> None:
         """Release the sources, once."""
-        sources, self._sources = self._sources, {}
-        for source in sources.values():
+        if self._closed:
+            return
+        self._closed = True
+        for source in self._sources.values():
             try:
                 source.close()
             except Exception as error:

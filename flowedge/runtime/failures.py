@@ -38,11 +38,11 @@ class Tally:
         """Count a value, and the failure on it if there was one."""
         self.count += 1
         self.recent += 1
-        if self.recent > RECENT:
-            self.recent //= 2
-            self.recent_failed //= 2
         if error is None:
             return
+        while self.recent > RECENT:
+            self.recent //= 2
+            self.recent_failed //= 2
         cause = described(error)
         self.failed += 1
         self.recent_failed += 1
@@ -124,11 +124,8 @@ class Failures:
         """The run ends before a live camera gave anything."""
         with self._lock:
             state = self._cameras.setdefault(camera, _Camera())
-            if state.error is None:
-                state.error = RunError(
-                    f"{camera} was never attached"
-                    + (f": {reason.removeprefix(camera + ': ')}" if reason else "")
-                )
+            why = f": {reason.removeprefix(f'{camera}: ')}" if reason else ""
+            state.error = state.error or RunError(f"{camera} was never attached{why}")
 
     def judge(self, operator: str, camera: str, tally: Tally, *, live: bool, session: int = 0) -> None:
         """Call a camera failing where an operator fails on too many of its values, or well again.

@@ -78,8 +78,13 @@ class Reporter:
             operators={name: self._operator(runner) for name, runner in self._runners.items()},
             files=tuple(path for sink in sinks for path in sink.written()),
             findings=tuple(line for sink in sinks for line in sink.summary()) if finished else (),
+            notes=self._notes(),
             error=str(error) if error else None,
         )
+
+    def _notes(self) -> dict[str, dict[str, int]]:
+        steps = [*self._cameras.sources, *(runner.step for runner in self._runners.values())]
+        return {step.name: dict(notes) for step in steps if (notes := step.notes())}
 
     def _camera(self, name: str, account: CameraAccount, finished: bool) -> CameraReport:
         state, reason = self._cameras.state(name)

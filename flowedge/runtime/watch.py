@@ -22,6 +22,7 @@ class Watch:
         self._runners = tuple(runners)
         self._reporter = reporter
         self._limits = limits
+        self._lock = threading.Lock()
         self._stuck: set[str] = set()
         self._slow: set[str] = set()
         self._closed = threading.Event()
@@ -38,19 +39,23 @@ class Watch:
 
     def look(self) -> None:
         """Say which steps have become stuck, and which of these work again."""
-        self._reporter.sample()
-        for runner in self._runners:
-            seconds, work = runner.busy_for()
-            name, stuck = runner.name, seconds >= self._limits.stalled_after
-            if stuck and name not in self._stuck:
-                # A step that is always that slow is told of once.
-                level = logging.DEBUG if name in self._slow else logging.WARNING
-                log.log(level, "%s has been busy with %s for %.0f s", name, work, seconds)
-                self._stuck.add(name)
-                self._slow.add(name)
-            elif not stuck and name in self._stuck:
-                self._stuck.discard(name)
-                log.info("%s works again", name)
+        with self._lock:
+            self._reporter.sample()
+            for runner in self._runners:
+                self._look_at(runner)
+
+    def _look_at(self, runner: Runner) -> None:
+        seconds, work = runner.busy_for()
+        name, stuck = runner.name, seconds >= self._limits.stalled_after
+        if stuck and name not in self._stuck:
+            # A step that is always that slow is told of once.
+            level = logging.DEBUG if name in self._slow else logging.WARNING
+            log.log(level, "%s has been busy with %s for %.0f s", name, work, seconds)
+            self._stuck.add(name)
+            self._slow.add(name)
+        elif not stuck and name in self._stuck:
+            self._stuck.discard(name)
+            log.warning("%s works again", name)
 
     def _watch(self) -> None:
         while not self._closed.wait(TICK_SECONDS):

@@ -7,6 +7,7 @@ import random
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,15 @@ class Camera:
 
     Reading survives whatever may pass: a camera that is off, unplugged, frozen, rebooted or replaced by one
     of another picture size. What no retry can mend (a wrong password or path) is raised, unless the camera
-    has worked before. Each change of state is logged once, in one sentence.
+    has worked before. Each change of state is logged once, in one sentence. Time stamps that
+    are not believed are counted in `corrected` under its `name`.
     """
 
-    def __init__(self, name: str, url: str, access: Access, *, live: bool = True) -> None:
+    def __init__(
+        self, name: str, url: str, access: Access, corrected: Counter[str], *, live: bool = True
+    ) -> None:
         self._name, self._url, self._access, self._live = name, url, access, live
+        self._corrected = corrected
         self._index = 0  # of the next session's first frame
         self._session = -1  # the number of the session; below 0 until there was a first one
         self._fault = ""  # the kind of trouble the camera is in
@@ -55,7 +60,7 @@ class Camera:
         while not stop.is_set():
             self._since = self._seen
             try:
-                with Feed(self._name, self._url, self._access) as feed:
+                with Feed(self._name, self._url, self._access, self._corrected) as feed:
                     yield from self._session_of(feed, stop)
                     if stop.is_set() or feed.ends:
                         return

@@ -10,6 +10,7 @@ import logging
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
@@ -94,10 +95,13 @@ class Feed:
     """One open video. Use it in a with statement, which closes it on every path.
 
     Opening and reading raise `SourceError`, with a message that begins with the camera and shows no secret.
+    `corrected` counts the time stamps that are not believed, by camera.
     """
 
-    def __init__(self, camera: str, url: str, access: Access) -> None:
+    def __init__(self, camera: str, url: str, access: Access, corrected: Counter[str]) -> None:
         import av
+
+        self._corrected = corrected
 
         self.camera, self.shown = camera, redact(url)
         self._access, self._address = access, expand(url)
@@ -194,6 +198,8 @@ class Feed:
         base = packet.time_base
         pts, dts = (float(stamp * base) if stamp is not None else None for stamp in (packet.pts, packet.dts))
         moment: Moment = self.timeline.place(pts, dts, arrival)
+        if moment.correction:
+            self._corrected[self.camera] += 1
         if moment.correction and self.timeline.corrected == 1:
             log.warning(
                 "%s: a time stamp is not believed (%s at %.1f s): its picture follows the one before at the "

@@ -237,3 +237,21 @@ def test_a_run_whose_time_is_up_while_a_step_is_stuck_has_failed(flowedge: Any) 
     report = json.loads((flowedge.folder / "report.json").read_text())
     assert balanced(report)
     assert "is left behind" in report["error"]
+
+
+LONELY = """
+from flowedge import Graph
+from flowedge.operators import Null, video
+graph = Graph("lonely")
+video(graph, {"on": "street://?live=1&width=160&height=120", "off": "rtsp://127.0.0.1:9/stream"}) >> Null()
+"""
+
+
+def test_a_camera_that_was_never_attached_changes_the_exit_code(flowedge: Any) -> None:
+    (flowedge.folder / "lonely.py").write_text(LONELY)
+    done = flowedge("run", "lonely.py", "--for", "1s", "--report", "report.json")
+    assert done.returncode == 1
+    assert "off was never attached: connection refused at rtsp://127.0.0.1:9/stream" in done.stderr
+    cameras = json.loads((flowedge.folder / "report.json").read_text())["cameras"]
+    assert cameras["on"]["delivered"] > 0
+    assert (cameras["on"]["error"], cameras["off"]["state"]) == (None, "ended")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from flowedge import ConfigError, Frame, Goal, Graph, GraphError, Operator, choo
 from flowedge.graph.nodes import Half, Output, Pair
 from flowedge.graph.signature import readable
 from flowedge.graph.synchronization import Synchronize
-from flowedge.operators import Resize, video
+from flowedge.operators import JSONLines, MotionDetect, Resize, VideoFile, video
 from tests.graph_steps import (
     Behind,
     Both,
@@ -387,6 +388,28 @@ def test_a_tolerance_of_another_form_is_refused(time):
     north, south = (camera(graph, name, f"{name}-source") for name in ("north", "south"))
     with pytest.raises(ConfigError, match=r'synchronize: tolerance: .* or a time like "40 ms"'):
         synchronize(north, south, tolerance=time)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("out.mp4", "./out.mp4"), ("{camera}.mp4", "{camera}.mp4"), ("{camera}.mp4", "north.mp4")],
+)
+def test_two_sinks_on_one_path_are_refused(one, other):
+    graph = Graph("test")
+    frames = video(graph, {"north": "street://"})
+    frames >> VideoFile(one, name="one")
+    frames >> VideoFile(other, name="other")
+    with pytest.raises(GraphError, match=r'one and other would both write ".*": give one of them another path'):
+        graph.check()
+
+
+def test_sinks_may_share_the_standard_output_and_devices():
+    graph = Graph("test")
+    found = video(graph, {"north": "street://"}) >> MotionDetect()
+    for path in ("-", "/dev/null"):
+        for number in range(2):
+            found >> JSONLines(path, name=f"{Path(path).name}{number}")
+    graph.check()
 
 
 @pytest.mark.parametrize(

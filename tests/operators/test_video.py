@@ -229,3 +229,20 @@ def test_a_path_that_looks_like_an_address_is_a_path(name, clip, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     shutil.copy(clip, name)
     assert len(read(name)) == len(read(f"file://{tmp_path}/{name}")) == 50
+
+
+def test_time_stamps_that_are_not_believed_are_noted(tmp_path):
+    """A recording that leaps by an hour in its midst."""
+    path = tmp_path / "leap.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for index in range(10):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 9 * index, np.uint8), format="rgb24")
+            picture.pts = index if index < 5 else index + 90_000
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    source = Video({"north": str(path)})
+    assert source.notes() == {}
+    assert len(list(source.read("north", threading.Event()))) == 10
+    assert source.notes() == {"time stamps of north were not believed": 1}

@@ -26,8 +26,17 @@ def crossing(**changes: Any) -> Problem:
         Stage("Draw", ("video", "Track")),
     )
     nodes = (
-        Node("pi", "edge", "pi", cores=4, memory=4e9, power=Power(4.0, 1.0)),
-        Node("server", "cloud", "xeon", cores=8, gpu=0, memory=16e9, power=Power(100.0, 5.0), price=2.0),
+        Node("pi", "edge", "pi", cores=4, memory=4e9, power=Power(4.0, 1.0, shared=True)),
+        Node(
+            "server",
+            "cloud",
+            "xeon",
+            cores=8,
+            gpu=0,
+            memory=16e9,
+            power=Power(100.0, 5.0, shared=True),
+            price=2.0,
+        ),
         Node("far", "cloud", "xeon", cores=8, memory=16e9),
     )
     links = Link("pi", "server", 10e6, 0.004, 0.001), Link("server", "far", 1e9, 0.03)

@@ -10,8 +10,8 @@ from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Serv
 def small(*, latency: float = 1.0, cores: float = 4, fps: float = 10, count: int = 1) -> Problem:
     """One detector: 50 ms beside the camera, or 10 ms behind a link of 20 ms for ten times the power."""
     nodes = (
-        Node("near", "edge", "pi", cores, power=Power(idle=4.0)),
-        Node("far", "cloud", "xeon", 40, power=Power(idle=400.0)),
+        Node("near", "edge", "pi", cores, power=Power(idle=4.0, shared=True)),
+        Node("far", "cloud", "xeon", 40, power=Power(idle=400.0, shared=True)),
     )
     stages = (Stage("video", source=True), Stage("Detect", ("video",)))
     services = (

@@ -53,9 +53,9 @@ class ExactnessRow:
     missed: float
 
 
-def planned(seed: int) -> tuple[Plan, float, float]:
+def planned(seed: int, *, shared: bool = True) -> tuple[Plan, float, float]:
     """The plan of a problem, and the seconds of this process and of the clock that it took."""
-    problem, _ = instance(seed)
+    problem, _ = instance(seed, shared=shared)
     wall, cpu = time.perf_counter(), time.process_time()
     plan = flowedge(problem)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
@@ -64,10 +64,10 @@ def planned(seed: int) -> tuple[Plan, float, float]:
     return plan, cpu, wall
 
 
-def compared(task: tuple[int, Plan, float, float, float]) -> ExactnessRow:
+def compared(task: tuple[int, Plan, float, float, float, bool]) -> ExactnessRow:
     """A row, with what `exact` finds in about `limit` seconds."""
-    seed, plan, cpu, wall, limit = task
-    problem, _ = instance(seed)
+    seed, plan, cpu, wall, limit, shared = task
+    problem, _ = instance(seed, shared=shared)
     best = exact(problem, plan if plan.found else None, time_limit=limit)
     nan = float("nan")
     missed = (plan.value - best.value) / max(abs(best.value), 1e-9) if plan.found and best.found else nan
@@ -119,13 +119,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="seed of the first problem")
     parser.add_argument("--limit", type=float, default=10.0, help="seconds for exact, about")
+    parser.add_argument("--owned", action="store_true", help="idle power is paid whole, not by shares")
     parser.add_argument("--csv", type=Path)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process each is what there is to use
     planned(options.first)  # so that no import is timed
     tasks = []
     for seed in range(options.first, options.first + options.count):
-        tasks.append((seed, *planned(seed), options.limit))
+        tasks.append((seed, *planned(seed, shared=not options.owned), options.limit, not options.owned))
         print(f"\rplanned {len(tasks)}/{options.count} ", end="", file=sys.stderr)
     rows = []
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:

@@ -121,16 +121,16 @@ def _cluster(rng: random.Random, clouds: int, fogs: int, cameras: Counter[str]) 
     mean = cameras.total() / fogs
     for number in range(clouds):
         cores = 24.0 * cameras.total() / clouds
-        nodes.append(Node(f"cloud{number}", "cloud", "xeon", cores, power=Power(4.0 * cores, 4.0)))
+        nodes.append(Node(f"cloud{number}", "cloud", "xeon", cores, power=Power(4.0 * cores, 4.0, shared=True)))
         if number:
             links.append(Link("cloud0", f"cloud{number}", 1e11, 0.012, 0.001))
     for number in range(fogs):
         cores = float(round(0.8 * mean))
-        nodes.append(Node(f"fog{number}", "fog", "server", cores, power=Power(3.0 * cores, 4.0)))
+        nodes.append(Node(f"fog{number}", "fog", "server", cores, power=Power(3.0 * cores, 4.0, shared=True)))
         links.append(Link(f"fog{number}", f"cloud{rng.randrange(clouds)}", 2.5e6 * mean, 0.015, 0.002))
     for number, (site, own) in enumerate(cameras.items()):
         cores = float(max(2, round(rng.uniform(0.2, 0.6) * own)))
-        nodes.append(Node(site, "edge", "box", cores, power=Power(1.0 * cores, 1.0)))
+        nodes.append(Node(site, "edge", "box", cores, power=Power(1.0 * cores, 1.0, shared=True)))
         bandwidth = rng.uniform(5e6, 1e7) * (own + 2)
         links.append(Link(site, f"fog{number % fogs}", bandwidth, 0.003, 0.0005))
     return Cluster(("edge", "fog", "cloud"), tuple(nodes), tuple(links))

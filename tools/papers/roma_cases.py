@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from flowedge.planner.papers.roma.allocation import Coupled
 from flowedge.planner.papers.roma.couplings import (
     Coupling,
-    Errors,
+    CouplingErrors,
     Floats,
     Linear,
     Points,
@@ -68,7 +68,7 @@ class CouplingError:
     coupling: str
     sample: str
     points: int
-    errors: Errors
+    errors: CouplingErrors
 
     def cells(self) -> list[str]:
         """As a line of a table."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from flowedge.planner.model.plan import Plan, Route
 from flowedge.planner.model.prediction import (
     Prediction,
     deployment_loads,
+    fixed_watts,
     frame_joules,
     predict,
     reserved_watts,
@@ -191,10 +191,11 @@ def _links_as_data(problem: Problem, prediction: Prediction) -> list[dict[str, A
 
 def node_loads(problem: Problem, plan: Plan) -> dict[str, NodeLoad]:
     """What the plan reserves on each node that it uses, in the cluster's order."""
-    found: dict[str, list[float]] = defaultdict(lambda: [0.0] * 4)
+    found: dict[str, list[float]] = {}
     loads, _ = deployment_loads(problem, plan)
     for each, load in zip(plan.deployments, loads, strict=True):
         service, node = each.service, problem.cluster[each.node]
+        found.setdefault(each.node, [0.0, 0.0, 0.0, fixed_watts(node)])
         watts = each.replicas * reserved_watts(node, service) + load * frame_joules(node, service)
         for position, amount in enumerate((service.cores, service.gpu, service.memory)):
             found[each.node][position] += amount * each.replicas

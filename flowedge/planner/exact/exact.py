@@ -10,6 +10,7 @@ That there is no plan is proven where the relaxation has none.
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,7 +30,12 @@ _ROUNDS = 5  # programmes that share the time
 
 
 def exact(problem: Problem, start: Plan | None = None, *, time_limit: float = 60.0) -> Plan:
-    """The best plan, and how far from the best it may be, in about `time_limit` seconds."""
+    """The best plan, and how far from the best it may be, in about `time_limit` seconds.
+
+    HiGHS looks at the clock now and then only, so that one programme may take longer than its part of the
+    time; the later ones then have less, or are not begun.
+    """
+    end = time.monotonic() + time_limit
     delays = path_delays(problem.cluster, problem.certainty)
     solution, plan = relaxation(problem, delays, time_limit=time_limit / _ROUNDS)
     if solution.state == "infeasible":
@@ -37,7 +43,7 @@ def exact(problem: Problem, start: Plan | None = None, *, time_limit: float = 60
     found = Plan("exact", reason=Reason((f"no plan was found in {time_limit:g} s",), proven=False))
     found = better(problem, better(problem, found, plan), start)
     if not _proven(found, solution.bound):
-        for plan in _waiting(problem, delays, time_limit / _ROUNDS):
+        for plan in _waiting(problem, delays, time_limit / _ROUNDS, end):
             found = better(problem, found, plan)
             if _proven(found, solution.bound):
                 break
@@ -67,22 +73,36 @@ def relaxation(
     return solution, _plan(problem, formulation, solution)
 
 
-def _waiting(problem: Problem, delays: Delays, time_limit: float) -> Iterator[Plan]:
-    """Plans, not all valid, of the programme with waits: cameras mixed, undivided, as mixed, one by one."""
+def _waiting(problem: Problem, delays: Delays, seconds: float, end: float) -> Iterator[Plan]:
+    """Plans, not all valid, of the programme with waits: cameras mixed, undivided, as mixed, one by one.
+
+    Each programme has so many `seconds`, and none is begun after the `end` (of `time.monotonic`).
+    """
     whole = {camera.name: [camera.count] for camera in problem.classes}
     alone = {camera.name: [1] * camera.count for camera in problem.classes}
     tried: list[dict[str, list[int]]] = []
-    freely = Formulation(problem, delays)
-    plan = _plan(problem, freely, freely.model.solve(time_limit=time_limit))
-    if plan is not None:
-        yield plan
-    for lots in (whole, whole if plan is None else _lots(plan), alone):
+    mixed = _solved(problem, delays, None, seconds, end)
+    if mixed is not None:
+        yield mixed
+    for lots in (whole, whole if mixed is None else _lots(mixed), alone):
         if lots not in tried:
             tried.append(lots)
-            divided = Formulation(problem, delays, lots=lots)
-            plan = _plan(problem, divided, divided.model.solve(time_limit=time_limit))
+            plan = _solved(problem, delays, lots, seconds, end)
             if plan is not None:
                 yield plan
+
+
+def _solved(
+    problem: Problem, delays: Delays, lots: dict[str, list[int]] | None, seconds: float, end: float
+) -> Plan | None:
+    """The plan of the programme with waits; None where it has none, or there is no time to begin."""
+    if time.monotonic() >= end:
+        return None
+    formulation = Formulation(problem, delays, lots=lots)
+    remaining = end - time.monotonic()
+    if remaining <= 0:
+        return None
+    return _plan(problem, formulation, formulation.model.solve(time_limit=min(seconds, remaining)))
 
 
 def _plan(problem: Problem, formulation: Formulation, solution: Solution) -> Plan | None:

@@ -1,7 +1,8 @@
 """The planning problem as one mixed-integer linear programme.
 
 Of each camera class and setting, integer flows say how many of its cameras have a stage on a node by an offer;
-integer replicas serve them. Between two stages that may both be in several places, flows over the network say
+integer replicas serve them. A node with a fixed cost (its idle power) has a binary variable, which is 1 where
+cameras have a replica there. Between two stages that may both be in several places, flows over the network say
 from where to where; it is one way for each link where the network is a tree, else one for each pair of nodes.
 Latency is counted in camera seconds: summed over the cameras of a flow, it is at most their number x the goal.
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from flowedge.planner.exact.milp import IntegerProgramme, Term
 from flowedge.planner.model.cluster import Cluster
-from flowedge.planner.model.prediction import frame_joules, reserved_watts, share
+from flowedge.planner.model.prediction import fixed_cost, frame_joules, reserved_watts, share
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Setting
 from flowedge.planner.options.deadlines import TimedOptions, follows_input, latency_matters, options_in_time
@@ -64,6 +65,7 @@ class Formulation:
         self.model = IntegerProgramme()
         self.flows: list[_Flow] = []
         self._replicas: dict[tuple[str, int, Offer], int] = {}
+        self._used: dict[int, int] = {}
         self._loads: dict[int, list[Term]] = defaultdict(list)
         self._streams: dict[int, list[Term]] = defaultdict(list)
         self._arcs: dict[int, list[Term]] = defaultdict(list)
@@ -117,6 +119,7 @@ class Formulation:
             flow.at[stage.name] = at
             for node, _, pick in picks:
                 at[node].append(pick)
+            self._use(flow, picks)
         self._transport(flow, able)
         return flow
 
@@ -138,6 +141,22 @@ class Formulation:
             ):  # stronger than the load
                 self.model.row([(pick, 1.0), (replicas, -float(flow.most))], upper=0.0)
         return pick
+
+    def _use(self, flow: _Flow, picks: Sequence[tuple[int, Offer | None, int]]) -> None:
+        """Cameras of a flow have a replica only on nodes that are used."""
+        served: dict[int, list[Term]] = defaultdict(list)
+        for node, offer, pick in picks:
+            if offer is not None and fixed_cost(self.problem, self.problem.cluster.nodes[node]):
+                served[node].append((pick, 1.0))
+        for node, terms in served.items():
+            self.model.row([*terms, (self._node_used(node), -float(flow.most))], upper=0.0)
+
+    def _node_used(self, node: int) -> int:
+        """The variable, 0 or 1, of whether a node is used, which has a fixed cost."""
+        if node not in self._used:
+            cost = fixed_cost(self.problem, self.problem.cluster.nodes[node])
+            self._used[node] = self.model.variable(cost=cost, upper=1.0, integer=True)
+        return self._used[node]
 
     def _replica(self, name: str, node: int, offer: Offer) -> int:
         key = name, node, offer
@@ -249,6 +268,8 @@ class Formulation:
         for (node, what), terms in needs.items():
             have = getattr(cluster.nodes[node], what)
             if have < np.inf:
+                # Not "<= used" on a node with a fixed cost: with such rows the presolve of HiGHS (scipy 1.17)
+                # called 313 W the optimum where 273 W is a solution. Rows of cameras imply it anyway.
                 model.row([(each, value / have) for each, value in terms], upper=1.0)
         for terms in once.values():
             model.row(terms, upper=1.0)

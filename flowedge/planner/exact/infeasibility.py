@@ -133,6 +133,8 @@ def _hopeless(problem: Problem) -> Iterator[str]:
     kinds = {node.kind for node in problem.cluster.nodes}
     for application in problem.applications:
         for stage in application.stages:
-            known = {each.kind for each in problem.profiles.services if each.operator == stage.name}
-            if known and not known & kinds:
+            if problem.profiles.free(stage.name):
+                continue
+            profiled = {each.kind for each in problem.profiles.services if each.operator == stage.name}
+            if not profiled & kinds:
                 yield f"{application.name}: {stage.name} has no profile for any kind of node that is there"

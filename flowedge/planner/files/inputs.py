@@ -13,7 +13,7 @@ The format is described in FORMATS.md beside this file; `flowedge.planner.files.
 ... cameras = [{ name = "north", node = "jetson", fps = 25, count = 4 }]
 ... ''')
 >>> cluster(file)["jetson"].power
-Power(idle=5.0, core=2.0, gpu=0.0)
+Power(idle=5.0, core=2.0, gpu=0.0, shared=False)
 >>> cameras(file, ["crossing"])
 (CameraClass(name='north', application='crossing', node='jetson', fps=25.0, count=4),)
 """
@@ -155,7 +155,7 @@ def _topology(table: Table, files: Files | None) -> Cluster:
 
 def _node(data: object, where: str) -> Node:
     table = Table(data, where, ("name", "tier", "kind", "cores", "gpu", "memory", "power", "price"))
-    power = Table(table.data.get("power", {}), f"{where}.power", ("idle", "core", "gpu"))
+    power = Table(table.data.get("power", {}), f"{where}.power", ("idle", "core", "gpu", "shared"))
     return Node(
         table.text("name"),
         table.text("tier"),
@@ -167,6 +167,7 @@ def _node(data: object, where: str) -> Node:
             power.quantity("idle", units.watts, 0.0),
             power.quantity("core", units.watts, 0.0),
             power.quantity("gpu", units.watts, 0.0),
+            power.switch("shared"),
         ),
         price=table.number("price", 0.0),
     )

@@ -24,11 +24,16 @@ from flowedge.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """A linear model of a node's power, in watts: `idle`, and what each busy core and a wholly busy GPU add."""
+    """A linear model of a node's power, in watts: `idle`, and what each busy core and a wholly busy GPU add.
+
+    A plan pays the whole idle power of every node that it uses. A `shared` node runs for others as well: of its
+    idle power a plan pays the share of the node that it reserves.
+    """
 
     idle: float = 0.0
     core: float = 0.0
     gpu: float = 0.0
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ def predict(problem: Problem, plan: Plan) -> Prediction:
     shares = [
         share(node, each.service) * each.replicas for node, each in zip(nodes, plan.deployments, strict=True)
     ]
-    watts = sum(
+    watts = sum(fixed_watts(node) for node in dict.fromkeys(nodes)) + sum(
         each.replicas * reserved_watts(node, each.service) + loads[index] * frame_joules(node, each.service)
         for index, (node, each) in enumerate(zip(nodes, plan.deployments, strict=True))
     )
@@ -219,9 +219,19 @@ def share(node: Node, service: Service) -> float:
     return max(need / have for need, have in parts if need) if any(need for need, _ in parts) else 0.0
 
 
+def fixed_watts(node: Node) -> float:
+    """Watts of a node as soon as it has a replica: its idle power, unless others share the node."""
+    return 0.0 if node.power.shared else node.power.idle
+
+
+def fixed_cost(problem: Problem, node: Node) -> float:
+    """What a node adds to the objective as soon as it has a replica."""
+    return fixed_watts(node) if problem.minimize == "energy" else 0.0
+
+
 def reserved_watts(node: Node, service: Service) -> float:
-    """Watts of a replica that has nothing to do: its share of the node's idle power."""
-    return node.power.idle * share(node, service)
+    """Watts of a replica that has nothing to do: on a node that others share, its share of the idle power."""
+    return node.power.idle * share(node, service) if node.power.shared else 0.0
 
 
 def frame_joules(node: Node, service: Service) -> float:

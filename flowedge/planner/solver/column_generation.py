@@ -9,8 +9,9 @@ prices p from 0,
     sum over groups(cameras x least priced cost of a camera) - sum of the prices of what is scarce
 
 (capacities being scaled to 1) is a lower bound as well (Lagrange), which holds before the end, if no replica is
-paid more than it costs. What is left of its cost is shared by all the frames that it could carry: that is true
-of pools that are in no column yet, too.
+paid more than it costs, and no machine more than its fixed cost and the price of its limit. What is left of a
+replica's cost is shared by all the frames that it could carry: that is true of pools that are in no column yet,
+too.
 """
 
 from __future__ import annotations
@@ -111,7 +112,9 @@ class ColumnGeneration:
         proven = phase == 1 and bound > self.tuning.missing
         names = list(self.programme.rows)
         scarce = tuple(
-            names[each] for each in np.nonzero(now.rows > 1e-9)[0] if self.programme.limits[each] > 0
+            names[each]
+            for each in np.nonzero(now.rows > 1e-9)[0]
+            if names[each][0] in ("link", "singleton", *RESOURCES)
         )
         return Relaxation(
             self.columns, now.values, now.rows, now.value, bound, now.missing, proven, rounds, scarce
@@ -249,6 +252,8 @@ class ColumnGeneration:
         for (what, where), row in programme.rows.items():
             if what in RESOURCES and row < len(prices):
                 unit[where, RESOURCES.index(what)] = prices[row] / getattr(nodes[where], what)
+        if phase == 2:
+            unit[:, 0] += self._unused_prices(len(prices))
         found = []
         stages = zip(
             configuration.application.stages, configuration.choices, configuration.admits(rate), strict=True
@@ -259,11 +264,23 @@ class ColumnGeneration:
             replica += choices.reserve if phase == 2 else 0.0
             replica += prices[single] if single < len(prices) else 0.0
             paid, own = programme.paid(prices, payer, stage.name, choices)
+            own += programme.stage_prices(prices, stage.name, payer, choices)
             left = np.maximum(replica - paid, 0.0)
             own += choices.frame if phase == 2 else 0.0
             cost = own + left / programme.carried(stage.name, choices)
             offered = PricedChoices(choices.nodes, cost, choices.seconds, np.arange(len(choices)))
             found.append((offered if mask is None else offered.only(mask)).best())
+        return found
+
+    def _unused_prices(self, known: int) -> Floats:
+        """By node with a fixed cost and without rows among the `known`, the price of a core: all pay its cost.
+
+        It is a valid price, since no more than all cores are taken.
+        """
+        costs = self.programme.fixed_costs
+        cores = np.array([node.cores for node in self.problem.cluster.nodes], float)
+        found: Floats = np.divide(costs, cores, out=np.zeros_like(costs), where=(cores > 0) & (cores < np.inf))
+        found[[node for node, each in self.programme.machines.items() if each.takes[0][0] < known]] = 0.0
         return found
 
     def _byte_prices(self, prices: Floats) -> Floats | None:

@@ -87,6 +87,7 @@ def _raise(
     """Make what had no room dearer, until other choices are cheaper."""
     rate = partial.groups[assignment.group].rate * assignment.cameras
     dearest = max(float(choices.reserve.max(initial=0.0)) for choices in assignment.configuration.choices)
+    dearest = max(dearest, float(partial.fixed_costs.max()))
     scale = dearest or partial.tuning.free_node * assignment.cameras
     for node in overloaded_nodes:
         limits = np.where(
@@ -135,6 +136,7 @@ def _complete_labels(
         byte_prices,
         worth,
         partial.tuning.insertion_labels,
+        opening=(1 - blend) * partial.opening_costs() if partial.fixed_costs.any() else None,
     )
     found = search.extend(partial.groups[group].node, ceiling)
     partial.budget.spend(found.work + partial.tuning.work_insertion * len(offered))
@@ -171,7 +173,8 @@ def _offered(
         for level, (count, seconds) in enumerate(levels(partial, name, service, pool, frames, cameras)):
             if not (single and count > 1):
                 more[at, level], wait[at, level] = count - pool.replicas, seconds
-    needs, free = choices.needs[rows], partial.free[choices.nodes[rows]]
+    node_of = choices.nodes[rows]
+    needs, free = choices.needs[rows], partial.free[node_of]
     with np.errstate(invalid="ignore", divide="ignore"):
         most = np.where(needs > 0, free / np.where(needs > 0, needs, 1.0), np.inf).min(axis=1)
     able = (more < np.inf) & ((more <= most[:, None] * (1 + 1e-7) + 1e-9) | (more <= 0))
@@ -182,10 +185,19 @@ def _offered(
     kept, which = np.nonzero(able)
     counted = (1 - blend) * more[kept, which] + blend * own[kept]
     cost = counted * unit[kept, 0] + frames * choices.frame[rows[kept]]
+    if blend and any(choices.services):
+        cost += blend * _own_share(partial, choices, rows, own)[kept] * partial.opening_costs()[node_of[kept]]
     removed = choices.seconds[rows[kept]] + wait[kept, which]
     return PricedChoices(
         choices.nodes[rows[kept]], cost, removed, rows[kept] * partial.tuning.levels + which
     ).best()
+
+
+def _own_share(partial: PartialPlan, choices: Choices, rows: NDArray[np.int64], replicas: Floats) -> Floats:
+    """The share (0..1) of a node that so many replicas of each choice take, which may be fractions."""
+    limits = partial.limits[choices.nodes[rows]]
+    shares = np.divide(choices.needs[rows], limits, out=np.zeros_like(limits), where=limits > 0)
+    return np.asarray(np.minimum(1.0, replicas * shares.max(axis=1, initial=0.0)))
 
 
 def new_pool_levels(

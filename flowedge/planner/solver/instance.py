@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from flowedge.planner.model.prediction import frame_joules, reserved_watts, share
+from flowedge.planner.model.prediction import fixed_cost, frame_joules, reserved_watts, share
 from flowedge.planner.model.problem import Application, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
 from flowedge.planner.options.deadlines import follows_input, least_remaining
@@ -33,7 +33,7 @@ RESOURCES = ("cores", "gpu", "memory")
 
 @dataclass(frozen=True)
 class Choices:
-    """CompleteLabels to run a stage, as columns of one table.
+    """The ways to run a stage, as columns of one table.
 
     `capacity` is the most frames a second of a replica (infinite where the stage costs nothing), `reserve` what
     a replica adds to the objective, `frame` what a frame adds beyond, `needs` (K x 3) a replica's resources.
@@ -203,6 +203,11 @@ def _choices(problem: Problem, stage: Stage, chosen: Setting) -> Choices:
         np.array([frame for _, frame in costs]),
         np.array([[getattr(each, what) for what in RESOURCES] for _, each in pairs]).reshape(-1, 3),
     )
+
+
+def fixed_costs(problem: Problem) -> Floats:
+    """By node, what it adds to the objective as soon as it has a replica."""
+    return np.array([fixed_cost(problem, node) for node in problem.cluster.nodes], float)
 
 
 def _costs(problem: Problem, at: int, service: Service) -> tuple[float, float]:

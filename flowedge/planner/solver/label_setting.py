@@ -86,7 +86,9 @@ class _Labels:
 class LabelSetting:
     """A search on given prices: `byte_prices` per byte from node to node (None if free), `worth` of a second.
 
-    At most `most` labels are kept at a stage.
+    At most `most` labels are kept at a stage. `opening` is what a node costs an assignment that uses it, once
+    (None if nothing); of labels that differ only in stages which do not matter any more one is kept, so that
+    with it the search is a heuristic.
     """
 
     configuration: Configuration
@@ -97,6 +99,7 @@ class LabelSetting:
     byte_prices: Floats | None = None
     worth: float = 0.0
     most: int = 400
+    opening: Floats | None = None
 
     def among(self, source: int, nodes: NDArray[np.bool_], ceiling: float = np.inf) -> CompleteLabels:
         """As `extend`, but only over some nodes; `floor` is then what is known of all others."""
@@ -161,6 +164,7 @@ class LabelSetting:
             beyond = offered.cost + sum(self.rest[child][offered.nodes] for child in children)
             label, chosen = np.nonzero(ahead[:, None] + beyond < ceiling)
             nodes, added, rows = offered.nodes[chosen], offered.cost[chosen], offered.rows[chosen]
+            added = added + self._opened(labels, stage, label, nodes)
             done = self._arrived(labels, stage, label, nodes) + offered.seconds[chosen]
         latency = done + self.configuration.rest[stage][nodes]
         low = np.maximum(labels.low[label], np.where(latency < np.inf, latency, 0.0))
@@ -180,6 +184,17 @@ class LabelSetting:
         found.times[:, stage] = done[kept]
         found.rows[:, stage] = rows[kept]
         return found
+
+    def _opened(self, labels: _Labels, stage: int, label: Ints, nodes: Ints) -> Floats | float:
+        """The cost of using a node, where a stage has a replica and none of the stages before has one there."""
+        if self.opening is None or not self._has_replicas(stage):
+            return 0.0
+        before = [other for other in range(stage) if self._has_replicas(other)]
+        used = (labels.nodes[label][:, before] == nodes[:, None]).any(axis=1)
+        return np.where(used, 0.0, self.opening[nodes])
+
+    def _has_replicas(self, stage: int) -> bool:
+        return not self.configuration.follows_input[stage] and any(self.configuration.choices[stage].services)
 
     def _arrived(
         self, labels: _Labels, stage: int, label: Ints, nodes: Ints, *, skip_first: bool = False

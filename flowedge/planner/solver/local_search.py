@@ -1,7 +1,8 @@
 """Local search: assignments are removed and inserted anew, or one stage of them moves; what is better stays.
 
 `iterated_local_search` (few groups) and `ruin_and_recreate` (many) remove one assignment, some of several
-groups, all of a pool, which closes it, or all of a group, whose cameras are then split or merged.
+groups, all of a pool, which closes it, all of a group, whose cameras are then split or merged, or all on a
+node, where that saves a fixed cost.
 
 `descend` moves single stages to another node or service (`shift_stages`). Where replicas are whole, much is
 gained by these small moves which inserting whole assignments does not see, since the first assignment that
@@ -57,7 +58,7 @@ def iterated_local_search(
     while failed < partial.tuning.failures and not partial.budget.over and not _at_bound(best, partial, bound):
         tried += 1
         failed += 1
-        removed = rng.choice(_NEIGHBOURHOODS)(partial, rng)
+        removed = rng.choice(_neighbourhoods(partial))(partial, rng)
         for assignment in removed:
             partial.remove(assignment)
         blend, chosen = rng.choice(((0.0, free), (0.0, free), (0.0, prices), (0.5, prices), (1.0, free)))
@@ -99,7 +100,7 @@ def ruin_and_recreate(
         and not _at_bound(partial.value, partial, bound)
     ):
         tried += 1
-        removed = rng.choice(_NEIGHBOURHOODS)(partial, rng)
+        removed = rng.choice(_neighbourhoods(partial))(partial, rng)
         limit = partial.value - TOLERANCE * max(1.0, abs(partial.value))
         touched = {assignment.group for assignment in removed}
         kept = {group: set(partial.assignments[group]) for group in touched}
@@ -145,6 +146,9 @@ def _shuffled(removed: list[Assignment], rng: random.Random) -> list[tuple[int, 
     return dealt
 
 
+_Neighbourhood: TypeAlias = Callable[[PartialPlan, random.Random], list[Assignment]]
+
+
 def _single(partial: PartialPlan, rng: random.Random) -> list[Assignment]:
     return [_random_assignment(partial, rng)]
 
@@ -165,11 +169,25 @@ def _pool(partial: PartialPlan, rng: random.Random) -> list[Assignment]:
     return list(partial.pools[name][node, service].wait_limits)[: partial.tuning.removed]
 
 
+def _machine(partial: PartialPlan, rng: random.Random) -> list[Assignment]:
+    """All on one node, whose fixed cost is saved where they find room on others."""
+    served = list(partial.served(_random_assignment(partial, rng)))
+    if not served:
+        return _single(partial, rng)
+    node = rng.choice(served)[1][1]
+    there = (pool for pools in partial.pools.values() for (at, _), pool in pools.items() if at == node)
+    return list(dict.fromkeys(each for pool in there for each in pool.wait_limits))[: partial.tuning.removed]
+
+
+def _neighbourhoods(partial: PartialPlan) -> tuple[_Neighbourhood, ...]:
+    return (*_NEIGHBOURHOODS, _machine) if partial.fixed_costs.any() else _NEIGHBOURHOODS
+
+
 def _random_assignment(partial: PartialPlan, rng: random.Random) -> Assignment:
     return rng.choice(list(partial.assignments[rng.randrange(len(partial.groups))]))
 
 
-_NEIGHBOURHOODS: tuple[Callable[[PartialPlan, random.Random], list[Assignment]], ...] = (
+_NEIGHBOURHOODS: tuple[_Neighbourhood, ...] = (
     _single,
     _several,
     _group,
@@ -254,8 +272,11 @@ def _targets(
     if stay:
         left, _ = partial.replicas(service, pool.load - frames, pool.streams - cameras, min(stay))
     saved = (pool.replicas - left) * choices.reserve[here] + frames * choices.frame[here]
+    opening = partial.opening_costs()
+    if not stay and partial.pool_counts[node] == 1:  # the node is left unused
+        saved += partial.fixed_costs[node]
     added, _ = new_pool_levels(partial, name, choices, frames, cameras)
-    cost = added[choices.kinds[1], 0] * choices.reserve + frames * choices.frame
+    cost = added[choices.kinds[1], 0] * choices.reserve + frames * choices.frame + opening[choices.nodes]
     for (target, other), have in partial.pools[name].items():
         row = choices.row.get((target, other))
         if row is not None:

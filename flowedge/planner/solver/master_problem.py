@@ -6,6 +6,14 @@ links and singletons have is scaled to 1, and a pool has at least
     load / (utilisation x rate)                                      replicas: they carry what there is;
     cameras of a group that use it / all cameras of that group       replicas: it is there at all.
 
+A node that adds something to the objective as soon as it has a replica (its whole idle power) is used to an
+extent u from 0 to 1, which is at least
+
+    the share of each of its resources that is taken;
+    cameras of a group that have some stage on it / all cameras of that group      (where groups are few).
+
+On a node that others share, idle power is a cost of its replicas instead, by their shares.
+
 The second is implied by whole replicas alone. It is what makes the bound a good one where a camera needs but a
 part of a replica. With many groups, where it rarely matters, pools have no variables of their own: every column
 has its part of the replicas in it (and no replica carries more than all the cameras send).
@@ -30,12 +38,14 @@ from flowedge.planner.solver.instance import (
     Group,
     PoolKey,
     arcs_used,
+    fixed_costs,
 )
 from flowedge.planner.solver.tuning import Tuning
 
 RowName: TypeAlias = tuple[str, int]
 """A resource of a node (by position), "link" and an arc, "singleton" and its number: these are scarce. "load"
-and a pool, "there" and pool x groups + group: what a pool must have."""
+and a pool, "there" and pool x groups + group: what a pool must have. "used" and a node, which is at most 1, and
+"stage" and a number (`stage_rows`): to what extent a node must be."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +105,14 @@ class RestrictedMaster:
     singletons: dict[str, int] = field(default_factory=dict)
     complete: bool = False
     """Whether it is known that all cameras have a column; then none may be left without."""
+    machines: dict[int, _PoolTerms] = field(default_factory=dict)
+    """By node that has a fixed cost and is in some column: to what extent it is used."""
+    stage_rows: dict[tuple[str, int], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    """By stage and group, and then by such a node, the row of the group's cameras that have the stage there."""
+    fixed_costs: Floats = field(init=False)
 
     def __post_init__(self) -> None:
+        self.fixed_costs = fixed_costs(self.problem)
         stages = {each.name: each.stages for each in self.problem.applications}
         for group in self.groups:
             for stage in stages[group.application]:
@@ -134,6 +150,10 @@ class RestrictedMaster:
             if service is None:
                 continue
             cost += float(choices.frame[row]) * group.rate
+            if self.fixed_costs[node]:
+                self._use(node)
+                if self.tuning.few:
+                    uses[self._stage_row(stage.name, number, node)] += 1 / group.cameras
             replica = _PoolTerms(float(choices.reserve[row]), self._takes(stage.name, node, choices.needs[row]))
             if self.tuning.few:
                 pool = self.numbers.setdefault((stage.name, node, service), len(self.numbers))
@@ -153,6 +173,35 @@ class RestrictedMaster:
         self.columns.append(
             Column(number, configuration, tuple(rows), tuple(nodes), latency, cost, tuple(uses.items()))
         )
+
+    def _use(self, node: int) -> None:
+        """A variable of the extent to which a node with a fixed cost is used, and what of it is taken."""
+        if node not in self.machines:
+            have = self.problem.cluster.nodes[node]
+            finite = [what for what in RESOURCES if 0 < getattr(have, what) < np.inf]
+            rows = [self._row((what, node), limit=0.0) for what in finite]
+            once = ((self._row(("used", node)), 1.0),)
+            self.machines[node] = _PoolTerms(float(self.fixed_costs[node]), once, rows)
+
+    def _stage_row(self, name: str, group: int, node: int) -> int:
+        rows = self.stage_rows[name, group]
+        if node not in rows:
+            rows[node] = self._row(("stage", len(self.rows)), limit=0.0)
+            self.machines[node].rows.append(rows[node])
+        return rows[node]
+
+    def stage_prices(self, prices: Floats, name: str, group: int, choices: Choices) -> Floats:
+        """By choice of a stage, what a frame of a group pays for the use of its node."""
+        found = np.zeros(len(choices))
+        for node, row in self.stage_rows.get((name, group), {}).items():
+            if row < len(prices):
+                found[choices.nodes == node] = prices[row] / self.groups[group].load
+        return found
+
+    @property
+    def _variables(self) -> list[_PoolTerms]:
+        """The variables beside those of columns: pools, then machines."""
+        return [*self.pools, *self.machines.values()]
 
     def _takes(self, name: str, node: int, needs: Floats) -> tuple[tuple[int, float], ...]:
         have = self.problem.cluster.nodes[node]
@@ -221,7 +270,7 @@ class RestrictedMaster:
             cameras = float(self._cameras().sum())
             lost = np.inf if phase == 2 else 1.0
             return Optimum(np.zeros(0), lost * cameras, np.zeros(0), np.full(groups, lost), cameras)
-        found = self._solved(self._matrices(phase), np.zeros(columns + len(self.pools)))
+        found = self._solved(self._matrices(phase), np.zeros(columns + len(self._variables)))
         if found.status != 0:
             raise ArithmeticError(f"HiGHS: {found.message}")
         return Optimum(
@@ -263,7 +312,7 @@ class RestrictedMaster:
     def _open(self, fixed: Floats) -> list[float]:
         """The replicas that whole cameras on columns need, by pool."""
         used = self._matrix([column.uses for column in self.columns]) @ fixed
-        return [float(np.ceil(used[pool.rows].max() - 1e-6)) for pool in self.pools]
+        return [float(np.ceil(used[pool.rows].max() - 1e-6)) for pool in self._variables]
 
     def _solved(self, matrices: tuple[Floats, Any, Any], least: Floats, most: Floats | float = np.inf) -> Any:
         """HiGHS' solution with at least so many cameras and replicas, and at most so many cameras."""
@@ -294,9 +343,9 @@ class RestrictedMaster:
         from scipy.sparse import block_array, csr_array, eye_array
 
         groups = len(self.groups)
-        own = np.r_[self.costs(phase), [pool.cost if phase == 2 else 0.0 for pool in self.pools]]
+        own = np.r_[self.costs(phase), [pool.cost if phase == 2 else 0.0 for pool in self._variables]]
         dear = (self.tuning.missing_cost * self._dearest() or 1.0) if phase == 2 else 1.0
-        musts = [(*pool.takes, *((row, -1.0) for row in pool.rows)) for pool in self.pools]
+        musts = [(*pool.takes, *((row, -1.0) for row in pool.rows)) for pool in self._variables]
         uses = self._matrix([*(column.uses for column in self.columns), *musts, *[()] * groups])
         of = [column.group for column in self.columns], np.arange(len(self.columns))
         cover = csr_array((np.ones(len(self.columns)), of), (groups, len(own)))
@@ -306,7 +355,7 @@ class RestrictedMaster:
     def _dearest(self) -> float:
         """More than any column costs with the replicas that it needs."""
         replicas = np.zeros(len(self.rows))
-        for pool in self.pools:
+        for pool in self._variables:
             replicas[pool.rows] = pool.cost
         return float(np.abs(self.priced(replicas, phase=2)).max())
 

@@ -19,7 +19,15 @@ from flowedge.planner.model.problem import Problem
 from flowedge.planner.model.profiles import Service
 from flowedge.planner.model.queueing import wait
 from flowedge.planner.options.delays import Delays
-from flowedge.planner.solver.instance import RESOURCES, Configuration, Floats, Group, PoolKey, arcs_used
+from flowedge.planner.solver.instance import (
+    RESOURCES,
+    Configuration,
+    Floats,
+    Group,
+    PoolKey,
+    arcs_used,
+    fixed_costs,
+)
 from flowedge.planner.solver.tuning import TOLERANCE, Budget, tuning_for
 
 
@@ -79,6 +87,8 @@ class PartialPlan:
         nodes = problem.cluster.nodes
         self.free: Floats = np.array([[getattr(node, what) for what in RESOURCES] for node in nodes])
         self.limits = self.free.copy()
+        self.fixed_costs = fixed_costs(problem)
+        self.pool_counts = np.zeros(len(nodes), np.int64)
         self.band = np.array([arc.bandwidth for arc in problem.cluster.arcs])
         self.singletons = {each.name for app in problem.applications for each in app.stages if each.singleton}
         self.latency_counts = problem.minimize == "utility" and problem.theta > 0
@@ -169,6 +179,8 @@ class PartialPlan:
             pool.streams += sign * assignment.cameras
             choices = assignment.configuration.choices[at]
             before = pool.replicas
+            if not pool.wait_limits:
+                self._count_pool(node, 1)
             if sign > 0:
                 pool.wait_limits[assignment] = assignment.wait_limits[at]
             else:
@@ -179,6 +191,7 @@ class PartialPlan:
             else:
                 pool.replicas = 0
                 del there[node, service]
+                self._count_pool(node, -1)
             more = pool.replicas - before
             if more:
                 self.free[node] -= more * choices.needs[assignment.rows[at]]
@@ -192,6 +205,19 @@ class PartialPlan:
                 * assignment.cameras
                 * (self.problem.theta * assignment.latency - assignment.configuration.accuracy)
             )
+
+    def _count_pool(self, node: int, change: int) -> None:
+        """One pool more or less on a node, which pays its fixed cost from its first pool to its last."""
+        unused = not self.pool_counts[node]
+        self.pool_counts[node] += change
+        if unused:
+            self.value += float(self.fixed_costs[node])
+        elif not self.pool_counts[node]:
+            self.value -= float(self.fixed_costs[node])
+
+    def opening_costs(self) -> Floats:
+        """By node, what its first replica adds to the objective; nothing where there is one already."""
+        return np.where(self.pool_counts > 0, 0.0, self.fixed_costs)
 
     def replicas(self, service: Service, load: float, streams: int, wait_limit: float) -> tuple[int, float]:
         """As the function `replicas`, at the problem's utilisation; kept, since much is asked again."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from flowedge.planner.solver.column_generation import ColumnGeneration, Relaxation
 from flowedge.planner.solver.insertion import Prices
-from flowedge.planner.solver.instance import RESOURCES
+from flowedge.planner.solver.instance import RESOURCES, Floats
 from flowedge.planner.solver.master_problem import Column
 from flowedge.planner.solver.partial_plan import PartialPlan
 from flowedge.planner.solver.replica_sizing import size_replicas
@@ -26,7 +26,18 @@ def resource_prices(master: ColumnGeneration, found: Relaxation) -> Prices:
             arcs[where] = price * 8 / cluster.arcs[where].bandwidth
         elif what in RESOURCES:
             nodes[where, RESOURCES.index(what)] = price / getattr(cluster.nodes[where], what)
-    return Prices(nodes, arcs)
+    return Prices(nodes * _scarce_part(master, found)[:, None], arcs)
+
+
+def _scarce_part(master: ColumnGeneration, found: Relaxation) -> Floats:
+    """By node, the part (0..1) of its prices that is scarcity; the other part only pays for its fixed cost."""
+    part = np.ones(len(master.problem.cluster.nodes))
+    for node, machine in master.programme.machines.items():
+        paid = float(found.prices[[row for row in machine.rows if row < len(found.prices)]].sum())
+        used = machine.takes[0][0]
+        scarce = float(found.prices[used]) if used < len(found.prices) else 0.0
+        part[node] = min(1.0, scarce / paid) if paid > 0 else 0.0
+    return part
 
 
 def round_columns(found: Relaxation, master: ColumnGeneration) -> list[tuple[Column, int]]:

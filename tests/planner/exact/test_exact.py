@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowedge.planner.exact.exact import exact
+from flowedge.planner.exact.exact import _waiting, exact
 from flowedge.planner.model.checker import violations
 from flowedge.planner.model.cluster import Cluster
 from flowedge.planner.model.problem import Problem, Stage
+from flowedge.planner.model.profiles import Service
+from flowedge.planner.options.delays import path_delays
 from flowedge.planner.options.offers import hosts, offers
 from flowedge.planner.options.offers import settings as choices
 from flowedge.planner.options.routes import Place, RouteOption, assemble
@@ -143,6 +146,21 @@ def test_an_operator_that_no_machine_can_run_is_named() -> None:
     assert found.reason is not None
     assert found.reason.proven
     assert "people: Detect has no profile for any kind of node that is there" in found.reason.conflict
+
+
+def test_an_operator_that_costs_nothing_is_no_cause() -> None:
+    problem = replace(crossing(), cluster=machines(kind="abacus"))
+    draw = Service("Draw", "pi", 1, 1e-6)
+    profiles = replace(problem.profiles, services=(*problem.profiles.services, draw))
+    found = exact(replace(problem, profiles=profiles))
+    assert found.reason is not None
+    assert not any("Draw" in each for each in found.reason.conflict)
+
+
+def test_no_programme_is_begun_when_the_time_is_over() -> None:
+    problem, delays = crossing(), path_delays(crossing().cluster, crossing().certainty)
+    assert list(_waiting(problem, delays, 10.0, math.inf))
+    assert not list(_waiting(problem, delays, 10.0, -math.inf))
 
 
 def test_links_carry_no_more_than_they_can() -> None:

@@ -29,7 +29,7 @@ tier = "edge"
 kind = "pi"
 cores = 4
 memory = "4 GB"
-power = { idle = "4 W", core = "1000 mW" }
+power = { idle = "4 W", core = "1000 mW", shared = true }
 
 [[nodes]]
 name = "server"
@@ -37,7 +37,7 @@ tier = "cloud"
 kind = "xeon"
 cores = 8
 memory = "16 GB"
-power = { idle = "0.1 kW", core = "5 W" }
+power = { idle = "0.1 kW", core = "5 W", shared = true }
 price = 2.0
 
 [[nodes]]
@@ -117,7 +117,8 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (changed("nodes", 0, "memory", to=4), 'nodes[0].memory: 4 is not a quantity like "2 GiB"'),
     (changed("nodes", 0, "name", to=""), "nodes[0].name: '' is not a text"),
     (changed("nodes", 0, "tier", to="fog"), "pi.tier: 'fog' is none of edge, cloud"),
-    (changed("nodes", 0, "power", to="5 W"), "nodes[0].power: '5 W' is not a table of idle, core, gpu"),
+    (changed("nodes", 0, "power", to="5 W"), "nodes[0].power: '5 W' is not a table of idle, core, gpu, shared"),
+    (changed("nodes", 0, "power", "shared", to=1), "nodes[0].power.shared: 1 is not true or false"),
     (changed("nodes", 0, "power", "idle", to=5), 'nodes[0].power.idle: 5 is not a quantity like "12 W"'),
     (changed("nodes", 0, "power", "busy", to="5 W"), "nodes[0].power.busy: there is no such field"),
     (changed("nodes", 1, to="server"), "nodes[1]: 'server' is not a table of name, tier"),

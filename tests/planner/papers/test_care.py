@@ -20,7 +20,7 @@ from flowedge.planner.papers.care import care, care_exhaustive, care_literal, ca
 from tests.planner.crossing import crossing
 
 QUALITY = {1: 0.72, 2: 0.79, 4: 0.85}  # Table I at (150, 1080p)
-POWER = Power(idle=4.0, core=4.0, gpu=10.0)
+POWER = Power(idle=4.0, core=4.0, gpu=10.0, shared=True)
 SERVERS = (Node("big", "edge", "xeon", 4, gpu=1, power=POWER), Node("wide", "edge", "xeon", 8, power=POWER))
 
 
@@ -174,7 +174,7 @@ def test_any_application_and_several_cameras() -> None:
 def test_exhaustive_is_the_best_of_all_and_never_above_the_greedy(
     latency: float, quality: float, shapes: list[tuple[int, int]], idle: float, gpu: float, shared: bool
 ) -> None:
-    power = Power(idle, 4.0, gpu)
+    power = Power(idle, 4.0, gpu, shared=True)
     servers = tuple(Node(f"s{at}", "edge", "xeon", c, gpu=g, power=power) for at, (c, g) in enumerate(shapes))
     problem = composite(latency, quality, servers=servers, halves=shared)
     greedy, best = care(problem, shared=shared), care_exhaustive(problem, shared=shared)

@@ -145,7 +145,7 @@ def test_a_singleton_is_one_for_many_sites() -> None:
         Stage("Detect", ("video",)),
         Stage("Count", ("Detect",), singleton=True),
     )
-    nodes = tuple(Node(f"n{at}", "edge", "pi", 4, power=Power(idle=4, core=1)) for at in range(55))
+    nodes = tuple(Node(f"n{at}", "edge", "pi", 4, power=Power(idle=4, core=1, shared=True)) for at in range(55))
     links = tuple(Link("n0", node.name, 1e7, 0.005) for node in nodes[1:])
     problem = Problem(
         Cluster(("edge",), nodes, links),

@@ -116,7 +116,7 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Errors:
+class CouplingErrors:
     """Mean absolute, mean squared and root mean squared error, as in ROMA's Table I."""
 
     mae: float
@@ -124,15 +124,15 @@ class Errors:
     rmse: float
 
 
-def errors(fitted: Coupling, other: ArrayLike, performance: ArrayLike, needed: ArrayLike) -> Errors:
+def errors(fitted: Coupling, other: ArrayLike, performance: ArrayLike, needed: ArrayLike) -> CouplingErrors:
     """How far a coupling is from what was needed.
 
     >>> errors(Linear(0, 2, 0), [1, 1], [0.5, 1.0], [1.0, 3.0])
-    Errors(mae=0.5, mse=0.5, rmse=0.7071067811865476)
+    CouplingErrors(mae=0.5, mse=0.5, rmse=0.7071067811865476)
     """
     missed = np.asarray(fitted(other, performance)) - np.asarray(needed, np.float64)
     mse = float(np.mean(missed**2))
-    return Errors(float(np.mean(np.abs(missed))), mse, mse**0.5)
+    return CouplingErrors(float(np.mean(np.abs(missed))), mse, mse**0.5)
 
 
 def linear(other: ArrayLike, performance: ArrayLike, needed: ArrayLike) -> Linear:
