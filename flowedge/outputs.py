@@ -18,8 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flowedge.errors import ConfigError, UserError
-
-_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+from flowedge.video.folder import SUFFIXES
 
 
 class OutputError(UserError):
@@ -202,7 +201,7 @@ class ReplacedFile:
         try:
             if self._handle < 0 or not os.path.samestat(os.fstat(handle), os.fstat(self._handle)):
                 _claim(handle, self._owner, self._path)
-                if path.suffix.lower() in _PICTURES and _is_read(path.parent):
+                if path.suffix.lower() in SUFFIXES and _is_read(path.parent):
                     raise ConfigError(
                         f'{self._owner}: "{self._path}" is one of the pictures being read: choose another name'
                     )

@@ -14,13 +14,10 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
 
+from flowedge.plane.clock import Clock
 from flowedge.plane.item import End, Item
 from flowedge.values import Outcome, Packet
-
-Clock: TypeAlias = Callable[[], float]
-"""Seconds that never go back; `time.monotonic` unless a test brings its own."""
 
 PACKETS_KEPT = 30
 """Live packets that may wait: about a second. Only a decoder that cannot keep up has more."""

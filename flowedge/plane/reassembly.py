@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from flowedge.plane.clock import Clock
 from flowedge.plane.item import End, Item, first_origin
-from flowedge.plane.mailbox import Clock, Mailbox
+from flowedge.plane.mailbox import Mailbox
 from flowedge.values import FrameId, Origin, Rect
 
 

@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
+from flowedge.plane.clock import Clock
 from flowedge.plane.item import End, Item, first_origin
-from flowedge.plane.mailbox import Clock, Mailbox
+from flowedge.plane.mailbox import Mailbox
 from flowedge.values import Outcome
 
 T = TypeVar("T")

@@ -14,8 +14,8 @@ from flowedge.errors import GraphError, RunError, UserError
 from flowedge.graph.contract import Detached, Source
 from flowedge.graph.knobs import suggestion
 from flowedge.monitor.report import State
+from flowedge.plane.clock import Clock
 from flowedge.plane.item import End, Item, first_origin, in_session
-from flowedge.plane.mailbox import Clock
 from flowedge.plane.taps import Taps
 from flowedge.runtime.failures import Failures, described
 from flowedge.runtime.ledger import Ledger

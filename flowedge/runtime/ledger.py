@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from flowedge.errors import RunError
 from flowedge.monitor.histogram import Histogram
-from flowedge.plane.mailbox import Clock
+from flowedge.plane.clock import Clock
 from flowedge.runtime.limits import Limits
 from flowedge.values import Absent, FrameId, Origin, Outcome
 

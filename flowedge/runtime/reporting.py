@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from flowedge.graph.contract import Sink
 from flowedge.monitor.histogram import Histogram
 from flowedge.monitor.report import CameraReport, CountsReport, OperatorReport, Report
-from flowedge.plane.mailbox import Clock
+from flowedge.plane.clock import Clock
 from flowedge.runtime.cameras import Cameras
 from flowedge.runtime.failures import Failures
 from flowedge.runtime.ledger import CameraAccount, Counts, Ledger

@@ -12,7 +12,7 @@ from flowedge.errors import ConfigError, RunError
 from flowedge.graph.contract import Sink, Source
 from flowedge.graph.graph import Graph
 from flowedge.monitor.report import Report
-from flowedge.plane.mailbox import Clock
+from flowedge.plane.clock import Clock
 from flowedge.plane.taps import Taps
 from flowedge.runtime.cameras import Cameras
 from flowedge.runtime.failures import Failures

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 from flowedge.errors import RunError, UserError
 from flowedge.graph.signature import Accepted, readable, signature
 from flowedge.monitor.histogram import Histogram
+from flowedge.plane.clock import Clock
 from flowedge.plane.item import End, Item, Receiver
-from flowedge.plane.mailbox import Clock, Mailbox
+from flowedge.plane.mailbox import Mailbox
 from flowedge.runtime.failures import Failures, Tally, described
 from flowedge.values import Absent, FrameId, Outcome
 

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 from flowedge.errors import RunError
 from flowedge.graph.contract import Gather, Operator, Sink, Split
 from flowedge.graph.synchronization import Synchronize
+from flowedge.plane.clock import Clock
 from flowedge.plane.item import End, Item, first_origin
-from flowedge.plane.mailbox import Clock
 from flowedge.plane.reassembly import Assembled, Reassembly
 from flowedge.plane.synchronizer import Synchronizer
 from flowedge.runtime.ledger import Ledger

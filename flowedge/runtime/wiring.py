@@ -10,10 +10,10 @@ from flowedge.graph.contract import Gather, Operator, Sink, Source, Split
 from flowedge.graph.graph import Graph
 from flowedge.graph.nodes import Both, GraphNode, Half, Output, Pair, Wire
 from flowedge.graph.synchronization import Synchronize
+from flowedge.plane.clock import Clock
 from flowedge.plane.gate import Gate
 from flowedge.plane.item import End, Item, Receiver
 from flowedge.plane.join import Join
-from flowedge.plane.mailbox import Clock
 from flowedge.runtime.failures import Failures
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits

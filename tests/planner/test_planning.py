@@ -9,7 +9,7 @@ import pytest
 
 from flowedge import ConfigError, Goal, Graph, choose
 from flowedge.operators import Null, Resize, video
-from flowedge.planner import plan
+from flowedge.planner import plan, planning
 from flowedge.planner.model.cluster import Cluster, Node, Power
 from flowedge.planner.model.problem import CameraClass
 from flowedge.planner.model.profiles import Accuracy, Profiles, Service, setting
@@ -59,15 +59,23 @@ def test_theta_weighs_latency_against_accuracy(theta: float, width: int) -> None
     assert [dict(route.setting) for route in done.plan.routes] == [{"width": width}]
 
 
-def test_the_plan_in_force_is_where_it_begins() -> None:
+def test_the_strategy_begins_at_the_plan_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
     first = plan(watch(), CLUSTER, PROFILES, cameras=CAMERAS, assume_free=FREE)
-    again = plan(watch(), CLUSTER, PROFILES, cameras=CAMERAS, start=first.plan, assume_free=FREE)
-    assert again.plan.deployments == first.plan.deployments
+    monkeypatch.setattr(planning, "STRATEGIES", {"lazy": lambda _, start: start})
+    again = plan(
+        watch(), CLUSTER, PROFILES, cameras=CAMERAS, strategy="lazy", start=first.plan, assume_free=FREE
+    )
+    assert again.plan is first.plan
 
 
 def test_an_unknown_strategy_is_named() -> None:
     with pytest.raises(ConfigError, match="there is no 'exct'; did you mean \"exact\""):
         plan(watch(), CLUSTER, PROFILES, cameras=CAMERAS, strategy="exct", assume_free=FREE)
+
+
+def test_one_name_is_no_collection_of_names() -> None:
+    with pytest.raises(ConfigError, match='assume_free="Null": several names are needed'):
+        plan(watch(), CLUSTER, PROFILES, cameras=CAMERAS, assume_free="Null")
 
 
 def test_importing_the_planner_loads_no_solver() -> None:

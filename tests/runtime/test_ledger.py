@@ -81,9 +81,12 @@ def test_a_frame_is_in_flight_until_it_ended():
 
 
 def test_latency_is_counted_from_capture():
-    book = ledger()
-    book.end(admitted(book), "sink", None)
-    assert len(book.latency["sink"]) == 1
+    book = Ledger(LIMITS, clock=lambda: 10.0)
+    book.open("north", ["sink"], live=False)
+    frame = book.admit(Origin("north", monotonic=7.0), NEVER)
+    assert frame is not None
+    book.end(frame, "sink", None)
+    assert book.latency["sink"].quantile(0.5) == pytest.approx(3.0, rel=0.02)
 
 
 @pytest.mark.parametrize(

@@ -384,6 +384,18 @@ def test_frames_whose_result_never_comes_do_not_pile_up() -> None:
     assert max(in_flight) <= most + FILE_WINDOW + 1
 
 
+def test_a_result_that_comes_after_its_frame_was_given_up_is_ignored() -> None:
+    """The operator answers every frame, but later than the run waits for it."""
+    count, most = 40, 4
+    graph, came = Graph("slow"), []
+    file(graph, count) >> Late(10) >> Collect(came.append)
+    with Run(graph, max_failures=1.0, limits=Limits(held_back=most)) as run:
+        report = finish(run)
+    assert_balanced(report)
+    assert report.cameras["north"].delivered == len(came) == most
+    assert report.cameras["north"].failures == {"no result at Late": count - most}
+
+
 def test_frames_that_a_late_operator_cannot_tell_apart_end_the_run():
     graph = Graph("test")
     file(graph, 3) >> Apply(lambda _: event("north", 0), name="same") >> Late(2) >> Collect()

@@ -86,13 +86,17 @@ def _check_profiled(wanted: Sequence[Application], profiles: Profiles, assume_fr
     """Refuse an operator that would cost nothing only because nobody measured it, or wrote its name wrongly."""
     operators = dict.fromkeys(stage.name for each in wanted for stage in each.stages if not stage.source)
     profiled = dict.fromkeys(each.operator for each in profiles.services)
+    if isinstance(assume_free, str):
+        raise ConfigError(f'assume_free="{assume_free}": several names are needed, e.g. ("{assume_free}",)')
     for name in assume_free:
         if name not in operators:
             raise ConfigError(
-                f"--assume-free {name}: the graph has no such operator{suggestion(name, operators)}"
+                f"{name} cannot be assumed free: the graph has no such operator{suggestion(name, operators)}"
             )
         if name in profiled:
-            raise ConfigError(f"--assume-free {name}: the profiles say what it costs; leave one of them out")
+            raise ConfigError(
+                f"{name} cannot be assumed free: the profiles say what it costs; leave one of them out"
+            )
     missing = [name for name in operators if name not in profiled and name not in assume_free]
     if not missing:
         return
@@ -100,8 +104,8 @@ def _check_profiled(wanted: Sequence[Application], profiles: Profiles, assume_fr
     shown = ", ".join(name + _near(name, besides) for name in missing)
     which = f", which have {', '.join(besides)} besides" if besides else ""
     raise ConfigError(
-        f"{shown}: not in the profiles{which}; measure with `flowedge profile`, or say with --assume-free NAME "
-        "that an operator costs nothing"
+        f"{shown}: not in the profiles{which}; measure with `flowedge profile`, or name in assume_free "
+        "(--assume-free NAME) an operator that costs nothing"
     )
 
 
@@ -112,7 +116,7 @@ def _near(name: str, names: Sequence[str]) -> str:
 
 
 def _check_settings(application: Application, profiles: Profiles) -> None:
-    """Refuse profiles that depend on a knob which the graph does not have, or on other values than it has."""
+    """Refuse profiles that depend on a knob which the graph does not have, or on none of its values."""
     knobs = dict(application.knobs)
     stages = {stage.name for stage in application.stages}
     measured: dict[str, dict[Scalar, str]] = {}  # an ordered set of values, and an operator, by knob

@@ -1,5 +1,7 @@
 """Who may run: jobs that share workers, admitted as gangs by least attained service, and three plain policies.
 
+`flowedge run` does not use it yet; `tools.papers` compares the policies.
+
 A job is a graph whose operators are its parts: all of them are placed or none. `decide` says which jobs run
 where; it is pure, and so are the steps of a job's account (`started`, `stopped`, `advanced`, `reviewed`). A
 scheduler calls `advanced` for the time that went by, `reviewed`, and `decide`, at every arrival and completion
