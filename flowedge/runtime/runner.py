@@ -134,7 +134,7 @@ class Runner(ABC):
         wait too. Frames of files and the ends of streams stay with the step.
         """
         with self._turn:
-            if self._shed or self.busy_for()[0] < after:
+            if self._shed or self._busy is None or self.busy_for()[0] < after:
                 return
             try:
                 self._give_up_live()

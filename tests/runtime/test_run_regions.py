@@ -246,3 +246,31 @@ def test_frames_of_a_file_wait_for_a_step_that_hangs_on_a_live_one():
         report = finish(run)
     assert by_camera(came) == {"file": [0, 1, 2]}
     assert report.cameras["north"].dropped == {"stuck at hung": 1}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_a_step_that_comes_back_while_it_is_relieved_passes_each_frame_on_once(shape, monkeypatch):
+    """Every step is relieved again and again, whatever it does; a frame that ended twice would end the run."""
+    test = Hanging(shape, monkeypatch)
+    test.hang.release()
+    over = threading.Event()
+
+    def relieve() -> None:
+        while not over.is_set():
+            for runner in test.run._wiring.runners.values():
+                runner.relieve(0.0)
+
+    relieving = threading.Thread(target=relieve, daemon=True)
+    with test.run as run:
+        relieving.start()
+        try:
+            for index in range(FRAMES // 2):
+                test.push(index)
+            test.feed.end(*CAMERAS)
+            finish(run)
+        finally:
+            over.set()
+            relieving.join(SECONDS)
+        assert test.nothing_is_kept()
+    for indices in by_camera(test.behind).values():
+        assert indices == sorted(set(indices))
