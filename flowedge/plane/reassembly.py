@@ -84,13 +84,15 @@ class Reassembly:
         """
         while not self._ready:
             # All that has come, before anything is called overdue: a slow gather is no reason to lose parts.
-            for item, waited in self._inbox.take(sys.maxsize, self._until_deadline()):
-                self._receive(item, waited)
-            for camera in list(self._open):
-                self._release(camera)
+            self._assemble(self._inbox.take(sys.maxsize, self._until_deadline()))
             if not self._ready and self._inbox.finished:
                 return []
-        return [self._ready.popleft() for _ in range(min(most, len(self._ready)))]
+        return self._taken(most)
+
+    def poll(self, most: int) -> list[tuple[Item | End, float]]:
+        """What `take` would give now, without waiting."""
+        self._assemble(self._inbox.poll(sys.maxsize))
+        return self._taken(most)
 
     def close(self) -> None:
         """Let the reader go once nothing more can become ready."""
@@ -100,6 +102,15 @@ class Reassembly:
     def unsettled(self) -> int:
         """Frames of which some parts have yet to come."""
         return len(self._overdue) + sum(map(len, self._open.values()))
+
+    def _assemble(self, parts: list[tuple[Item | End, float]]) -> None:
+        for item, waited in parts:
+            self._receive(item, waited)
+        for camera in list(self._open):
+            self._release(camera)
+
+    def _taken(self, most: int) -> list[tuple[Item | End, float]]:
+        return [self._ready.popleft() for _ in range(min(most, len(self._ready)))]
 
     def _receive(self, item: Item | End, waited: float) -> None:
         if isinstance(item, End):

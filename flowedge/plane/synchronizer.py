@@ -199,16 +199,27 @@ class Synchronizer:
         Waits for the first; an empty list means that the inbox is closed and nothing more can become ready.
         """
         while not self._ready:
-            for item, waited in self._inbox.take(sys.maxsize, self._until_due()):
-                self._receive(item, self._clock() - waited)
-            self._settle()
+            self._match(self._inbox.take(sys.maxsize, self._until_due()))
             if not self._ready and self._inbox.finished:
                 return []
-        return [self._ready.popleft() for _ in range(min(most, len(self._ready)))]
+        return self._taken(most)
+
+    def poll(self, most: int) -> list[tuple[Item | End, float]]:
+        """What `take` would give now, without waiting."""
+        self._match(self._inbox.poll(sys.maxsize))
+        return self._taken(most)
 
     def close(self) -> None:
         """Let the reader go once nothing more can become ready."""
         self._inbox.close()
+
+    def _match(self, frames: list[tuple[Item | End, float]]) -> None:
+        for item, waited in frames:
+            self._receive(item, self._clock() - waited)
+        self._settle()
+
+    def _taken(self, most: int) -> list[tuple[Item | End, float]]:
+        return [self._ready.popleft() for _ in range(min(most, len(self._ready)))]
 
     def _receive(self, item: Item | End, since: float) -> None:
         if item.camera not in self._cameras:

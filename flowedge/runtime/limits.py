@@ -15,9 +15,11 @@ class Limits:
     of a pipeline busy. `live_window`: frames of a live camera that may be in the graph; only a stuck step has
     more, as others keep the newest. `held_back`: frames of a camera that a delayed operator may hold back; four
     times what any H.264 or H.265 stream needs. `stalled_after`: how long a live camera may give nothing, or a
-    step work on one value, before that is said. `rate_seconds`: the time over which the rates of a running
-    graph are measured. `first_retry`, `longest_retry`: the pause before a failing camera is attached again,
-    doubled each time that this does not help.
+    step work on one value, before that is said. `region_seconds`: how long a step between a split and its
+    gather, or a fork and its join, may work before the live frames that wait for it are given up; until then
+    the live window holds what a camera of 100 frames/s gives. `rate_seconds`: the time over which the rates of
+    a running graph are measured. `first_retry`, `longest_retry`: the pause before a failing camera is attached
+    again, doubled each time that this does not help.
     """
 
     drain_seconds: float = 10.0
@@ -27,6 +29,7 @@ class Limits:
     live_window: int = 1000
     held_back: int = 64
     stalled_after: float = 4.0
+    region_seconds: float = 10.0
     rate_seconds: float = 5.0
     first_retry: float = 1.0
     longest_retry: float = 60.0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -72,13 +73,16 @@ class Inbox(Protocol):
 
     def take(self, most: int) -> list[tuple[Item | End, float]]: ...
 
+    def poll(self, most: int) -> list[tuple[Item | End, float]]: ...
+
     def close(self) -> None: ...
 
 
 class Runner(ABC):
     """Runs a copy of a step in a thread of its own until its inbox is closed and empty.
 
-    With `shed`, live values give way to newer ones before it. `failures` is told what must end the run: a
+    With `shed`, live values give way to newer ones before it; without, as in a region, `relieve` gives up those
+    that wait for a step that hangs. `failures` is told what must end the run: a
     `UserError`, too large a share of failures, a step that cannot be set up.
     """
 
@@ -90,6 +94,10 @@ class Runner(ABC):
         self._usual = self._fits.classes
         self._answers_later = getattr(step, "delayed", False)
         self._busy: tuple[FrameId | str, float] | None = None  # with what, and since when
+        self._in_hand: list[Item | End | None] = []  # what was taken; None once it has been passed on
+        self._put_off: deque[tuple[Item | End, float]] = deque()  # what `relieve` took and had to keep
+        self._turn = threading.Lock()  # held by `relieve`, for which a step that works again waits
+        self._shed = shed
         self.inbox = self._new_inbox(shed=shed, clock=clock)
         self.outlet = Outlet()
         self.metrics = Metrics()
@@ -119,12 +127,44 @@ class Runner(ABC):
         work, since = busy
         return self._clock() - since, work if isinstance(work, str) else f"frame {work.index} of {work.camera}"
 
+    def relieve(self, after: float) -> None:
+        """Give up the live frames that wait for a step which has worked on one value for `after` seconds.
+
+        They are dropped as "stuck" here, the one being worked on too, whose result is ignored when it comes.
+        Were they to wait, the gate of the region would let no other in, and what is paired with them would
+        wait too. Frames of files and the ends of streams stay with the step.
+        """
+        with self._turn:
+            if self._shed or self._busy is None or self.busy_for()[0] < after:
+                return
+            try:
+                self._give_up_live()
+            except BaseException as error:
+                self._give_up(error)
+
+    def _give_up_live(self) -> None:
+        for index, item in enumerate(self._in_hand):
+            if isinstance(item, Item) and item.live:
+                self._in_hand[index] = None
+                self.outlet.emit(self._stuck(item))
+        for item, waited in self.inbox.poll(sys.maxsize):
+            if isinstance(item, Item) and item.live:
+                self.outlet.emit(self._stuck(item))
+            else:
+                self._put_off.append((item, waited))
+
+    def _stuck(self, item: Item) -> Item:
+        return item.absent(Outcome.DROPPED, "stuck", self.name) if item.is_value else item
+
     def _run(self) -> None:
         self._attempt(self.step.setup, work_of="its setup")
         self.ready.set()
-        while taken := self.inbox.take(self._most()):
+        while taken := self._taken():
             self._attempt(self._handle_all, taken)
         self._close()
+
+    def _taken(self) -> list[tuple[Item | End, float]]:
+        return [self._put_off.popleft()] if self._put_off else self.inbox.take(self._most())
 
     def _attempt(self, work: Callable[..., object], *arguments: Any, work_of: str | None = None) -> None:
         """Do what the run cannot do without: an error ends the run, but not this thread."""
@@ -135,7 +175,13 @@ class Runner(ABC):
         except BaseException as error:
             self._give_up(error)
         finally:
-            self._busy = None
+            self._rest()
+
+    def _rest(self) -> None:
+        """The step works on nothing now: nobody else passes on what comes to it."""
+        if self._busy is not None:
+            with self._turn:
+                self._busy = None
 
     def _give_up(self, error: BaseException) -> UserError:
         """End the run; values that still come are passed on as failed, so that nobody waits for them."""
@@ -158,14 +204,20 @@ class Runner(ABC):
     def _handle_all(self, taken: Sequence[tuple[Item | End, float]]) -> None:
         """Serve the values, together if there are several, and keep what lay between them in its place."""
         values: list[Item] = []
+        in_hand = self._in_hand = [item for item, _ in taken]
         for item, waited in taken:
             if isinstance(item, Item) and item.is_value:
                 self.metrics.wait.add(waited)
                 values.append(item)
         results = iter(self._results(values) if values else ())
-        for item, _ in taken:
+        self._rest()
+        for index, (item, _) in enumerate(taken):
+            result = next(results) if isinstance(item, Item) and item.is_value else None
+            if in_hand[index] is None:  # given up while the step was stuck
+                continue
+            in_hand[index] = None
             if isinstance(item, Item) and item.is_value:
-                self._deliver(item, next(results))
+                self._deliver(item, result)
             else:
                 self._pass_on(item)
 
@@ -196,7 +248,6 @@ class Runner(ABC):
             else:
                 tally.count += 1
                 tally.recent += 1
-        self._busy = None
         return results
 
     def _checked(self, result: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Looks after a running graph: says which step is stuck, and takes the samples that rates are made of."""
+"""Looks after a running graph: says which step is stuck, relieves it, and takes the samples of rates."""
 
 from __future__ import annotations
 
@@ -38,11 +38,12 @@ class Watch:
             self._thread.join()
 
     def look(self) -> None:
-        """Say which steps have become stuck, and which of these work again."""
+        """Say which steps have become stuck, and which of these work again; relieve those in regions."""
         with self._lock:
             self._reporter.sample()
             for runner in self._runners:
                 self._look_at(runner)
+                runner.relieve(self._limits.region_seconds)
 
     def _look_at(self, runner: Runner) -> None:
         seconds, work = runner.busy_for()

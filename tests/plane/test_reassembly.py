@@ -158,6 +158,15 @@ def test_a_slow_gather_loses_no_part_that_came_meanwhile(bench):
     assert [kinds(frame) for frame in bench.taken()] == [(0, ["0", "1"])]
 
 
+def test_polling_gives_what_is_ready_and_waits_for_nothing(bench):
+    bench.put(part(0, 0), part(1, 0))
+    assert bench.inbox.poll(4) == []
+    bench.put(part(0, 1), part(1, 1))
+    assert [kinds(item) for item, _ in bench.inbox.poll(1)] == [(0, ["0", "1"])]
+    assert [kinds(item) for item, _ in bench.inbox.poll(1)] == [(1, ["0", "1"])]
+    assert bench.inbox.poll(1) == []
+
+
 def test_how_long_a_frame_waited_counts_from_its_first_part(bench):
     bench.put(part(0, 0))
     bench.now = 0.25

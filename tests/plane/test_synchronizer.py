@@ -261,3 +261,11 @@ def test_the_last_frames_of_one_camera_do_not_hold_up_its_end_for_ever(camera):
         f"{camera} 0: dropped, partner overdue",
         f"end of {camera}",
     ]
+
+
+def test_polling_gives_what_is_settled_and_waits_for_nothing():
+    meeting = Meeting()
+    meeting.put("north", 0)
+    assert meeting.inbox.poll(4) == []
+    meeting.put("south", 0)
+    assert [shown(item) for item, _ in meeting.inbox.poll(4)] == ["north 0 + south 0"]
