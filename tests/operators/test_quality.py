@@ -109,7 +109,7 @@ def test_a_second_setup_starts_from_nothing() -> None:
         ({"classes": {}}, r"Quality.classes: \{\} is not at least one class, or None"),
         (
             {"classes": {"vehicle": "car"}},
-            r"Quality.classes: .* is not a tuple of names for each class, such as",
+            r"Quality.classes: .* is not a value of type Mapping\[str, Sequence\[str\]\]",
         ),
         ({"path": "{camera}.json"}, "Quality.path: '{camera}.json' is not a path like"),
     ],
