@@ -18,7 +18,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flowedge.errors import ConfigError, UserError
-from flowedge.video.folder import SUFFIXES
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+"""Pictures that a folder is read for, and that are not replaced while it is."""
 
 
 class OutputError(UserError):
@@ -201,7 +203,7 @@ class ReplacedFile:
         try:
             if self._handle < 0 or not os.path.samestat(os.fstat(handle), os.fstat(self._handle)):
                 _claim(handle, self._owner, self._path)
-                if path.suffix.lower() in SUFFIXES and _is_read(path.parent):
+                if path.suffix.lower() in PICTURE_SUFFIXES and _is_read(path.parent):
                     raise ConfigError(
                         f'{self._owner}: "{self._path}" is one of the pictures being read: choose another name'
                     )

@@ -16,11 +16,11 @@ from flowedge.graph.contract import Detached
 from flowedge.graph.knobs import suggestion
 from flowedge.operators.decode import Decode
 from flowedge.operators.street import StreetView, read_street
-from flowedge.outputs import InputFiles
+from flowedge.outputs import PICTURE_SUFFIXES, InputFiles
 from flowedge.secrets import check_user_part, expand, redact
 from flowedge.video.camera import Camera
 from flowedge.video.ffmpeg import DEVICE, FILE, HTTP, RTSP, Access, Feed, path_of
-from flowedge.video.folder import SUFFIXES, read_pictures
+from flowedge.video.folder import read_pictures
 from flowedge.video.playback import Playback
 
 _CAMERAS = ("rtsp", "rtsps", "http", "https", "device")
@@ -160,7 +160,7 @@ def _kind(url: str) -> str:
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
 
 
 def _reason(error: ValueError) -> str:

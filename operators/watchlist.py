@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from flowedge import ConfigError, Faces, Frame, Operator, Origin
 from flowedge.operators.detect_faces import DetectFaces
 from flowedge.operators.embed_faces import EmbedFaces
-from flowedge.video.folder import SUFFIXES
+from flowedge.outputs import PICTURE_SUFFIXES
 
 UNKNOWN = "unknown"
 
-_KINDS = ", ".join(SUFFIXES)
+_KINDS = ", ".join(PICTURE_SUFFIXES)
 _SMALLEST = 80  # pixels that a face is high in the picture of a person; below, the blurred resemble each other
 
 
@@ -149,5 +149,5 @@ def identities(cosines: NDArray[np.float32], threshold: float) -> tuple[NDArray[
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    fits = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    fits = (path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
     return [path for path in fits if path.is_file() and not path.name.startswith(".")]

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Absent, Frame, SourceError
+from flowedge.outputs import PICTURE_SUFFIXES
 from flowedge.values import Outcome
 from flowedge.video.playback import Playback
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _WITH_SEVERAL = (".png", ".webp", ".tif", ".tiff")  # formats of which one file may hold several pictures
 FPS = 25  # frames per second of a folder, which has no time of its own
 
@@ -73,9 +73,11 @@ def _images_of(path: Path) -> Iterator[NDArray[np.uint8] | None]:
 def _pictures_of(camera: str, folder: Path) -> list[Path]:
     """The pictures of a folder; tells what else is there. Reading what is no regular file might never end."""
     everything = sorted(folder.iterdir(), key=_natural)
-    paths = [path for path in everything if path.suffix.lower() in SUFFIXES and path.is_file()]
+    paths = [path for path in everything if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()]
     if not paths:
-        raise SourceError("not found", f"{camera}: the folder {folder} has no {', '.join(SUFFIXES)} pictures")
+        raise SourceError(
+            "not found", f"{camera}: the folder {folder} has no {', '.join(PICTURE_SUFFIXES)} pictures"
+        )
     skipped = Counter(_kind(path) for path in everything if path not in set(paths))
     if skipped:
         told = ", ".join(f"{count} x {kind}" for kind, count in skipped.most_common())

@@ -18,7 +18,8 @@ from flowedge.operators import street, video
 from flowedge.operators.decode import Decode
 from flowedge.operators.street import StreetView, read_street
 from flowedge.operators.video import Video
-from flowedge.video.folder import SUFFIXES, _natural
+from flowedge.outputs import PICTURE_SUFFIXES
+from flowedge.video.folder import _natural
 from flowedge.video.synthetic.scene import CLASSES
 from flowedge.vision.evaluation import NOTHING, Classes, Ignore
 
@@ -210,7 +211,9 @@ def _visdrone(path: Path) -> Annotated:
 
 
 def _yolo(path: Path) -> Annotated:
-    folders = sorted({file.parent for file in (path / "images").rglob("*") if file.suffix.lower() in SUFFIXES})
+    folders = sorted(
+        {file.parent for file in (path / "images").rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES}
+    )
     if len(folders) != 1:
         raise UserError(
             f"{path / 'images'}: pictures are wanted in one folder below it, they are in {len(folders)}"
@@ -233,7 +236,7 @@ def _yolo(path: Path) -> Annotated:
 
 def _pictures_of(folder: Path) -> list[Path]:
     """The pictures in the order in which `video` shows them."""
-    return sorted((file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES), key=_natural)
+    return sorted((file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES), key=_natural)
 
 
 def _size(picture: Path) -> tuple[int, int]:
