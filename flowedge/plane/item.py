@@ -19,6 +19,7 @@ class Item(NamedTuple):
     `live`: the newest frame of the camera matters more than this one. Where the frame is split, this is `part`
     of `parts`, and `regions` says what every part shows (None for a part that is no picture). `partners` are
     the frames of other cameras that were synchronized with this one, and end wherever and however it ends.
+    `route` is the number of the route on which the frame was admitted and goes all its way.
     """
 
     frame: FrameId
@@ -28,6 +29,7 @@ class Item(NamedTuple):
     parts: int = 1
     regions: tuple[Rect | None, ...] = ()
     partners: tuple[FrameId, ...] = ()
+    route: int = 0
 
     @property
     def camera(self) -> str:
@@ -40,7 +42,9 @@ class Item(NamedTuple):
     def with_value(self, value: Any) -> Item:
         """The same part of the same frame with another value."""
         # Half the time of `_replace`, which looks its fields up by name: this is done at every hop.
-        return Item(self.frame, value, self.live, self.part, self.parts, self.regions, self.partners)
+        return Item(
+            self.frame, value, self.live, self.part, self.parts, self.regions, self.partners, self.route
+        )
 
     @property
     def frames(self) -> tuple[FrameId, ...]:

@@ -267,10 +267,10 @@ class Cameras:
                     if isinstance(value, Detached):
                         running.detached = value.reason
                         continue
-                    frame_id = self._ledger.admit(first_origin(value), stop)
+                    admitted = self._ledger.admit(first_origin(value), stop)
                     running.last, running.detached = self._clock(), None
-                    if frame_id is not None:
-                        outlet.emit(Item(frame_id, value, running.live))
+                    if admitted is not None:
+                        outlet.emit(Item(admitted.frame, value, running.live, route=admitted.route))
                     running.count += 1
                     if stop.is_set():
                         break

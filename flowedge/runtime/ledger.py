@@ -8,8 +8,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from flowedge.errors import RunError
 from flowedge.monitor.histogram import Histogram
@@ -51,12 +52,16 @@ class Counts:
 
 @dataclass
 class CameraAccount:
-    """One camera's counts, over all sinks and at each; `ends_in` are the sinks of its frames from now on."""
+    """One camera's counts, over all sinks and at each.
+
+    From now on its frames go by `route` and end in the sinks `ends_in`.
+    """
 
     total: Counts
     sinks: dict[str, Counts]
     live: bool
     ends_in: tuple[str, ...] = ()
+    route: int = 0
     in_window: int = 0
     first: float = 0.0
     last: float = 0.0
@@ -68,8 +73,16 @@ class _Frame:
 
     captured: float
     waiting_for: set[str]
+    route: int
     worst: Absent | None = None
     delivered: bool = False
+
+
+class Admitted(NamedTuple):
+    """A frame that may go into the graph, and the number of the route by which it goes."""
+
+    frame: FrameId
+    route: int
 
 
 class Ledger:
@@ -84,20 +97,44 @@ class Ledger:
         self._clock = clock
         self._accounts: dict[str, CameraAccount] = {}
         self._frames: dict[FrameId, _Frame] = {}
+        self._on_route: Counter[int] = Counter()
+        self._route = 0  # of the next camera
         self._changed = threading.Condition()
         self.latency: dict[str, Histogram] = {}
 
     def open(self, camera: str, sinks: Sequence[str], *, live: bool) -> None:
         """Begin, or go on with, a camera whose frames end in these sinks."""
         with self._changed:
-            account = self._accounts.setdefault(camera, CameraAccount(Counts(), {}, live))
+            account = self._accounts.setdefault(camera, CameraAccount(Counts(), {}, live, route=self._route))
             account.live, account.ends_in = live, tuple(sinks)
             for sink in sinks:
                 account.sinks.setdefault(sink, Counts())
                 self.latency.setdefault(sink, Histogram())
 
-    def admit(self, origin: Origin, stop: threading.Event) -> FrameId | None:
-        """Count a frame just produced; its identity, or None where it goes no further.
+    def redirect(self, route: int, cameras: Collection[str] | None = None) -> None:
+        """Let the frames that these cameras produce from now on go by another route.
+
+        Without `cameras`, all do so, and those that are opened later.
+        """
+        with self._changed:
+            if cameras is None:
+                self._route = route
+            for camera in self._accounts if cameras is None else cameras:
+                self._accounts[camera].route = route
+
+    def route_of(self, camera: str) -> int:
+        """The route of a camera's next frame."""
+        with self._changed:
+            return self._accounts[camera].route
+
+    def routes_in_use(self) -> set[int]:
+        """The routes of the frames in the graph, and of those to come."""
+        with self._changed:
+            taken = {route for route, count in self._on_route.items() if count}
+            return taken | {self._route, *(account.route for account in self._accounts.values())}
+
+    def admit(self, origin: Origin, stop: threading.Event) -> Admitted | None:
+        """Count a frame just produced; what it is and how it goes, or None where it goes no further.
 
         A file's frame waits until the window has room, and counts for nothing when `stop` is set before (call
         `wake` after setting it); a live one is dropped when the graph is stuck. Raises `RunError` for a frame
@@ -115,7 +152,8 @@ class Ledger:
                     f"{origin.camera}: frame {origin.index} came twice; Origin.index must count the frames"
                 )
             now = self._clock()
-            self._frames[frame_id] = _Frame(origin.monotonic or now, set(account.ends_in))
+            self._frames[frame_id] = _Frame(origin.monotonic or now, set(account.ends_in), account.route)
+            self._on_route[account.route] += 1
             account.first = account.first or now
             for counts in (account.total, *(account.sinks[sink] for sink in account.ends_in)):
                 counts.produced += 1
@@ -124,7 +162,7 @@ class Ledger:
             if account.live and account.in_window > self._limits.live_window:
                 self._abandon(frame_id, Absent(origin, Outcome.DROPPED, "graph stuck", "source"))
                 return None
-            return frame_id
+            return Admitted(frame_id, account.route)
 
     def end(self, frame_id: FrameId, sink: str, absent: Absent | None) -> None:
         """The frame ended at a sink: it took the value (None), or an `Absent` came in its place."""
@@ -186,6 +224,7 @@ class Ledger:
             frame.worst = absent
         if not frame.waiting_for:
             del self._frames[frame_id]
+            self._on_route[frame.route] -= 1
             self._settle(frame, account)
 
     def _settle(self, frame: _Frame, account: CameraAccount) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Self
+from typing import Any, Self
 
 from flowedge.errors import ConfigError, RunError
 from flowedge.graph.contract import Sink, Source
@@ -15,10 +16,12 @@ from flowedge.monitor.report import Report
 from flowedge.plane.clock import Clock
 from flowedge.plane.taps import Taps
 from flowedge.runtime.cameras import Cameras
+from flowedge.runtime.copies import Answer, Remote
 from flowedge.runtime.failures import Failures
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.reporting import Reporter
+from flowedge.runtime.routes import Routes
 from flowedge.runtime.watch import Watch
 from flowedge.runtime.wiring import Wiring
 
@@ -120,7 +123,8 @@ class Run:
             limits=self._limits,
             clock=clock,
         )
-        self._watch = Watch(self._wiring.runners.values(), self._reporter, self._limits)
+        self.routes = Routes(graph, self._wiring.runners, self._ledger, self._host)
+        self._watch = Watch(self._wiring.runners.values(), self._reporter, self._limits, self.routes)
         self._closing = threading.RLock()
         self._lock = threading.RLock()  # a handler of signals may call `stop` while its thread is in it
         self._patience: threading.Timer | None = None
@@ -205,6 +209,10 @@ class Run:
     def remove_camera(self, name: str) -> None:
         """Let one camera end; the others go on. Raises `GraphError` where no such camera runs."""
         self._cameras.remove(name)
+
+    def _host(self, step: Any, workers: Sequence[str], on_answer: Callable[[Any, Answer], None]) -> Remote:
+        """Copies of a step on workers of this machine."""
+        raise ConfigError(f"{step.name}: there are no workers")
 
     def _start(self) -> None:
         """Set up every step, then open the cameras: no camera waits for a model that loads."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import sys
 import threading
@@ -19,7 +20,9 @@ from flowedge.monitor.histogram import Histogram
 from flowedge.plane.clock import Clock
 from flowedge.plane.item import End, Item, Receiver
 from flowedge.plane.mailbox import Mailbox
+from flowedge.runtime.copies import Answer, Copies, Copy, Remote
 from flowedge.runtime.failures import Failures, Tally, described
+from flowedge.runtime.order import Order, Place
 from flowedge.values import Absent, FrameId, Outcome
 
 log = logging.getLogger("flowedge.run")
@@ -81,13 +84,15 @@ class Inbox(Protocol):
 class Runner(ABC):
     """Runs a copy of a step in a thread of its own until its inbox is closed and empty.
 
+    A plan may `prepare` further copies for the frames of other routes, here or on workers, and `retire` them.
     With `shed`, live values give way to newer ones before it; without, as in a region, `relieve` gives up those
     that wait for a step that hangs. `failures` is told what must end the run: a
     `UserError`, too large a share of failures, a step that cannot be set up.
     """
 
     def __init__(self, step: Any, *, failures: Failures, shed: bool, clock: Clock) -> None:
-        self.step = copy.deepcopy(step)
+        self._copies = Copies(step)
+        self.step = self._copies.current.step
         self._clock = clock
         self._gives = signature(step).gives
         self._fits = Accepted(self._gives)
@@ -96,6 +101,9 @@ class Runner(ABC):
         self._busy: tuple[FrameId | str, float] | None = None  # with what, and since when
         self._in_hand: list[Item | End | None] = []  # what was taken; None once it has been passed on
         self._put_off: deque[tuple[Item | End, float]] = deque()  # what `relieve` took and had to keep
+        self._order: Order | None = None  # once there are workers: they finish in any order
+        self._at_workers: dict[tuple[FrameId, int], tuple[Item, Place]] = {}
+        self._answers = threading.Condition()  # held while an answer is counted
         self._turn = threading.Lock()  # held by `relieve`, for which a step that works again waits
         self._shed = shed
         self.inbox = self._new_inbox(shed=shed, clock=clock)
@@ -113,6 +121,29 @@ class Runner(ABC):
 
     def start(self) -> None:
         self.thread.start()
+
+    def prepare(self, route: int, step: Any, workers: tuple[str, ...], host: Callable[[Any], Remote]) -> None:
+        """Set up a copy of the step for the frames of a route, unless one of those at work is like it.
+
+        `host` puts it on the `workers`; without any it works here. Returns when it is ready; raises what its
+        setup raises. Called by the thread that makes plans.
+        """
+        new = self._copies.like(step, workers)
+        if new is None and workers:
+            self._order = self._order or Order()
+            new = Copy(step, workers, step, host(self._answered))
+        elif new is None:
+            new = Copy(step, workers, copy.deepcopy(step))
+            new.step.setup()
+        self._copies.add(route, new)
+
+    def retire(self, route: int) -> None:
+        """Let go of what only the frames of a route needed: none of them is in the graph."""
+        self._copies.remove(route)
+
+    def release(self) -> bool:
+        """Close the copies that were retired; False while one is at work or keeps the state of a camera."""
+        return self._busy is None and self._copies.release()
 
     def judge_finally(self) -> None:
         """Tell `failures` how the step did on each camera; it will see no more."""
@@ -135,7 +166,7 @@ class Runner(ABC):
         wait too. Frames of files and the ends of streams stay with the step.
         """
         with self._turn:
-            if self._shed or self._busy is None or self.busy_for()[0] < after:
+            if self._shed or self._order or self._busy is None or self.busy_for()[0] < after:
                 return
             try:
                 self._give_up_live()
@@ -161,6 +192,9 @@ class Runner(ABC):
         self.ready.set()
         while taken := self._taken():
             self._attempt(self._handle_all, taken)
+        self._busy = "its workers", self._clock()
+        with self._answers:
+            self._answers.wait_for(lambda: not self._at_workers)
         self._close()
 
     def _taken(self) -> list[tuple[Item | End, float]]:
@@ -196,13 +230,17 @@ class Runner(ABC):
         """Release the step. What it has written may be worthless if that fails, so the run has failed too."""
         self._busy = "closing", self._clock()
         try:
-            self.step.close()
+            self._copies.close()
         except BaseException as error:
             self._failures.end_run(closing_failed(self.name, error))
         self._busy = None
 
     def _handle_all(self, taken: Sequence[tuple[Item | End, float]]) -> None:
         """Serve the values, together if there are several, and keep what lay between them in its place."""
+        if self._order is not None:
+            for item, waited in taken:
+                self._handle_in_order(self._order, item, waited)
+            return
         values: list[Item] = []
         in_hand = self._in_hand = [item for item, _ in taken]
         for item, waited in taken:
@@ -221,8 +259,56 @@ class Runner(ABC):
             else:
                 self._pass_on(item)
 
+    def _handle_in_order(self, order: Order, item: Item | End, waited: float) -> None:
+        """Serve one value, here or at the workers; it goes on when all before it have."""
+        if isinstance(item, End):
+            with self._answers:
+                self._answers.wait_for(lambda: all(key.camera != item.camera for key, _ in self._at_workers))
+        place = order.enter(item.camera)
+        if not (isinstance(item, Item) and item.is_value):
+            order.done(place, lambda: self._pass_on(item))
+            return
+        self.metrics.wait.add(waited)
+        self._busy = item.frame, self._clock()
+        remote = None if self._error else self._copies.turn_to(item).remote
+        if remote is None:
+            (result,) = self._results([item])
+            order.done(place, lambda: self._deliver(item, result))
+            return
+        with self._answers:
+            self._at_workers[item.frame, item.part] = item, place
+        if not remote.send(item):
+            self._answered(item, Answer(RunError(f"{self.name}: its workers are gone")))
+
+    def _answered(self, item: Item, answer: Answer) -> None:
+        """Count what the workers made of a value, and send it on in its turn."""
+        with self._answers:
+            known = self._at_workers.pop((item.frame, item.part), None)
+            if known is None:
+                return
+            kept, place = known
+            if isinstance(answer.result, UserError):
+                self._give_up(answer.result)
+            result = answer.result if isinstance(answer.result, Exception) else self._checked(answer.result)
+            self._count(kept, result, answer.seconds)
+            self._answers.notify_all()
+        assert self._order is not None
+        self._order.done(place, lambda: self._deliver(kept, result))
+
     def _results(self, items: Sequence[Item]) -> Sequence[Any]:
         """What the step makes of the values; an exception stands in for the result it prevented."""
+        if self._copies.all_alike:
+            return self._worked(items)
+        results: list[Any] = []
+        for _, group in itertools.groupby(items, lambda item: item.route):
+            together = list(group)
+            for item in together:
+                self.step = self._copies.turn_to(item).step
+            results += self._worked(together)
+        return results
+
+    def _worked(self, items: Sequence[Item]) -> Sequence[Any]:
+        """The results of values that go to the same copy of the step."""
         if self._error:
             return [self._error] * len(items)
         begun = time.perf_counter()
@@ -241,14 +327,17 @@ class Runner(ABC):
             return [self._give_up(error)] * len(items)
         spent = (time.perf_counter() - begun) / len(items)
         for item, result in zip(items, results, strict=True):
-            self.metrics.service.add(spent)
-            tally = self.metrics.tallies[item.camera]
-            if tally.failed or type(result) not in self._usual:
-                self._note(item, tally, result)
-            else:
-                tally.count += 1
-                tally.recent += 1
+            self._count(item, result, spent)
         return results
+
+    def _count(self, item: Item, result: Any, seconds: float) -> None:
+        self.metrics.service.add(seconds)
+        tally = self.metrics.tallies[item.camera]
+        if tally.failed or type(result) not in self._usual:
+            self._note(item, tally, result)
+        else:
+            tally.count += 1
+            tally.recent += 1
 
     def _checked(self, result: Any) -> Any:
         """The result, or a `TypeError` in the place of one that the step does not declare."""

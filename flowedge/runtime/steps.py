@@ -53,7 +53,11 @@ class OperatorRunner(Runner):
         super()._pass_on(item)
 
     def _flush(self, camera: str) -> None:
-        count = sum(1 for _ in self.step.flush(camera))
+        last = self._copies.end(camera)
+        if last.remote is not None:
+            last.remote.end(camera)
+            return
+        count = sum(1 for _ in last.step.flush(camera))
         if count:  # every input has had its answer: there is no frame that this could belong to
             log.error(
                 "%s: flush gave %d values at the end of %s, discarded: only a delayed operator has any",
@@ -171,7 +175,7 @@ class SplitRunner(Runner):
             return
         regions = tuple(part.region if isinstance(part, Frame) else None for part in result)
         for index, part in enumerate(result):
-            self.outlet.emit(Item(item.frame, part, item.live, index, len(result), regions, item.partners))
+            self.outlet.emit(item._replace(value=part, part=index, parts=len(result), regions=regions))
 
 
 class GatherRunner(Runner):

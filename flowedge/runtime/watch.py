@@ -1,4 +1,4 @@
-"""Looks after a running graph: says which step is stuck, relieves it, and takes the samples of rates."""
+"""Looks after a running graph: which step is stuck, what is needed no more, and the samples of rates."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.reporting import Reporter
+from flowedge.runtime.routes import Routes
 from flowedge.runtime.runner import Runner
 
 log = logging.getLogger("flowedge.run")
@@ -18,10 +19,11 @@ TICK_SECONDS = 0.5
 class Watch:
     """Watches the `runners` from a thread of its own, between `start` and `stop`."""
 
-    def __init__(self, runners: Iterable[Runner], reporter: Reporter, limits: Limits) -> None:
+    def __init__(self, runners: Iterable[Runner], reporter: Reporter, limits: Limits, routes: Routes) -> None:
         self._runners = tuple(runners)
         self._reporter = reporter
         self._limits = limits
+        self._routes = routes
         self._lock = threading.Lock()
         self._stuck: set[str] = set()
         self._slow: set[str] = set()
@@ -41,6 +43,7 @@ class Watch:
         """Say which steps have become stuck, and which of these work again; relieve those in regions."""
         with self._lock:
             self._reporter.sample()
+            self._routes.close_unused()
             for runner in self._runners:
                 self._look_at(runner)
                 runner.relieve(self._limits.region_seconds)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowedge.errors import RunError
-from flowedge.runtime.ledger import Counts, Ledger
+from flowedge.runtime.ledger import Admitted, Counts, Ledger
 from flowedge.runtime.limits import Limits
 from flowedge.values import Absent, FrameId, Origin, Outcome
 
@@ -30,9 +30,9 @@ def ledger(*sinks: str, live: bool = False) -> Ledger:
 
 
 def admitted(book: Ledger, index: int = 0, session: int = 0) -> FrameId:
-    frame = book.admit(Origin("north", session, index), NEVER)
-    assert frame is not None
-    return frame
+    admitted = book.admit(Origin("north", session, index), NEVER)
+    assert admitted is not None
+    return admitted.frame
 
 
 def absent(outcome: Outcome | None) -> Absent | None:
@@ -55,7 +55,7 @@ def waiting_source() -> Iterator[Any]:
     threads = []
 
     def start(book: Ledger, stop: threading.Event) -> Any:
-        came: list[FrameId | None] = []
+        came: list[Admitted | None] = []
         origin = Origin("north", index=FILE_WINDOW)
         thread = threading.Thread(target=lambda: came.append(book.admit(origin, stop)))
         threads.append(thread)
@@ -63,7 +63,7 @@ def waiting_source() -> Iterator[Any]:
 
         def joined() -> FrameId | None:
             thread.join(SECONDS)
-            return came[0]
+            return came[0] and came[0].frame
 
         return joined
 
@@ -83,9 +83,9 @@ def test_a_frame_is_in_flight_until_it_ended():
 def test_latency_is_counted_from_capture():
     book = Ledger(LIMITS, clock=lambda: 10.0)
     book.open("north", ["sink"], live=False)
-    frame = book.admit(Origin("north", monotonic=7.0), NEVER)
-    assert frame is not None
-    book.end(frame, "sink", None)
+    admitted = book.admit(Origin("north", monotonic=7.0), NEVER)
+    assert admitted is not None
+    book.end(admitted.frame, "sink", None)
     assert book.latency["sink"].quantile(0.5) == pytest.approx(3.0, rel=0.02)
 
 

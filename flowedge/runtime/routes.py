@@ -1,0 +1,132 @@
+"""The routes of a run: the configurations by which frames go, and how one is changed for another.
+
+Every frame is admitted on one route and keeps to it, so a change is never seen in the middle of a graph: copies
+of the operators that change are set up beside those at work, then the next frames of a camera go to them, and
+the old copies are released when the last frame of their route has left. Routes have numbers that only grow.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowedge.errors import ConfigError
+from flowedge.graph.contract import Gather, Operator, Split, State, Step
+from flowedge.graph.graph import Graph
+from flowedge.planner.model.applications import scalar
+from flowedge.planner.model.profiles import Setting
+from flowedge.profiling.measure import with_setting
+from flowedge.runtime.copies import Answer, Remote
+from flowedge.runtime.ledger import Ledger
+from flowedge.runtime.runner import Runner
+
+log = logging.getLogger("flowedge.run")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The value of every knob, and the workers of the operators that do not work in the process of the run."""
+
+    setting: Setting
+    workers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class Routes:
+    """Opens, takes and closes the routes of a run. Thread-safe; opening takes as long as operators load."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        runners: Mapping[str, Runner],
+        ledger: Ledger,
+        host: Callable[[Any, Sequence[str], Callable[[Any, Answer], None]], Remote],
+    ) -> None:
+        self._graph = graph
+        self._runners = runners
+        self._ledger = ledger
+        self._host = host
+        self._open: dict[int, Configuration] = {0: Configuration(first_setting(graph))}
+        self._last = 0
+        self._lock = threading.RLock()
+
+    def of(self, camera: str) -> Configuration:
+        """How the next frame of a camera goes."""
+        return self._open[self._ledger.route_of(camera)]
+
+    def open(self, wanted: Configuration) -> int:
+        """Have every operator ready for frames of a new route, or of one that is open already; its number.
+
+        Raises `ConfigError` for a change that an operator cannot make while it runs, and what the setup of an
+        operator raises; nothing has changed then.
+        """
+        with self._lock:
+            for number, known in self._open.items():
+                if known == wanted:
+                    return number
+            self._check(wanted)
+            self._last += 1
+            try:
+                for name in self._runners:
+                    self._prepare(name, self._last, wanted)
+            except BaseException:
+                self._close(self._last)
+                raise
+            self._open[self._last] = wanted
+            return self._last
+
+    def take(self, number: int, cameras: Collection[str] | None = None) -> None:
+        """Let the next frames of these cameras, or of all, go by a route that is open."""
+        with self._lock:
+            self._ledger.redirect(number, cameras)
+
+    def close_unused(self) -> None:
+        """Close the routes by which no frame goes or will go; to be called about once a second."""
+        with self._lock:
+            for number in self._open.keys() - self._ledger.routes_in_use():
+                del self._open[number]
+                self._close(number)
+            for name, runner in self._runners.items():
+                try:
+                    runner.release()
+                except Exception as error:
+                    log.error("%s could not be closed in its former setting: %s", name, error)
+
+    def _check(self, wanted: Configuration) -> None:
+        first = first_setting(self._graph)
+        for node in self._graph.nodes:
+            step = node.step
+            if not changeable(step) and with_setting(step, wanted.setting) != with_setting(step, first):
+                raise ConfigError(f"{node.name}: its setting cannot change while it runs")
+            if wanted.workers.get(node.name) and not movable(step):
+                raise ConfigError(f"{node.name}: it can work only in the process that reads the cameras")
+
+    def _prepare(self, name: str, number: int, wanted: Configuration) -> None:
+        step = with_setting(self._graph.node(name).step, wanted.setting)
+        workers = tuple(wanted.workers.get(name, ()))
+        self._runners[name].prepare(number, step, workers, lambda answer: self._host(step, workers, answer))
+
+    def _close(self, number: int) -> None:
+        for runner in self._runners.values():
+            runner.retire(number)
+
+
+def first_setting(graph: Graph) -> Setting:
+    """The first value of each knob of a graph, which it has without a plan."""
+    choices = {choice.name: choice for node in graph.nodes for choice in node.step.knobs.values()}
+    return tuple(sorted((name, scalar(choice.values[0])) for name, choice in choices.items()))
+
+
+def changeable(step: Step) -> bool:
+    """Whether the step can get another setting while a graph runs.
+
+    What begins or ends streams, or gives its results later, cannot, nor what remembers several cameras at once.
+    """
+    return movable(step) or isinstance(step, (Split, Gather))
+
+
+def movable(step: Step) -> bool:
+    """Whether workers can run the step."""
+    return isinstance(step, Operator) and not step.delayed and step.state is not State.GLOBAL
