@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flowedge.errors import ConfigError as ConfigError
     from flowedge.errors import GraphError as GraphError
     from flowedge.errors import SourceError as SourceError
+    from flowedge.errors import StateError as StateError
     from flowedge.errors import UserError as UserError
     from flowedge.graph.contract import Gather as Gather
     from flowedge.graph.contract import Operator as Operator
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 # Names are imported when they are first used: `flowedge --help` answers before numpy would have loaded.
 _HOMES = {
     "graph.contract": ("Gather", "Operator", "Sink", "Source", "Split", "State"),
-    "errors": ("ConfigError", "GraphError", "SourceError", "UserError"),
+    "errors": ("ConfigError", "GraphError", "SourceError", "StateError", "UserError"),
     "graph.graph": ("Goal", "Graph", "Parts", "Stream", "join", "synchronize", "unzip"),
     "graph.knobs": ("choose", "param"),
     "planner": ("plan",),

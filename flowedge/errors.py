@@ -29,3 +29,7 @@ class SourceError(UserError):
 
 class RunError(UserError):
     """Something in a running graph broke; its traceback was logged when it happened."""
+
+
+class StateError(UserError):
+    """The state of an operator that cannot be taken over: of another version of it, or no state at all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from flowedge import Detections, Operator, State, Tracks
 from flowedge.vision.tracking.association import load_solver
@@ -39,11 +39,28 @@ class Tracking(Operator[Given, Tracks], Generic[Given]):
         self._trackers.pop(camera, None)
         return ()
 
+    def snapshot(self, camera: str) -> dict[str, Any] | None:
+        """The camera's tracks."""
+        return self._trackers[camera].snapshot() if camera in self._trackers else None
+
+    def restore(self, camera: str, state: Any) -> None:
+        """Take over the camera's tracks and their numbering."""
+        tracker = self._begun()
+        tracker.restore(state)
+        self._trackers[camera] = tracker
+
+    def renumber(self, camera: str, epoch: int) -> None:
+        """Number new tracks from 1 000 000 times the epoch on."""
+        self._tracker(camera).renumber(epoch)
+
     def _tracker(self, camera: str) -> Tracker:
         if camera not in self._trackers:
-            settings = TrackerSettings(low=self.low, new=self.new, patience=self.patience, smooth=self.smooth)
-            self._trackers[camera] = self._begin(settings)
+            self._trackers[camera] = self._begun()
         return self._trackers[camera]
+
+    def _begun(self) -> Tracker:
+        settings = TrackerSettings(low=self.low, new=self.new, patience=self.patience, smooth=self.smooth)
+        return self._begin(settings)
 
     def _begin(self, settings: TrackerSettings) -> Tracker:
         """The tracker of one camera."""
@@ -58,7 +75,8 @@ class Track(Tracking[Detections]):
     a track, those from `new` on begin one, and it is given from its second frame on (those of a camera's first
     frame at once). A track that is not seen is kept for `patience` seconds, less the time in which
     its place was `missing`; it survives dropped frames and reconnects of up to 10 s. Classes never mix. With
-    `smooth` boxes are the tracker's estimate, else the detector's. Identities count from 1 in each camera.
+    `smooth` boxes are the tracker's estimate, else the detector's. Identities count from 1 in each camera, and
+    on from 1 000 000 times the epoch where a copy was lost with some that it gave out.
 
     ByteTrack's use of weak detections with BoT-SORT's motion model, on the clock of the stream instead of
     counted frames. Raises `ConfigError` unless 0 <= low <= new <= 1 and patience >= 0.

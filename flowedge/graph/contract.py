@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from flowedge.errors import ConfigError
 from flowedge.graph.knobs import Choice, nested
@@ -30,6 +30,10 @@ Out = TypeVar("Out", covariant=True)
 
 NAME = "a name of letters, digits, '_', '-' and '.', not beginning with '.'"
 """What `valid_name` accepts, for messages."""
+
+Plain: TypeAlias = Any
+"""What a snapshot is made of: None, bool, int, float, str, bytes, numpy arrays of numbers or of bool, and lists
+of these and mappings of str to them, nested as you like. Tuples count as lists and come back as lists."""
 
 
 class State(Enum):
@@ -140,6 +144,36 @@ class Step(metaclass=StepMeta):
     def notes(self) -> Mapping[str, int]:
         """How often it had to do something that a user should know of, by what that is; asked at any time."""
         return {}
+
+    @property
+    def has_snapshot(self) -> bool:
+        """Whether a camera's state can move to another copy: the class defines `snapshot` and `restore`."""
+        cls = type(self)
+        return cls.snapshot is not Step.snapshot and cls.restore is not Step.restore
+
+    def snapshot(self, camera: str) -> Plain | None:  # noqa: ARG002
+        """The state of one camera as plain data (`Plain`); None where nothing is kept of it.
+
+        Called between two values, in the thread that calls `process`. The result shares no memory with the
+        running copy, which goes on.
+        """
+        return None
+
+    def restore(self, camera: str, state: Plain) -> None:
+        """Take over what another copy's `snapshot` gave, in place of anything kept of this camera.
+
+        Called after `setup` and before the camera's next value, from which on the results are those that the
+        other copy would have given. `state` may be read-only and belongs to the caller: copy what you keep.
+        Raises `StateError`, and changes nothing, for what is no state of this operator.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no restore")
+
+    def renumber(self, camera: str, epoch: int) -> None:
+        """Give out identities from now on that no copy gave out in an earlier epoch of the run.
+
+        Called after `restore`, or in its place where there is no state, when another copy took frames after
+        that state and is gone. A step that gives out no identities has nothing to do.
+        """
 
 
 @dataclass(frozen=True)

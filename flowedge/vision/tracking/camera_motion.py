@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowedge.values import Frame
+from flowedge.errors import StateError
+from flowedge.state.plain import integers, item, table
+from flowedge.values import Frame, Rect
 
 _WIDTH = 480  # pixels across of the picture in which points are followed
 _POINTS = 200
@@ -23,7 +25,7 @@ class CameraMotion:
     """
 
     def __init__(self) -> None:
-        self._scene: object = None
+        self._scene: tuple[Rect, int, int] | None = None
         self._before: NDArray[np.uint8] | None = None
         self._points: Any = None
 
@@ -53,6 +55,31 @@ class CameraMotion:
         if affine is None or agree.sum() < _ENOUGH:
             return _STILL
         return in_source(np.asarray(affine, np.float64), frame.region, width, height)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The last picture and its corners as plain data: 130 kB at most for 16:9, 1/3 more for 4:3."""
+        if self._scene is None or self._before is None:
+            return {"scene": None}
+        region, width, height = self._scene
+        points = np.empty((0, 1, 2), np.float32) if self._points is None else self._points
+        return {
+            "scene": [*region, width, height],
+            "before": self._before.copy(),
+            "points": points.copy(),
+        }
+
+    def restore(self, state: Any) -> None:
+        """Go on from another's `snapshot`. Raises `StateError`, and changes nothing, for anything else."""
+        if item(state, "scene", object) is None:
+            self._scene = self._before = self._points = None
+            return
+        x1, y1, x2, y2, width, height = integers(state, "scene", 6)
+        before = table(state, before=(np.uint8, (width,)))["before"]
+        points = table(state, points=(np.float32, (1, 2)))["points"]
+        if len(before) != height:
+            raise StateError(f"before: {len(before)} rows are not {height}")
+        self._scene, self._before = ((x1, y1, x2, y2), width, height), before
+        self._points = points if len(points) else None
 
 
 def in_source(
