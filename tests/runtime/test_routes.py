@@ -1,0 +1,203 @@
+"""A running graph changes its settings between two frames; nothing is lost, repeated or mixed."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pytest
+
+from flowedge import ConfigError, Event, Gather, Graph, Operator, Origin, Split, choose
+from flowedge.graph.contract import State
+from flowedge.runtime.routes import Configuration, first_setting
+from flowedge.runtime.run import Run
+from tests.runtime.fake_steps import SECONDS, Collect, Play, event, index_of
+
+CLOSED: list[str] = []
+
+
+def at(**setting: Any) -> Configuration:
+    return Configuration(tuple(sorted(setting.items())))
+
+
+@dataclass
+class Mark(Operator[Event, Event]):
+    """Notes its setting on each event."""
+
+    number: int
+
+    def process(self, value: Event, /) -> Event:
+        return Event(value.origin, value.kind, {**value.data, self.name: self.number})
+
+    def close(self) -> None:
+        CLOSED.append(f"{self.name}={self.number}")
+
+
+@dataclass
+class Count(Operator[Event, Event]):
+    """Numbers the events of each camera."""
+
+    state: ClassVar[State] = State.PER_CAMERA
+    number: int
+    _counts: Counter[str] = field(default_factory=Counter, init=False, repr=False)
+
+    def process(self, value: Event, /) -> Event:
+        camera = value.origin.camera
+        self._counts[camera] += 1
+        return Event(value.origin, value.kind, {**value.data, "count": self._counts[camera]})
+
+    def flush(self, camera: str) -> Sequence[Event]:
+        self._counts.pop(camera, None)
+        return ()
+
+    def snapshot(self, camera: str) -> Any:
+        return self._counts[camera]
+
+    def restore(self, camera: str, state: Any) -> None:
+        self._counts[camera] = state
+
+
+@dataclass
+class Cut(Split[Event, Event]):
+    parts: int
+
+    def split(self, value: Event, /) -> Sequence[Event]:
+        return [value] * self.parts
+
+
+@dataclass
+class Paste(Gather[Event, Event]):
+    def gather(self, parts: Sequence[Event], /) -> Event:
+        return Event(parts[0].origin, "fact", {**parts[0].data, "parts": len(parts)})
+
+
+class Feed:
+    """`play` gives the frames of a file one by one, when told by `give`."""
+
+    def __init__(self, frames: int) -> None:
+        more = self._more = threading.Semaphore(0)
+
+        def play(
+            camera: str, stop: threading.Event
+        ) -> Iterator[Event]:  # a method would be copied with its lock
+            for index in range(frames):
+                while not more.acquire(timeout=0.05):
+                    if stop.is_set():
+                        return
+                yield event(camera, index)
+
+        self.play = play
+
+    def give(self, frames: int) -> None:
+        self._more.release(frames)
+
+
+def graph_of(feed: Feed, cameras: Sequence[str] = ("north",)) -> tuple[Graph, list[Event]]:
+    """Two operators that share a knob, tiles, and one with state."""
+    graph, came = Graph("switching"), []
+    number = choose("number", 1, 2, 3)
+    stream = graph.source(Play(dict.fromkeys(cameras, ""), play=feed.play)) >> Mark(number, name="first")
+    parts = stream >> Cut(choose("parts", 1, 2, 4)) >> Mark(number, name="second")
+    parts >> Paste() >> Count(number) >> Collect(came.append)
+    return graph, came
+
+
+def test_a_frame_goes_all_its_way_in_one_setting_and_state_goes_on():
+    feed = Feed(300)
+    graph, came = graph_of(feed, ["north", "south"])
+    draws = random.Random(1)
+    with Run(graph) as run:
+        for _ in range(30):
+            feed.give(20)  # of both cameras together
+            wanted = at(number=draws.choice((1, 2, 3)), parts=draws.choice((1, 2, 4)))
+            cameras = draws.choice((None, ["north"], ["south"]))
+            run.routes.take(run.routes.open(wanted), cameras)
+        report = run.wait(SECONDS)
+    assert all(value.data["first"] == value.data["second"] for value in came)
+    for camera in ("north", "south"):
+        mine = [value for value in came if value.origin.camera == camera]
+        assert [index_of(value) for value in mine] == list(range(300))
+        assert [value.data["count"] for value in mine] == list(range(1, 301))
+        counts = report.cameras[camera]
+        assert (counts.produced, counts.delivered) == (300, 300)
+    assert len({(value.data["first"], value.data["parts"]) for value in came}) > 3
+
+
+def test_copies_are_closed_when_their_last_frame_has_left():
+    CLOSED.clear()
+    feed = Feed(2)
+    graph, came = graph_of(feed)
+    with Run(graph) as run:
+        feed.give(1)
+        assert wait_for(lambda: len(came) == 1)
+        run.routes.take(run.routes.open(at(number=2, parts=1)))
+        run.routes.close_unused()
+        feed.give(1)  # the camera's state goes over with its next frame
+        assert run.finished_within(SECONDS)
+        run.routes.close_unused()
+        assert {"first=1", "second=1"} <= set(CLOSED)
+    assert sorted(CLOSED) == ["first=1", "first=2", "second=1", "second=2"]
+
+
+def test_a_setting_that_cannot_be_set_up_changes_nothing():
+    feed = Feed(2)
+    graph, came = Graph("failing"), []
+
+    def refuse() -> None:
+        raise ConfigError("Mark.number: 2 is not to be had")
+
+    @dataclass
+    class Choosy(Mark):
+        def setup(self) -> None:
+            if self.number == 2:
+                refuse()
+
+    graph.source(Play({"north": ""}, play=feed.play)) >> Choosy(choose("number", 1, 2)) >> Collect(came.append)
+    with Run(graph) as run:
+        with pytest.raises(ConfigError, match="not to be had"):
+            run.routes.open(at(number=2))
+        feed.give(2)
+        run.wait(SECONDS)
+    assert [value.data["Choosy"] for value in came] == [1, 1]
+
+
+def test_the_setting_of_a_sink_cannot_change():
+    graph = Graph("sink")
+    graph.source(Play({"north": ""}, play=Feed(1).play)) >> Noted(size=choose("size", 1, 2))
+    with Run(graph) as run:
+        assert run.routes.of("north").setting == first_setting(graph) == (("size", 1),)
+        with pytest.raises(ConfigError, match="Noted: its setting cannot change while it runs"):
+            run.routes.open(at(size=2))
+
+
+@dataclass
+class Noted(Collect):
+    size: int = field(default=1, kw_only=True)
+
+
+def wait_for(condition: Any) -> bool:
+    reached = threading.Event()
+    for _ in range(2000):
+        if condition():
+            return True
+        reached.wait(0.005)
+    return False
+
+
+def test_a_camera_that_comes_later_goes_by_the_route_of_all():
+    feed = Feed(3)
+    graph, came = graph_of(feed)
+    with Run(graph) as run:
+        run.routes.take(run.routes.open(at(number=3, parts=2)))
+        run.add_camera("south", "")
+        feed.give(6)
+        run.wait(SECONDS)
+    assert {(value.origin.camera, value.data["first"], value.data["parts"]) for value in came} == {
+        ("north", 3, 2),
+        ("south", 3, 2),
+    }
+    assert Origin("north", index=0).frame_id in {value.origin.frame_id for value in came}
