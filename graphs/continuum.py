@@ -9,14 +9,16 @@ The street comes with FlowEdge, the default model does not: `pip install 'flowed
 and exported, unless a folder that FLOWEDGE_MODELS names has yolo11n-416.onnx and yolo11n-512.onnx.
 """
 
-from flowedge import Graph, choose, join, param
+from flowedge import Goal, Graph, choose, join, param
 from flowedge.operators import Detect, Draw, Resize, VideoFile, video
 
 source = param("source", "street://", help="camera URL, video file or folder of pictures")
 model = param("model", "yolo11n", help="a model that comes, or can be exported, in both sizes")
 output = param("output", "continuum.mp4", help="the video to write")
 
-graph = Graph("continuum")
+latency = param("latency", type=str, help="goal from capture to video, e.g. 200ms; the size adapts to it")
+
+graph = Graph("continuum", goal=Goal(latency=latency))
 size = choose("size", 416, 512)
 resized = video(graph, source) >> Resize(size)
 found = resized >> Detect(model, size=size)

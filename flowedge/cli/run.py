@@ -52,6 +52,12 @@ def run(
         float,
         typer.Option("--max-failures", min=0, max=1, help="Share of an operator's frames that may fail."),
     ] = 0.5,
+    fixed: Annotated[
+        bool, typer.Option("--fixed", help="Keep the first value of every knob, whatever the goal says.")
+    ] = False,
+    strategy: Annotated[
+        str, typer.Option("--strategy", metavar="NAME", help="Who plans, see `flowedge plan --compare`.")
+    ] = "flowedge",
     debug: Debug = False,
 ) -> None:
     """Run a graph until its video ends, its time is up or Ctrl-C.
@@ -62,7 +68,6 @@ def run(
     SIGTERM.
     """
     from flowedge.cli.display import display
-    from flowedge.graph.graph import Goal
     from flowedge.graph.loading import load
     from flowedge.runtime.run import Run
 
@@ -78,9 +83,8 @@ def run(
             with display() as show, running:
                 signals.only_noted = True
                 log.info("running %s; tap it at %s", loaded.name, running.endpoint)
-                if loaded.goal != Goal() or any(node.step.knobs for node in loaded.nodes):
-                    log.info("goals and knobs are not planned for yet; the first value of each knob is used")
-                _follow(running, signals, limit, show)
+                with _adapting(running, fixed, strategy):
+                    _follow(running, signals, limit, show)
                 if not signals.caught:
                     running.wait()
         except KeyboardInterrupt:
@@ -91,6 +95,23 @@ def run(
         raise typer.Exit(128 + signals.caught[0])
     if not reported or any(camera.error for camera in running.report().cameras.values()):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _adapting(running: Run, fixed: bool, strategy: str) -> Iterator[None]:
+    """Let the knobs of the graph follow its goal, where it has both and a live camera."""
+    from flowedge.runtime.controller.controller import Controller
+    from flowedge.runtime.routes import settings
+
+    count = len(settings(running.graph))
+    goal = running.graph.goal
+    if fixed or count < 2 or (goal.latency is None and goal.accuracy is None):
+        if count > 1 and not fixed:
+            log.info("the graph has no goal, so its knobs keep their first values")
+        yield
+        return
+    with Controller(running, strategy=strategy):
+        yield
 
 
 def _follow(running: Run, signals: Signals, limit: float | None, show: Show) -> None:

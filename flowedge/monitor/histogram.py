@@ -44,6 +44,29 @@ class Histogram:
                 return _SMALLEST * math.exp((bucket + 0.5) * _GROWTH)
         raise AssertionError("unreachable: the counts sum to the total")
 
+    def mean(self) -> float | None:
+        """The mean duration in seconds, within 1 %; None when empty.
+
+        >>> times = Histogram()
+        >>> for ms in (10, 20, 60): times.add(ms / 1000)
+        >>> round(times.mean(), 3)
+        0.03
+        """
+        total = sum(
+            count * _SMALLEST * math.exp((at + 0.5) * _GROWTH) for at, count in enumerate(self._counts) if count
+        )
+        return total / len(self) if total else None
+
+    def copy(self) -> Histogram:
+        """The durations so far."""
+        return Histogram.merged([self])
+
+    def since(self, earlier: Histogram) -> Histogram:
+        """The durations that were added after `earlier`, a copy of this one, was taken."""
+        result = Histogram()
+        result._counts = [now - then for now, then in zip(self._counts, earlier._counts, strict=True)]
+        return result
+
     def summary_ms(self) -> dict[str, float | None]:
         """p50, p95 and p99 in milliseconds."""
         quantiles = {f"p{percent}": self.quantile(percent / 100) for percent in (50, 95, 99)}

@@ -39,6 +39,7 @@ class StepTime:
     `pixels` are those that it works on for a frame: of the pictures that it takes, or of its network's input
     where it has a field `size`, and of those that it gives; 0 for a step without pictures. `memory` is the
     resident bytes that the step adds to its process; `flowedge.profiling.memory` says how they are measured.
+    `work` is the mean of the core-seconds that a frame takes, all threads together.
     """
 
     operator: str
@@ -47,6 +48,7 @@ class StepTime:
     frames: int
     pixels: float = 0.0
     memory: float = 0.0
+    work: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

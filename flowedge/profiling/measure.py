@@ -101,12 +101,15 @@ def measure(
     frames: int,
     recorded: Recorded | None = None,
     meter: MemoryMeter | None = None,
+    gave: Callable[[str, Sequence[Any]], None] | None = None,
+    beside: bool = False,
 ) -> Measurement:
     """Measure a graph in this process under one setting, on `frames` frames of each source's first camera.
 
     Sources that are among `recorded` are not read again, others are added. `cores` is only noted. `meter` knows
-    what memory steps of earlier settings share in this process. Sinks write
-    into a folder that is then removed. Raises `UserError` where a step cannot be set up, fails on more than
+    what memory steps of earlier settings share in this process. `gave` is called with the name of every step
+    and what it gave, None where it gave nothing for a frame. Sinks write into a folder that is then removed.
+    `beside` a running graph, sinks are left out, and memory, which takes as long again. Raises `UserError` where a step cannot be set up, fails on more than
     half of the frames, or where there are not enough frames.
     """
     meter = meter or MemoryMeter()
@@ -116,13 +119,15 @@ def measure(
     accuracy = None
     last = {name: node.name for node in graph.nodes for name in node.feeders}
     for node in graph.nodes:
+        if isinstance(node.step, Sink) and beside:
+            continue
         step = with_setting(node.step, setting)
         if isinstance(step, Source):
             given = _frames_of(step, frames, [] if recorded is None else recorded)
         else:
             assert node.input is not None
             taken = [_fed(node.input, values, index) for index in range(_count(node.input, values))]
-            memory = meter.added(type(step), partial(_rehearsed, step, taken[:WARM]))
+            memory = 0.0 if beside else meter.added(type(step), partial(_rehearsed, step, taken[:WARM]))
             work = _Work(step)
             given = work.all(taken)
             times.append(replace(work.time(taken, given), memory=memory))
@@ -130,6 +135,8 @@ def measure(
         if not isinstance(step, Sink):
             sizes += _sizes(node.name, given)
         values[node.name] = given
+        if gave:
+            gave(node.name, given)
         for name in [name for name in values if last.get(name) == node.name]:
             del values[name]  # pictures are large
     return Measurement(setting, cores, tuple(times), tuple(sizes), accuracy)
@@ -218,6 +225,7 @@ class _Work:
 
     step: Step
     seconds: list[float] = field(default_factory=list)
+    work: list[float] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
     accuracy: Accuracy | None = None
 
@@ -249,7 +257,8 @@ class _Work:
         pixels = statistics.fmean(_looked_at(self.step, each) for each in taken if each is not None)
         pictures = [each for each in given if each is not None]
         pixels += _pixels(pictures) if pictures else 0.0
-        return StepTime(self.step.name, mean, statistics.pstdev(warm, mean), len(warm), pixels)
+        work = statistics.fmean(self.work[WARM:])
+        return StepTime(self.step.name, mean, statistics.pstdev(warm, mean), len(warm), pixels, work=work)
 
     def _worked(self, taken: Sequence[Any]) -> list[Any]:
         self.step.setup()
@@ -264,7 +273,7 @@ class _Work:
             self.step.close()
 
     def _timed(self, value: Any) -> Any:
-        begun = time.perf_counter()
+        begun, worked = time.perf_counter(), time.process_time()
         try:
             return self._call(value)
         except UserError:
@@ -274,6 +283,7 @@ class _Work:
             return None
         finally:
             self.seconds.append(time.perf_counter() - begun)
+            self.work.append(time.process_time() - worked)
 
     def _call(self, value: Any) -> Any:
         match self.step:

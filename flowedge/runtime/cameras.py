@@ -159,6 +159,16 @@ class Cameras:
         self._ledger.wake()
         return still_running
 
+    def running(self) -> list[tuple[str, str]]:
+        """The cameras that run, each after the name of its source."""
+        with self._lock:
+            return [
+                (name, camera)
+                for name, source in self._sources.items()
+                for camera in source.cameras
+                if camera in self._running
+            ]
+
     def runs(self, camera: str) -> bool:
         """Whether the camera is open and has not ended in every sink."""
         return camera in self._running

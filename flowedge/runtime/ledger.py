@@ -122,6 +122,11 @@ class Ledger:
             for camera in self._accounts if cameras is None else cameras:
                 self._accounts[camera].route = route
 
+    def is_live(self, camera: str) -> bool:
+        """Whether the newest frame of a camera matters more than every frame."""
+        with self._changed:
+            return self._accounts[camera].live
+
     def route_of(self, camera: str) -> int:
         """The route of a camera's next frame."""
         with self._changed:

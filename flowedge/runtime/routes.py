@@ -7,6 +7,7 @@ the old copies are released when the last frame of their route has left. Routes 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,6 +23,7 @@ from flowedge.profiling.measure import with_setting
 from flowedge.runtime.copies import Answer, Remote
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.runner import Runner
+from flowedge.values import Scalar
 
 log = logging.getLogger("flowedge.run")
 
@@ -117,6 +119,22 @@ def first_setting(graph: Graph) -> Setting:
     """The first value of each knob of a graph, which it has without a plan."""
     choices = {choice.name: choice for node in graph.nodes for choice in node.step.knobs.values()}
     return tuple(sorted((name, scalar(choice.values[0])) for name, choice in choices.items()))
+
+
+def settings(graph: Graph) -> list[Setting]:
+    """Every setting that a running graph can be given; knobs of steps that cannot change keep their first."""
+    values: dict[str, list[Scalar]] = {}
+    for node in graph.nodes:
+        for choice in node.step.knobs.values():
+            usable = choice.values if changeable(node.step) else choice.values[:1]
+            known = values.get(choice.name)
+            here = list(map(scalar, usable))
+            values[choice.name] = here if known is None else [value for value in known if value in here]
+    names = sorted(values)
+    return [
+        tuple(zip(names, chosen, strict=True))
+        for chosen in itertools.product(*(values[name] for name in names))
+    ]
 
 
 def changeable(step: Step) -> bool:

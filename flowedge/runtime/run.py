@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Self
 
@@ -20,8 +20,10 @@ from flowedge.runtime.copies import Answer, Remote
 from flowedge.runtime.failures import Failures
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits
+from flowedge.runtime.measuring import Measuring
 from flowedge.runtime.reporting import Reporter
 from flowedge.runtime.routes import Routes
+from flowedge.runtime.runner import Outlet
 from flowedge.runtime.watch import Watch
 from flowedge.runtime.wiring import Wiring
 
@@ -84,6 +86,7 @@ class Run:
             raise ConfigError(f"Run: max_failures={max_failures}: a share from 0 to 1 is needed, e.g. 0.5")
         graph.check()
         self.graph = graph
+        self._clock = clock
         self._limits = limits or Limits()
         self._ledger = Ledger(self._limits, clock)
         self._taps = Taps(graph.name, [node.name for node in graph.nodes if not isinstance(node.step, Sink)])
@@ -209,6 +212,23 @@ class Run:
     def remove_camera(self, name: str) -> None:
         """Let one camera end; the others go on. Raises `GraphError` where no such camera runs."""
         self._cameras.remove(name)
+
+    def cameras(self) -> list[tuple[str, str]]:
+        """The cameras that run, each after the name of its source."""
+        return self._cameras.running()
+
+    def is_live(self, camera: str) -> bool:
+        """Whether the newest frame of a camera matters more than every frame."""
+        return self._ledger.is_live(camera)
+
+    def measuring(self) -> Measuring:
+        """What happens in the run from now on, window by window."""
+        return Measuring(self._wiring.runners, self._ledger, self._clock)
+
+    @property
+    def source_outlets(self) -> Mapping[str, Outlet]:
+        """Where the values of each source go."""
+        return {node.name: self._wiring.outlets[node.name] for node in self.graph.sources()}
 
     def _host(self, step: Any, workers: Sequence[str], on_answer: Callable[[Any, Answer], None]) -> Remote:
         """Copies of a step on workers of this machine."""

@@ -37,6 +37,10 @@ class Service:
     `seconds` is the mean time for a batch of `batch` frames (all tiles of each) and `deviation` its standard
     deviation; `cores` and `gpu` are what the replica holds for itself, `memory` (bytes) too. It holds for all
     settings that contain `setting`. `source` says where the figures are from: "measured", "table ...", "model".
+
+    Where nobody keeps a replica to its cores, `work` says how many core-seconds a batch takes: a replica whose
+    `cores` are a share of a machine then serves as many frames as that share of it can, but each in `seconds`,
+    with the cores that others leave idle.
     """
 
     operator: str
@@ -49,11 +53,13 @@ class Service:
     memory: float = 0.0
     setting: Setting = ()
     source: str = "measured"
+    work: float = 0.0
 
     @property
     def rate(self) -> float:
         """The most frames a second of one replica."""
-        return self.batch / self.seconds
+        alone = self.batch / self.seconds
+        return min(alone, self.batch * self.cores / self.work) if self.work else alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,204 @@
+"""Keeps a running graph at its goal: looks, plans, and changes the settings of its operators.
+
+Once a second it looks at what the last second was like (`Pace` says whether there is a reason to plan), lets
+`flowedge.planner` choose the settings of the cameras (`adaptation`), from what `Learning` knows of them, and
+has the run go by them (`flowedge.runtime.routes`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import Self
+
+from flowedge.errors import UserError
+from flowedge.planner.model import units
+from flowedge.profiling.measure import cores_here
+from flowedge.runtime.controller.adaptation import Proposal, Situation, proposal
+from flowedge.runtime.controller.learning import Learning
+from flowedge.runtime.controller.pace import Pace
+from flowedge.runtime.measuring import Window
+from flowedge.runtime.routes import Configuration, settings
+from flowedge.runtime.run import Run
+
+log = logging.getLogger("flowedge.plan")
+
+TICK_SECONDS = 1.0
+"""The length of the windows in which a run is judged."""
+
+ROTATION_SECONDS = 10.0
+"""How long a camera has a lesser setting than others before it is another one's turn."""
+
+NEARLY_ALL = 0.95
+"""The share of the frames of a window whose latency is compared with the goal."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A change of settings, `at` so many seconds after the controller began.
+
+    `settings` counts the cameras in each; `measured_latency` (s) is that of before, the `expected` ones are
+    what the plan says of after. It took `planning_seconds` to plan and `setup_seconds` to have it at work.
+    """
+
+    at: float
+    reason: str
+    settings: dict[str, int]
+    measured_latency: float
+    expected_latency: float
+    expected_accuracy: float | None
+    reached: bool
+    planning_seconds: float
+    setup_seconds: float
+
+
+class Controller:
+    """Adapts a run that has begun until it is closed; use it as a context manager inside that of the run.
+
+    Only live cameras are adapted: frames of files wait for nobody. `cores` is how many the run may use, by
+    default all that the process may. `decisions` has what was changed, the latest last.
+    """
+
+    def __init__(self, run: Run, *, cores: float | None = None, strategy: str = "flowedge") -> None:
+        goal = run.graph.goal.latency
+        self._run = run
+        self._cores = float(cores or cores_here())
+        self._strategy = strategy
+        self._pace = Pace(units.seconds(goal, "Goal.latency") if goal else float("inf"))
+        self._learning = Learning(run.graph, settings(run.graph), run.source_outlets, self._live_cameras)
+        self._measuring = run.measuring()
+        self._proposal: Proposal | None = None
+        self._turn = 0
+        self._turned = 0.0
+        self._begun = time.monotonic()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="flowedge-controller", daemon=True)
+        self.decisions: list[Decision] = []
+
+    def __enter__(self) -> Self:
+        self._learning.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the run as it is."""
+        self._closed.set()
+        self._learning.close()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(TICK_SECONDS):
+            try:
+                self._look(self._measuring.window())
+            except UserError as error:
+                log.error("the settings stay as they are: %s", error)
+            except Exception:
+                log.exception("the settings stay as they are from now on")
+                return
+
+    def _look(self, window: Window) -> None:
+        situation = self._situation(window)
+        if situation is None or situation.setting not in self._learning.costs:
+            return
+        reason = self._pace.reason(time.monotonic(), situation)
+        if reason is None:
+            self._rotate()
+        else:
+            self._plan(reason, situation)
+
+    def _plan(self, reason: str, situation: Situation) -> None:
+        costs, begun = self._learning.costs, time.monotonic()
+        wanted = proposal(
+            self._run.graph, situation, costs,
+            cores=self._cores, headroom=self._pace.headroom, strategy=self._strategy,
+        )  # fmt: skip
+        planned = time.monotonic()
+        if self._proposal is not None and wanted.cameras == self._proposal.cameras:
+            return
+        self._proposal = wanted
+        self._take_turns()
+        done = time.monotonic()
+        self._note(
+            Decision(
+                planned - self._begun, reason, _counts(wanted), situation.latency, wanted.latency,
+                wanted.accuracy, wanted.reached, planned - begun, done - planned,
+            )
+        )  # fmt: skip
+        before = sum(costs[situation.setting].work.values())
+        after = max(
+            sum(costs[setting].work.values()) for shares in wanted.cameras.values() for setting, _ in shares
+        )
+        self._measuring.window()  # what was measured meanwhile belongs to neither setting
+        self._pace.changed(done, more=after > before)
+
+    def _situation(self, window: Window) -> Situation | None:
+        """What the window says of the live cameras; None while it says too little."""
+        rates: dict[str, list[float]] = {}
+        for application, camera in self._live_cameras():
+            rate = window.cameras[camera].produced if camera in window.cameras else 0.0
+            if rate > 0:
+                rates.setdefault(self._application(application), []).append(rate)
+        latency = window.latency.quantile(NEARLY_ALL)
+        if latency is None or not rates:
+            return None
+        used = [self._run.routes.of(camera).setting for _, camera in self._live_cameras()]
+        return Situation(max(used, key=used.count), window.service, rates, latency)
+
+    def _application(self, source: str) -> str:
+        """The planner's name for what begins at a source."""
+        graph = self._run.graph
+        return graph.name if len(graph.sources()) == 1 else f"{graph.name}.{source}"
+
+    def _live_cameras(self) -> list[tuple[str, str]]:
+        """Pairs of a source and a live camera that runs."""
+        return [pair for pair in self._run.cameras() if self._run.is_live(pair[1])]
+
+    def _rotate(self) -> None:
+        """Where cameras differ in their settings, let others have the lesser one (CONTINUUM)."""
+        mixed = self._proposal and any(len(shares) > 1 for shares in self._proposal.cameras.values())
+        if mixed and time.monotonic() - self._turned >= ROTATION_SECONDS:
+            self._turn += 1
+            self._take_turns()
+
+    def _take_turns(self) -> None:
+        """Give every camera the setting that it is its turn to have."""
+        assert self._proposal is not None
+        routes, places = self._run.routes, dict.fromkeys(self._proposal.cameras, 0)
+        for source, camera in self._live_cameras():
+            application = self._application(source)
+            spread = [
+                setting for setting, count in self._proposal.cameras.get(application, ()) for _ in range(count)
+            ]
+            if spread:
+                setting = spread[(places[application] + self._turn) % len(spread)]
+                places[application] += 1
+                routes.take(routes.open(Configuration(setting)), [camera])
+        self._turned = time.monotonic()
+
+    def _note(self, decision: Decision) -> None:
+        self.decisions.append(decision)
+        accuracy = decision.expected_accuracy
+        log.info(
+            "%s: %s; %.0f ms%s expected%s",
+            decision.reason,
+            ", ".join(f"{words} for {count}" for words, count in decision.settings.items()),
+            1e3 * decision.expected_latency,
+            "" if accuracy is None else f" and accuracy {accuracy:.2f}",
+            "" if decision.reached else ", as nothing known reaches the goal",
+        )
+
+
+def _counts(wanted: Proposal) -> dict[str, int]:
+    """How many cameras are to be in each setting, in words."""
+    counts: dict[str, int] = {}
+    for shares in wanted.cameras.values():
+        for setting, count in shares:
+            words = " ".join(f"{name}={value}" for name, value in setting)
+            counts[words] = counts.get(words, 0) + count
+    return counts

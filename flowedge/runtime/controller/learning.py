@@ -1,0 +1,190 @@
+"""What the settings of a running graph take, and how well they see: learnt from rehearsals beside it."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from flowedge.errors import UserError
+from flowedge.graph.graph import Graph
+from flowedge.plane.item import End, Item
+from flowedge.planner.model.profiles import Setting
+from flowedge.profiling.rehearsal import Rehearsal, Rehearsed, agreement
+from flowedge.runtime.controller.adaptation import Cost
+from flowedge.runtime.runner import Outlet
+from flowedge.values import Packet
+
+log = logging.getLogger("flowedge.plan")
+
+PACKETS, FRAMES = 20, 12
+"""What a rehearsal runs on, of a source that gives packets and of one that gives frames: enough to tell
+settings apart, and little enough to be kept as it comes."""
+
+PAUSE_SECONDS = 10.0
+"""Between two rehearsals once every setting has had its first."""
+
+WEIGHT = 0.5
+"""Of the latest rehearsal in what is known of a setting's accuracy."""
+
+
+class Samples:
+    """Takes a few values of one camera from a source, when asked; costs next to nothing otherwise."""
+
+    def __init__(self, outlets: Mapping[str, Outlet]) -> None:
+        self._wanted: str | None = None
+        self._values: list[Any] = []
+        self._lock = threading.Lock()
+        self._full = threading.Event()
+        self._source = ""
+        for name, outlet in outlets.items():
+            outlet.lead_to(self._receiver(name))
+
+    def take(self, source: str, camera: str, timeout: float) -> list[Any]:
+        """Values of a camera in a row, beginning with a key frame; what came within `timeout` seconds."""
+        with self._lock:
+            self._values, self._source, self._wanted = [], source, camera
+            self._full.clear()
+        self._full.wait(timeout)
+        with self._lock:
+            self._wanted = None
+            return self._values
+
+    def cancel(self) -> None:
+        """Let who waits in `take` go."""
+        self._full.set()
+
+    def _receiver(self, source: str) -> Any:
+        def receive(item: Item | End) -> None:
+            if self._wanted is None or item.camera != self._wanted or not isinstance(item, Item):
+                return
+            with self._lock:
+                if self._wanted is None or source != self._source:
+                    return
+                packet = isinstance(item.value, Packet)
+                if packet and not self._values and not item.value.keyframe:
+                    return
+                self._values.append(item.value)
+                if len(self._values) >= (PACKETS if packet else FRAMES):
+                    self._wanted = None
+                    self._full.set()
+
+        return receive
+
+
+class Learning:
+    """Rehearses settings from a thread of its own, from `start` to `close`; `costs` is what is known so far.
+
+    The accuracy of a setting is how well its detections agree with those of the setting that takes most.
+    `outlets` are those of the sources; `cameras` gives pairs of a source and a camera that runs.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        settings: Sequence[Setting],
+        outlets: Mapping[str, Outlet],
+        cameras: Callable[[], Sequence[tuple[str, str]]],
+    ) -> None:
+        self._settings = list(settings)
+        self._cameras = cameras
+        self._samples = Samples(outlets)
+        self._rehearsal = Rehearsal(graph)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._learn, name="flowedge-rehearsal", daemon=True)
+        self.costs: Mapping[Setting, Cost] = {}
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread and the process of the rehearsals."""
+        self._closed.set()
+        self._samples.cancel()
+        self._rehearsal.close()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _learn(self) -> None:
+        for turn in itertools.count():
+            if turn and self._closed.wait(PAUSE_SECONDS):
+                return
+            sample = self._sample(turn)
+            if sample is None:
+                if self._closed.is_set():
+                    return
+                continue
+            if not self.costs:
+                self._first(*sample)
+            else:
+                self._again(turn, *sample)
+            if self._closed.is_set() or len(self._settings) < 2:
+                return
+
+    def _sample(self, turn: int) -> tuple[str, list[Any]] | None:
+        """Values of the camera whose turn it is."""
+        cameras = self._cameras()
+        if not cameras:
+            return None
+        source, camera = cameras[turn % len(cameras)]
+        values = self._samples.take(source, camera, PAUSE_SECONDS)
+        return (source, values) if len(values) >= FRAMES else None
+
+    def _first(self, source: str, values: list[Any]) -> None:
+        """Every setting on the same values; the one that takes most is the reference."""
+        tried = {
+            setting: known for setting in list(self._settings) if (known := self._try(setting, source, values))
+        }
+        if not tried:
+            return
+        self._rehearsal.take_time()
+        reference = max(tried, key=lambda setting: _total(tried[setting]))
+        self._settings.sort(key=lambda setting: _total(tried[setting]))
+        self.costs = {
+            setting: Cost(_work(known), _accuracy(known, tried[reference])) for setting, known in tried.items()
+        }
+
+    def _again(self, turn: int, source: str, values: list[Any]) -> None:
+        """One setting, and the reference, on values of today."""
+        *others, reference = self._settings
+        setting = others[turn % len(others)]
+        expected, known = self._try(reference, source, values), self._try(setting, source, values)
+        if expected is None or known is None:
+            return
+        accuracy, before = _accuracy(known, expected), self.costs[setting].accuracy
+        if accuracy is not None and before is not None:
+            accuracy = WEIGHT * accuracy + (1 - WEIGHT) * before
+            self.costs = {**self.costs, setting: replace(self.costs[setting], accuracy=accuracy)}
+
+    def _try(self, setting: Setting, source: str, values: list[Any]) -> Rehearsed | None:
+        """What the rehearsal of a setting tells; one that fails is not tried again."""
+        if self._closed.is_set():
+            return None
+        try:
+            return self._rehearsal.try_setting(setting, source, values)
+        except UserError as error:
+            if not self._closed.is_set():
+                log.warning("%s is not used: %s", " ".join(f"{name}={value}" for name, value in setting), error)
+                self._settings.remove(setting)
+            return None
+
+
+def _work(known: Rehearsed) -> dict[str, float]:
+    return {step.operator: step.work for step in known.measurement.times}
+
+
+def _total(known: Rehearsed) -> float:
+    return sum(_work(known).values())
+
+
+def _accuracy(known: Rehearsed, reference: Rehearsed) -> float | None:
+    """The agreement of the frames that both have; None for graphs without detections."""
+    expected = {value.origin.index: value for value in reference.results}
+    pairs = [(value, expected[value.origin.index]) for value in known.results if value.origin.index in expected]
+    if not pairs:
+        return None
+    found, right = zip(*pairs, strict=True)
+    return agreement(found, right)
