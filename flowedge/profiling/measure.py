@@ -109,8 +109,8 @@ def measure(
     Sources that are among `recorded` are not read again, others are added. `cores` is only noted. `meter` knows
     what memory steps of earlier settings share in this process. `gave` is called with the name of every step
     and what it gave, None where it gave nothing for a frame. Sinks write into a folder that is then removed.
-    `beside` a running graph, sinks are left out, and memory, which takes as long again. Raises `UserError` where a step cannot be set up, fails on more than
-    half of the frames, or where there are not enough frames.
+    `beside` a running graph, sinks are left out, and memory, which takes as long again. Raises `UserError`
+    where a step cannot be set up, fails on more than half of the frames, or where there are not enough frames.
     """
     meter = meter or MemoryMeter()
     values: dict[str, list[Any]] = {}

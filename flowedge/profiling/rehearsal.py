@@ -8,6 +8,7 @@ online profiling does; Zhang et al., SIGCOMM 2018). Sinks are left out: they wou
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -30,8 +31,8 @@ from flowedge.vision.evaluation import detection_quality
 from flowedge.wire.blocks import decode, encode
 
 HASTE, NICENESS = 5, 15
-"""Of the process that rehearses, 0..19. First it is in haste, for nothing can be planned before it is done; then
-it gets what others leave."""
+"""Of the process that rehearses, 0..19. First it is in haste, for nothing can be planned before it is done;
+then it gets what others leave."""
 
 CONFIDENCE = 0.25
 """Objects that are less certain than this count for nothing where two settings are compared."""
@@ -68,7 +69,8 @@ class Rehearsal:
 
     def take_time(self) -> None:
         """Yield the cores to everybody else from now on."""
-        self._child.submit(os.nice, NICENESS - HASTE)
+        with contextlib.suppress(RuntimeError):  # it has ended
+            self._child.submit(os.nice, NICENESS - HASTE)
 
     def try_setting(self, setting: Setting, source: str, values: Sequence[Any]) -> Rehearsed:
         """Run one setting on values that a source gave for one camera.

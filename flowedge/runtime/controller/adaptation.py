@@ -8,6 +8,7 @@ of this one machine.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -85,9 +86,8 @@ def proposal(
     accuracy within the latency is sought; else what takes least. Raises `ConfigError` for an unknown strategy.
     """
     slowdown = _slowdown(situation, costs[situation.setting])
-    services = _services(situation, costs)
     for served in RATES:
-        given = _problem(graph, situation, costs, services, cores, served)
+        given = _problem(graph, situation, costs, _services(situation, costs, served), cores, served)
         limits = (
             replace(application, latency=application.latency * (1 - headroom) / slowdown)
             for application in given.applications
@@ -104,13 +104,13 @@ def _slowdown(situation: Situation, cost: Cost) -> float:
     return max(1.0, situation.latency / service) if service else 1.0
 
 
-def _services(situation: Situation, costs: Mapping[Setting, Cost]) -> tuple[Service, ...]:
+def _services(situation: Situation, costs: Mapping[Setting, Cost], served: float) -> tuple[Service, ...]:
     """What operators take in every setting: the seconds measured, in proportion to their work.
 
     The services of an operator differ in their share of the cores: for one camera, for two, up to all.
     """
     now = costs[situation.setting].work
-    rates = sorted((rate for each in situation.rates.values() for rate in each), reverse=True)
+    rates = sorted((rate * served for each in situation.rates.values() for rate in each), reverse=True)
     services = []
     for setting, cost in costs.items():
         for name in situation.service.keys() | cost.work.keys():
@@ -158,9 +158,10 @@ def _problem(
 
 def _proposed(done: Planned, served: float, slowdown: float) -> Proposal:
     applied = {camera.name: camera.application for camera in done.problem.classes}
-    cameras: dict[str, list[tuple[Setting, int]]] = {}
+    counts: dict[str, Counter[Setting]] = defaultdict(Counter)
     for route in done.plan.routes:
-        cameras.setdefault(applied[route.camera_class], []).append((route.setting, route.cameras))
+        counts[applied[route.camera_class]][route.setting] += route.cameras
+    cameras = {application: sorted(shares.items()) for application, shares in counts.items()}
     accuracies = [accuracy for accuracy in done.prediction.accuracies if accuracy is not None]
     service = max(latency.service for latency in done.prediction.latencies)
     return Proposal(cameras, served, service * slowdown, min(accuracies, default=None))

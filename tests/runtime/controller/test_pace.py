@@ -1,0 +1,61 @@
+"""When a graph is planned anew."""
+
+from __future__ import annotations
+
+from flowedge.runtime.controller.adaptation import Situation
+from flowedge.runtime.controller.pace import LOOK_SECONDS, SETTLED_SECONDS, Pace
+
+GOAL = 0.2
+
+
+def now(latency: float, cameras: int = 1) -> Situation:
+    return Situation((), {}, {"door": [10.0] * cameras}, latency)
+
+
+def test_a_missed_goal_is_a_reason_once_the_last_change_has_settled():
+    pace = Pace(GOAL)
+    pace.changed(100.0, more=False)
+    assert pace.reason(101.0, now(0.25)) is None
+    assert pace.reason(100.0 + SETTLED_SECONDS, now(0.25)) == "latency 250 ms, above the goal of 200 ms"
+
+
+def test_a_goal_missed_by_far_does_not_wait():
+    pace = Pace(GOAL)
+    pace.changed(100.0, more=False)
+    assert pace.reason(101.0, now(0.4)) is not None
+
+
+def test_cameras_that_come_or_go_are_a_reason():
+    pace = Pace(GOAL)
+    pace.changed(100.0, more=False)
+    assert pace.reason(101.0, now(0.1, cameras=4)) is None
+    assert pace.reason(102.0, now(0.1, cameras=8)) == "8 cameras instead of 4"
+    assert pace.reason(103.0, now(0.1, cameras=8)) is None
+
+
+def test_now_and_then_more_is_asked_for_with_room_to_spare():
+    pace = Pace(GOAL)
+    pace.changed(100.0, more=False)
+    asked = [second for second in range(101, 131) if pace.reason(float(second), now(0.1))]
+    assert len(asked) == 30 // LOOK_SECONDS
+
+
+def test_more_that_went_wrong_is_not_asked_for_again_at_once_and_ever_later():
+    pace, time, waits = Pace(GOAL), 100.0, []
+    for _ in range(4):
+        pace.changed(time, more=True)
+        assert pace.reason(time + 1, now(0.4)) is not None
+        pace.changed(time + 1, more=False)
+        second = time + 1
+        while pace.reason(second, now(0.1)) is None:
+            second += 1
+        waits.append(second - time)
+        time = second
+    assert waits == sorted(waits)
+    assert waits[-1] >= 4 * waits[0]
+
+
+def test_without_a_goal_nothing_is_too_slow():
+    pace = Pace(float("inf"))
+    pace.changed(0.0, more=False)
+    assert pace.reason(1.0, now(1e6)) is None
