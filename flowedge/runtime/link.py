@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowedge.errors import RunError
 from flowedge.plane.topics import heard
@@ -16,15 +16,16 @@ from flowedge.plane.transports.requests import (
     Envelope,
     Failed,
     Host,
-    Message,
+    Order,
     Reply,
     Report,
     Request,
     pack,
 )
 from flowedge.runtime.chain import to_error
+from flowedge.runtime.memory import Memory
 from flowedge.runtime.worker import to_worker
-from flowedge.wire.blocks import Block
+from flowedge.wire.blocks import Message, block
 
 if TYPE_CHECKING:
     import zenoh
@@ -43,13 +44,14 @@ class Link:
     handler of their instance in that thread.
     """
 
-    def __init__(self, session: zenoh.Session, name: str, token: str) -> None:
+    def __init__(self, session: zenoh.Session, memory: Memory, name: str, token: str) -> None:
         self.name = name
         self.token = token
         self.alive = True
         self.has_served = False
         self.report: Report | None = None
         self._session = session
+        self._memory = memory
         self._publishers: dict[str, zenoh.Publisher] = {}
         self._handlers: dict[str, Callable[[int, Reply, memoryview], None]] = {}
         self._numbers = itertools.count(1)
@@ -89,21 +91,32 @@ class Link:
         self._say("", instance, Host(steps)).add_done_callback(answered)
         return ready
 
-    def call(self, instance: str, message: Message, body: bytes = b"") -> Future[bytes]:
+    def call(self, instance: str, order: Order, body: bytes = b"") -> Future[bytes]:
         """Tell an instance to do something; the body of its reply, or what that raised as in `host`."""
-        return self._say(instance, instance, message, body)
+        return self._say(instance, instance, order, body)
 
     def number(self) -> int:
         """A number for the next request."""
         return next(self._numbers)
 
-    def send(self, number: int, instance: str, message: Request, body: Block | bytes = b"") -> None:
-        """Send a value to an instance, whose reply will have this number."""
+    def send(self, number: int, instance: str, value: Message) -> None:
+        """Send a value to an instance, whose reply will have this number.
+
+        Raises `WireError` for a value that has no wire form.
+        """
+        laid = block(value)
         with self._lock:
             if not self.alive:
                 return
             self._requests.add(number)
-        self._put(instance, pack(number, instance, message, body))
+        slot, body = self._memory.laid(laid, self.token)
+        self._put(instance, pack(number, instance, Request(slot), body))
+        if not self.alive:  # it died meanwhile: its claim on the slot has to be ended once more
+            self._memory.forget(self.token)
+
+    def value(self, reply: Reply, body: memoryview) -> Any:
+        """The value in a reply; None where there is none. Raises as `Memory.value`."""
+        return self._memory.value(reply.slot, body) if reply.slot or body.nbytes else None
 
     def receive(self, envelope: Envelope) -> None:
         """Take what the worker says of its instances."""
@@ -130,6 +143,7 @@ class Link:
             publishers, self._publishers = self._publishers, {}
         for call in calls.values():
             call.set_exception(WorkerDiedError(f"worker {self.name} {reason}"))
+        self._memory.forget(self.token)
         for publisher in publishers.values():
             publisher.undeclare()  # type: ignore[no-untyped-call]
 
@@ -145,7 +159,7 @@ class Link:
         with self._lock:
             return self._calls.pop(number, None)
 
-    def _say(self, topic: str, instance: str, message: Message, body: bytes = b"") -> Future[bytes]:
+    def _say(self, topic: str, instance: str, order: Order, body: bytes = b"") -> Future[bytes]:
         number: int = next(self._numbers)
         call: Future[bytes] = Future()
         with self._lock:
@@ -153,7 +167,7 @@ class Link:
                 call.set_exception(WorkerDiedError(f"worker {self.name} died"))
                 return call
             self._calls[number] = call
-        self._put(topic, pack(number, instance, message, body))
+        self._put(topic, pack(number, instance, order, body))
         return call
 
     def _put(self, topic: str, data: bytearray) -> None:

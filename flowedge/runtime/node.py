@@ -28,7 +28,8 @@ from flowedge.plane.clock import Clock
 from flowedge.plane.topics import open_router
 from flowedge.plane.transports.requests import Envelope, LogLine, Ready, Report, unpack
 from flowedge.runtime.link import Link
-from flowedge.runtime.worker import Settings, from_worker
+from flowedge.runtime.memory import Memory
+from flowedge.runtime.worker import RUN, Settings, from_worker
 from flowedge.wire.fields import WireError
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ CHANNEL = 4096
 """Messages of workers that may wait to be read; what is sent to them is limited far below."""
 
 TICK_SECONDS = 0.25
+
+MEMORY = 256 << 20
+"""Bytes: 40 pictures of 1080p. Only what is in use takes memory."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,9 @@ class Node:
     """Keeps workers by name, from `start` to `stop`. Use it as a context manager.
 
     `threads`: how many threads the engines of inference of a worker take; None for as many as there are cores.
-    `parameters`: those of the command line, which graph files ask for. `deaths` counts, by worker.
+    `parameters`: those of the command line, which graph files ask for. `memory`: bytes of shared memory that
+    values on their way to workers may take at most, and the results of each worker on their way back. `deaths`
+    counts, by worker.
     """
 
     def __init__(
@@ -117,11 +123,13 @@ class Node:
         *,
         threads: int | None = None,
         parameters: Mapping[str, str] | None = None,
+        memory: int = MEMORY,
         patience: Patience | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._threads = threads
         self._parameters = dict(parameters or {})
+        self._capacity = memory
         self._patience = patience or Patience()
         self._clock = clock
         self._workers: dict[str, _Worker] = {}
@@ -140,6 +148,7 @@ class Node:
     def __enter__(self) -> Self:
         import zenoh
 
+        self.memory = Memory(RUN, self._capacity)
         self._session, self.endpoint = open_router(read_only=False)
         self._answers: zenoh.Subscriber[Any] = self._session.declare_subscriber(
             from_worker("*"), zenoh.handlers.FifoChannel(CHANNEL)
@@ -220,6 +229,7 @@ class Node:
         self._keeper.join()
         self._session.close()  # type: ignore[no-untyped-call]
         self._reader.join()
+        self.memory.close()
         os.close(self._wake)
 
     def _ring(self) -> None:
@@ -267,7 +277,7 @@ class Node:
 
     def _spawn(self, worker: _Worker) -> None:
         token = f"{worker.name}.{next(self._tokens)}"
-        link = Link(self._session, worker.name, token)
+        link = Link(self._session, self.memory, worker.name, token)
         settings = Settings(
             name=worker.name,
             token=token,
@@ -276,6 +286,7 @@ class Node:
             path=sys.path,
             threads=self._threads,
             parameters=self._parameters,
+            memory=self._capacity,
             level=logging.getLogger("flowedge").getEffectiveLevel(),
         )
         process = subprocess.Popen(
@@ -346,6 +357,7 @@ class Node:
             return
         slept = now - self._last_look > 4 * TICK_SECONDS  # this process itself was stopped, say
         self._last_look = now
+        self.memory.pool.trim()
         for worker in workers:
             if worker.process is None or worker.kill_at is not None:
                 continue

@@ -29,18 +29,21 @@ from flowedge.graph.contract import Operator, State
 from flowedge.graph.serialization import step_to_json
 from flowedge.plane.clock import Clock
 from flowedge.plane.item import Item
-from flowedge.plane.transports.requests import Flush, Reply, Request, Retire
+from flowedge.plane.transports.requests import Flush, Reply, Retire
+from flowedge.plane.transports.shared_memory import LossCause, SlotLost
 from flowedge.runtime.chain import Answer, to_error
 from flowedge.runtime.link import Link, WorkerDiedError
 from flowedge.runtime.node import Node
 from flowedge.values import Outcome
-from flowedge.wire.blocks import block, decode
 from flowedge.wire.fields import WireError
 
 log = logging.getLogger("flowedge.run")
 
 RETIRE_SECONDS = 5.0
 """How long a copy may take to finish and close its steps."""
+
+MOST_LOSSES = 3
+"""How often the value of a frame may be lost on the way before the frame is given up."""
 
 _QUERY = Query(application=0, deadline=float("inf"))
 
@@ -59,6 +62,7 @@ class _Sent:
 
     item: Item
     deaths: int = 0
+    losses: int = 0
     copy: _Copy | None = None
     number: int = 0
     since: float = 0.0
@@ -91,7 +95,7 @@ class Replicas:
     `on_answer(item, answer)` is called once for every item sent, in a thread that must not be kept waiting.
     When a worker dies its live items are answered as dropped, "worker died"; those of files are sent again. An
     item on which two workers died is answered as failed, "worker died twice". `on_error` is told what must end
-    the run.
+    the run. `deaths` counts workers that died, `losses` values that were lost on the way, by cause.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class Replicas:
         self.place = chain[0].name
         self.steps = tuple(step.name for step in chain)
         self.deaths = 0
+        self.losses: Counter[str] = Counter()
         self._node = node
         self._json = json.dumps([step_to_json(step) for step in chain])
         self._instance = f"{self.place}.{next(_instances)}"
@@ -331,13 +336,12 @@ class Replicas:
         """Send an item that has its place."""
         assert sent.copy is not None
         link = sent.copy.link
+        if link is None:  # it has died, and this was settled
+            return
         try:
-            laid = block(sent.item.value)
+            link.send(sent.number, self._instance, sent.item.value)
         except WireError as error:
             self._withdraw(sent, Answer(error))
-            return
-        if link is not None:  # else it has died, and this was settled
-            link.send(sent.number, self._instance, Request(), laid)
 
     def _withdraw(self, sent: _Sent, answer: Answer) -> None:
         """Answer an item that cannot be sent."""
@@ -354,7 +358,7 @@ class Replicas:
 
     # --- answers ------------------------------------------------------------------------------------------
 
-    def _receive(self, copy: _Copy, number: int, reply: Reply, body: memoryview) -> None:
+    def _receive(self, copy: _Copy, link: Link, number: int, reply: Reply, body: memoryview) -> None:
         """Take the reply to a request, in the thread that reads what workers say."""
         now = self._clock()
         with self._changed:
@@ -363,22 +367,28 @@ class Replicas:
                 return  # it was settled when something died
             seconds = sum(service.seconds for service in reply.services)
             self._learn(copy, sent, now - sent.since, seconds)
-            if not reply.services:  # its value was lost on the way
-                self._again.append(sent)
             self._changed.notify_all()
-        if reply.services:
-            self._answer(sent, self._read(reply, body, max(0.0, now - sent.since - seconds)))
+        try:
+            if not reply.services:
+                raise SlotLost(LossCause.WRITER_GONE, "the worker could not read the value")
+            result = to_error(reply.failure) if reply.failure else link.value(reply, body)
+        except SlotLost as error:
+            self._lose(sent, error)
+            return
+        except WireError as error:
+            result = error
+        self._answer(sent, Answer(result, reply.services, max(0.0, now - sent.since - seconds)))
 
-    def _read(self, reply: Reply, body: memoryview, wait: float) -> Answer:
-        result: Any = None
-        if reply.failure is not None:
-            result = to_error(reply.failure)
-        elif body.nbytes:
-            try:
-                result = decode(body)
-            except WireError as error:
-                result = error
-        return Answer(result, reply.services, wait)
+    def _lose(self, sent: _Sent, error: SlotLost) -> None:
+        """A value did not arrive, or its result: send it again, though not for ever."""
+        self.losses[error.cause.value] += 1
+        sent.losses += 1
+        if sent.item.live or sent.losses >= MOST_LOSSES:
+            self._answer(sent, _absent(sent, Outcome.DROPPED, "value lost", self.place))
+            return
+        with self._changed:
+            self._again.append(sent)
+            self._changed.notify_all()
 
     def _learn(self, copy: _Copy, sent: _Sent, passed: float, seconds: float) -> None:
         """Note how long a copy takes, for the policy."""
@@ -453,7 +463,7 @@ class Replicas:
         copy = next(copy for copy in self._copies if copy.worker == link.name)
 
         def receive(number: int, reply: Reply, body: memoryview) -> None:
-            self._receive(copy, number, reply, body)
+            self._receive(copy, link, number, reply, body)
 
         if self._closed:
             return

@@ -51,7 +51,8 @@ from flowedge.plane.transports.requests import (
     unpack,
 )
 from flowedge.runtime.chain import Answer, Chain, to_failure
-from flowedge.wire.blocks import Block, block, decode
+from flowedge.runtime.memory import Memory
+from flowedge.wire.blocks import Block, block
 from flowedge.wire.fields import WireError
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ CLOSE_SECONDS = 5.0
 
 CHANNEL = 256
 """Messages that may wait for an instance; the run's own limit of what it sends is far below."""
+
+RUN = "run"
+"""The name under which the run reads shared memory."""
 
 SWITCH_SECONDS = 0.0005
 """As in the process of the command: how long a thread may keep the interpreter while others wait."""
@@ -80,6 +84,7 @@ class Settings:
     `path`: where that finds modules. Its
     engines of inference take `threads` threads, as many as there are cores where it is None. `parameters` are
     those of the command line, for graph files that ask for them. `level` is that of the run's log.
+    `memory`: bytes of shared memory that its results may take.
     """
 
     name: str
@@ -90,6 +95,7 @@ class Settings:
     threads: int | None
     parameters: Mapping[str, str]
     level: int
+    memory: int
 
     def to_json(self) -> str:
         """One line that `from_json` reads."""
@@ -120,6 +126,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.memory = Memory(settings.token, settings.memory)
         self._session = connect(settings.endpoint)
         self._instances: dict[str, _Instance] = {}
         self._stop = threading.Event()
@@ -141,6 +148,7 @@ class Worker:
         self.tell(0, "", Ready())
         while not self._stop.wait(REPORT_SECONDS) and os.getppid() == self.settings.parent:
             self.tell(0, "", self._report())
+            self.memory.pool.trim()
         self._close()
 
     def stop(self) -> None:
@@ -298,7 +306,8 @@ class _Instance(threading.Thread):
                 self._answer(number, answer)
 
     def _value(self, request: Envelope) -> Any:
-        return decode(request.body)
+        assert isinstance(request.message, Request)
+        return self._worker.memory.value(request.message.slot, request.body)
 
     def _answer(self, number: int, answer: Answer) -> None:
         result = answer.result
@@ -313,7 +322,8 @@ class _Instance(threading.Thread):
                 services = (*answer.services[:-1], answer.services[-1]._replace(gave=Gave.FAILED))
                 self._tell(number, Reply(services, failure=to_failure(error, with_traceback=False)))
                 return
-            self._tell(number, Reply(answer.services), laid)
+            slot, body = self._worker.memory.laid(laid, RUN)
+            self._tell(number, Reply(answer.services, slot), body)
 
     def _failure(self, error: Exception, step: int) -> Any:
         """The error as data; its traceback once for each step and kind, as only the first is shown."""

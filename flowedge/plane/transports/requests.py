@@ -175,9 +175,10 @@ class Failed:
     failure: Failure
 
 
-Message: TypeAlias = (
-    Host | Retire | Request | Flush | Snapshot | Restore | Ready | Report | LogLine | Done | Failed | Reply
-)
+Order: TypeAlias = Host | Retire | Request | Flush | Snapshot | Restore
+"""What a worker and its instances are told."""
+
+Message: TypeAlias = Order | Ready | Report | LogLine | Done | Failed | Reply
 
 
 @dataclass(frozen=True, slots=True)
