@@ -101,13 +101,16 @@ def connect(endpoint: str) -> zenoh.Session:
 
 def heard(publisher: zenoh.Publisher) -> threading.Event:
     """An event that is set once somebody listens to the publisher: what is put before is lost."""
+    import zenoh
+
     event = threading.Event()
 
     def changed(status: zenoh.MatchingStatus) -> None:
         if status.matching:
             event.set()
 
-    publisher.declare_matching_listener(changed)
+    # Called in Zenoh's own thread: there is nothing here that it could wait for, and each other has one more.
+    publisher.declare_matching_listener(zenoh.handlers.Callback(changed, indirect=False))
     now: Any = publisher.matching_status  # declared as bool by mistake
     changed(now)
     return event

@@ -49,6 +49,7 @@ _QUERY = Query(application=0, deadline=float("inf"))
 
 _FIRST_GUESS = 0.01  # seconds of service, before the first answer
 _LEARNING = 0.2  # weight of the newest service time
+_NOTEWORTHY = 0.05  # change of the mean service time that the policy is told of
 
 _instances = itertools.count(1)
 
@@ -77,6 +78,7 @@ class _Copy:
     worker: str
     link: Link | None = None
     is_lost: bool = False
+    service: float = _FIRST_GUESS
     outstanding: OrderedDict[int, _Sent] = field(default_factory=OrderedDict)
 
     @property
@@ -133,7 +135,9 @@ class Replicas:
         self._resending = False
         self._waits: Counter[str] = Counter()
         self._ends: dict[str, Callable[[], None]] = {}
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._room_made = threading.Condition(self._lock)  # for `send` and whoever waits for the end
+        self._work_came = threading.Condition(self._lock)  # for the attendant
         self._tasks: deque[Callable[[], None]] = deque()
         self._error: UserError | None = None
         self._closed = self._stopped = False
@@ -151,8 +155,8 @@ class Replicas:
         self._attendant.start()
         for copy in self._copies:
             self._node.own(copy.worker, self)
-        with self._changed:
-            self._changed.wait_for(
+        with self._room_made:
+            self._room_made.wait_for(
                 lambda: self._error or self._closed or all(copy.link for copy in self._copies)
             )
             if self._error:
@@ -161,13 +165,13 @@ class Replicas:
     def send(self, item: Item) -> bool:
         """Send an item to a copy; waits while none has room. False when this is closed or cannot go on."""
         sent = _Sent(item)
-        with self._changed:
+        with self._room_made:
             while not self._closed and not self._error:
                 if not self._again and not self._resending and (copy := self._chosen(sent)) is not None:
                     self._waits[item.camera] += 1
                     self._place(sent, copy)
                     break
-                self._changed.wait()
+                self._room_made.wait()
             else:
                 return False
         self._put(sent)
@@ -175,7 +179,7 @@ class Replicas:
 
     def has_room(self, item: Item) -> bool:
         """Whether `send` would not wait now."""
-        with self._changed:
+        with self._lock:
             return not self._again and not self._resending and self._chosen(_Sent(item), bind=False) is not None
 
     def waits_for(self, camera: str) -> int:
@@ -184,7 +188,7 @@ class Replicas:
 
     def busy_for(self) -> tuple[float, str]:
         """How many seconds the item that was sent longest ago has been out, and which it is."""
-        with self._changed:
+        with self._lock:
             oldest = min(
                 (sent for copy in self._copies for sent in copy.outstanding.values()),
                 key=lambda sent: sent.since,
@@ -197,19 +201,19 @@ class Replicas:
 
     def end(self, camera: str, ended: Callable[[], None]) -> None:
         """The camera's stream is over: flush it in every copy after its last answer, then call `ended`."""
-        with self._changed:
+        with self._lock:
             self._ends[camera] = ended
-        self._flush_if_over(camera)
+            self._flush_if_over(camera)
 
     def close(self, *, at_once: bool = False) -> None:
         """Retire the copies after the last answer, or `at_once`: what is out is dropped then, "run stopped"."""
-        with self._changed:
+        with self._room_made:
             if not at_once:
-                self._changed.wait_for(lambda: self._error or self._closed or not +self._waits)
+                self._room_made.wait_for(lambda: self._error or self._closed or not +self._waits)
             if self._closed:
                 return
             self._closed = True
-            self._changed.notify_all()
+            self._room_made.notify_all()
             left = [sent for copy in self._copies for sent in copy.outstanding.values()] + list(self._again)
             self._again.clear()
             for copy in self._copies:
@@ -220,9 +224,9 @@ class Replicas:
             self._node.disown(copy.worker, self)
         for retired in [link.call(self._instance, Retire()) for copy in self._copies if (link := copy.link)]:
             self._heed(retired)
-        with self._changed:
+        with self._work_came:
             self._stopped = True
-            self._changed.notify_all()
+            self._work_came.notify()
         if self._attendant.ident is not None:
             self._attendant.join()
         for copy in self._copies:
@@ -233,13 +237,15 @@ class Replicas:
 
     def worker_up(self, link: Link) -> None:
         """Host the chain on a worker that is there, or back."""
-        self._do(lambda: self._host(link))
+        with self._work_came:
+            self._tasks.append(lambda: self._host(link))
+            self._work_came.notify()
 
     def worker_down(self, link: Link, reason: str) -> None:
         """Settle what a dead worker held."""
         copy = next(copy for copy in self._copies if copy.worker == link.name)
         settled: list[tuple[_Sent, Answer]] = []
-        with self._changed:
+        with self._lock:
             if copy.link is not link:  # it died before the chain was set up there
                 return
             self.deaths += 1
@@ -260,7 +266,7 @@ class Replicas:
                 else:
                     again.append(sent)
             self._again.extendleft(reversed(again))
-            self._changed.notify_all()
+            self._notify()
         log.warning(
             "%s: worker %s %s: %d frames are dropped, %d are sent again",
             self.place, link.name, reason, len(settled), len(again),
@@ -270,11 +276,11 @@ class Replicas:
 
     def worker_lost(self, name: str, error: RunError) -> None:
         """Go on without a worker, or end the run where it was the last."""
-        with self._changed:
+        with self._lock:
             copy = next(copy for copy in self._copies if copy.worker == name)
             copy.is_lost = True
             none_left = all(copy.is_lost for copy in self._copies)
-            self._changed.notify_all()
+            self._notify()
         if none_left or self._state is State.PER_TILE:
             self._fail(error)
         else:
@@ -304,6 +310,8 @@ class Replicas:
             self._table.up[copy.index] = self._has_room(copy, sent)
         if not self._table.up.any():
             return None
+        if len(self._copies) == 1:
+            return self._copies[0]
         index = self._policy.choose(_QUERY, self._table, self._random)
         if index is None and not self._table.in_flight.any():  # the policy would wait for ever
             index = int(self._table.up.argmax())
@@ -345,12 +353,12 @@ class Replicas:
 
     def _withdraw(self, sent: _Sent, answer: Answer) -> None:
         """Answer an item that cannot be sent."""
-        with self._changed:
+        with self._lock:
             assert sent.copy is not None
             if sent.copy.outstanding.pop(sent.number, None) is None:
                 return
             self._refresh(sent.copy)
-            self._changed.notify_all()
+            self._notify()
         self._answer(sent, answer)
 
     def _refresh(self, copy: _Copy) -> None:
@@ -361,13 +369,13 @@ class Replicas:
     def _receive(self, copy: _Copy, link: Link, number: int, reply: Reply, body: memoryview) -> None:
         """Take the reply to a request, in the thread that reads what workers say."""
         now = self._clock()
-        with self._changed:
+        with self._lock:
             sent = copy.outstanding.pop(number, None)
             if sent is None:
                 return  # it was settled when something died
             seconds = sum(service.seconds for service in reply.services)
             self._learn(copy, sent, now - sent.since, seconds)
-            self._changed.notify_all()
+            self._notify()
         try:
             if not reply.services:
                 raise SlotLost(LossCause.WRITER_GONE, "the worker could not read the value")
@@ -386,18 +394,18 @@ class Replicas:
         if sent.item.live or sent.losses >= MOST_LOSSES:
             self._answer(sent, _absent(sent, Outcome.DROPPED, "value lost", self.place))
             return
-        with self._changed:
+        with self._lock:
             self._again.append(sent)
-            self._changed.notify_all()
+            self._notify()
 
     def _learn(self, copy: _Copy, sent: _Sent, passed: float, seconds: float) -> None:
         """Note how long a copy takes, for the policy."""
         self._refresh(copy)
         table, index = self._table, copy.index
-        service = float(table.service[0, index])
-        service += _LEARNING * (max(seconds, 1e-6) - service)
-        table.service[0, index], table.capacity[index] = service, 1 / service
-        table.refresh()
+        copy.service += _LEARNING * (max(seconds, 1e-6) - copy.service)
+        if abs(copy.service - table.service[0, index]) > _NOTEWORTHY * copy.service:
+            table.service[0, index], table.capacity[index] = copy.service, 1 / copy.service
+            table.refresh()
         self._policy.answered(_QUERY, table, index, passed, sent.ahead)
 
     def _answer(self, sent: _Sent, answer: Answer) -> None:
@@ -405,33 +413,36 @@ class Replicas:
         try:
             self._on_answer(sent.item, answer)
         finally:
-            with self._changed:
+            with self._lock:
                 self._waits[camera] -= 1
-                self._changed.notify_all()
-            self._flush_if_over(camera)
+                if not self._waits[camera]:
+                    self._flush_if_over(camera)
+                    self._room_made.notify_all()
 
     def _flush_if_over(self, camera: str) -> None:
-        with self._changed:
-            if self._waits[camera] or camera not in self._ends or self._closed:
-                return
-            ended = self._ends.pop(camera)
-            del self._waits[camera]
-            for key in [key for key in self._bound if key[0] == camera]:
-                del self._bound[key]
-            links = [copy.link for copy in self._copies if copy.link]
-        self._do(lambda: self._flush(camera, links, ended))
+        """Begin to end a camera that waits for nothing more; the caller has the lock."""
+        if self._waits[camera] or camera not in self._ends or self._closed:
+            return
+        ended = self._ends.pop(camera)
+        del self._waits[camera]
+        for key in [key for key in self._bound if key[0] == camera]:
+            del self._bound[key]
+        links = [copy.link for copy in self._copies if copy.link]
+        self._tasks.append(lambda: self._flush(camera, links, ended))
+        self._work_came.notify()
 
     # --- the attendant: a thread for all that waits for workers -------------------------------------------
 
-    def _do(self, task: Callable[[], None]) -> None:
-        with self._changed:
-            self._tasks.append(task)
-            self._changed.notify_all()
+    def _notify(self) -> None:
+        """Tell whoever waits that something about the copies has changed; the caller has the lock."""
+        self._room_made.notify_all()
+        if self._again:
+            self._work_came.notify()
 
     def _attend(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._tasks or self._stopped or self._next_again() is not None)
+            with self._work_came:
+                self._work_came.wait_for(lambda: self._tasks or self._stopped or self._next_again())
                 if self._stopped and not self._tasks:
                     return
                 task = self._tasks.popleft() if self._tasks else self._send_again
@@ -445,7 +456,7 @@ class Replicas:
         return self._chosen(self._again[0]) if self._again and not self._closed else None
 
     def _send_again(self) -> None:
-        with self._changed:
+        with self._lock:
             copy = self._next_again()
             if copy is None:
                 return
@@ -455,9 +466,9 @@ class Replicas:
         try:
             self._put(sent)
         finally:
-            with self._changed:
+            with self._lock:
                 self._resending = False
-                self._changed.notify_all()
+                self._notify()
 
     def _host(self, link: Link) -> None:
         copy = next(copy for copy in self._copies if copy.worker == link.name)
@@ -473,10 +484,10 @@ class Replicas:
     def _hosted(self, copy: _Copy, link: Link, hosted: Future[bytes]) -> None:
         error = hosted.exception()
         if error is None:
-            with self._changed:
+            with self._lock:
                 if link.alive:
                     copy.link = link
-                self._changed.notify_all()
+                self._notify()
         elif not isinstance(error, WorkerDiedError):
             assert isinstance(error, Exception)
             self._fail(error if isinstance(error, UserError) else RunError(f"{self.place}: {error}"))
@@ -507,11 +518,11 @@ class Replicas:
 
     def _fail(self, error: UserError) -> None:
         """Answer everything as failed, and end the run."""
-        with self._changed:
+        with self._lock:
             first, self._error = self._error is None, self._error or error
             left = list(self._again)
             self._again.clear()
-            self._changed.notify_all()
+            self._notify()
         for sent in left:
             self._answer(sent, _absent(sent, Outcome.FAILED, "operator stopped", self.place))
         if first:

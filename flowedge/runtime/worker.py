@@ -15,6 +15,7 @@ decides.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import faulthandler
 import json
@@ -424,6 +425,12 @@ def main() -> None:
     worker = Worker(settings)
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     worker.run()
+    logging.shutdown()
+    # Threads of Zenoh, and of steps that hang, would abort an interpreter that is being taken apart.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":
