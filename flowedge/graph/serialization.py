@@ -99,18 +99,46 @@ def digest(graph: Graph) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def step_to_json(step: Step) -> dict[str, JSON]:
+    """One step as plain data, with the values that it has now: its knobs are settled.
+
+    Raises as `to_json`.
+
+    >>> from flowedge.operators import Resize
+    >>> step_to_json(Resize(416))["fields"]["width"]
+    416
+    """
+    return {"name": step.name, "operator": _address(type(step)), "fields": _fields(step, settled=True)}
+
+
+def step_from_json(data: JSON) -> Step:
+    """The step that `step_to_json` wrote, built and checked anew; trust and errors are those of `from_json`.
+
+    >>> from flowedge.operators import Resize
+    >>> step_from_json(step_to_json(Resize(416))) == Resize(416)
+    True
+    """
+    _expect(data, "an operator", name=str, operator=(str, dict), fields=dict)
+    return _step(data)
+
+
 def _operator(node: GraphNode) -> dict[str, JSON]:
     step = node.step
-    values = {item.name: getattr(step, item.name) for item in fields(step) if item.init}
-    del values["name"], values["knobs"]
     return {
         "name": step.name,
         "operator": _address(type(step)),
         "input": None if node.input is None else _from_wire(node.input),
-        "fields": {
-            name: _from_value(step.knobs.get(name, value), f"{step.name}.{name}")
-            for name, value in values.items()
-        },
+        "fields": _fields(step, settled=False),
+    }
+
+
+def _fields(step: Step, *, settled: bool) -> dict[str, JSON]:
+    """The configuration of a step; of a knob its value where they are `settled`, else the choice."""
+    values = {item.name: getattr(step, item.name) for item in fields(step) if item.init}
+    del values["name"], values["knobs"]
+    return {
+        name: _from_value(value if settled else step.knobs.get(name, value), f"{step.name}.{name}")
+        for name, value in values.items()
     }
 
 
@@ -182,21 +210,25 @@ def _handle(wire: JSON, handles: Mapping[str, Handle], name: str) -> Handle:
 def _add(graph: Graph, item: JSON, handles: dict[str, Handle]) -> None:
     """Build one operator of the data and put it into the graph."""
     _expect(item, "an operator", name=str, operator=(str, dict), input=(str, dict, NoneType), fields=dict)
-    name = item["name"]
-    configuration = {key: _to_value(value, f"{name}.{key}") for key, value in item["fields"].items()}
-    cls = _class(item["operator"])
-    try:
-        step = cls(**configuration, name=name)
-    except UserError:
-        raise
-    except Exception as error:
-        raise GraphError(f"{name}: the operator cannot be built: {error}") from error
+    name, step = item["name"], _step(item)
     if isinstance(step, Source) != (item["input"] is None):
         raise GraphError(f"{name}: a source has no input, and every other operator has one")
     if isinstance(step, Source):
         handles[step.name] = graph.source(step)
     else:
         handles[step.name] = _handle(item["input"], handles, name) >> step
+
+
+def _step(item: Mapping[str, JSON]) -> Step:
+    name = item["name"]
+    configuration = {key: _to_value(value, f"{name}.{key}") for key, value in item["fields"].items()}
+    cls = _class(item["operator"])
+    try:
+        return cls(**configuration, name=name)
+    except UserError:
+        raise
+    except Exception as error:
+        raise GraphError(f"{name}: the operator cannot be built: {error}") from error
 
 
 def _from_value(value: object, where: str) -> JSON:

@@ -342,9 +342,19 @@ def _session(path: Path, threads: int) -> Any:
 # --- what both engines check --------------------------------------------------------------------------
 
 
+_most_threads: int | None = None
+
+
+def limit_threads(most: int) -> None:
+    """Let models that are loaded from now on take at most so many threads each: processes share the cores."""
+    global _most_threads
+    _most_threads = most
+
+
 def _cores() -> int:
     """How many cores this process may use."""
-    return len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0))
+    return cores if _most_threads is None else max(1, min(cores, _most_threads))
 
 
 def _input_size(path: Path, shapes: Sequence[Sequence[int | None]], size: int | None) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import os
 import secrets
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,9 +75,10 @@ def topic(graph: str, operator: str, camera: str) -> str:
     return f"flowedge/{graph}/{operator}/{camera}"
 
 
-def open_router() -> tuple[zenoh.Session, str]:
+def open_router(*, read_only: bool = True) -> tuple[zenoh.Session, str]:
     """A Zenoh session that this user's other processes can read from, and its endpoint.
 
+    Unless it is `read_only` they can also publish: that is for the workers of a run and told to nobody else.
     Raises `UserError` where there is no place for its socket.
     """
     import zenoh
@@ -86,7 +88,8 @@ def open_router() -> tuple[zenoh.Session, str]:
     if len(os.fsencode(path)) > LONGEST_SOCKET_PATH - len(".lock"):
         raise UserError(f"{path}: is too long for a socket; set XDG_RUNTIME_DIR to a folder with a short path")
     endpoint = f"{SCHEME}{path}"
-    return zenoh.open(_config("router", listen=[endpoint], access_control=_READ_ONLY)), endpoint
+    access_control = _READ_ONLY if read_only else None
+    return zenoh.open(_config("router", listen=[endpoint], access_control=access_control)), endpoint
 
 
 def connect(endpoint: str) -> zenoh.Session:
@@ -94,6 +97,23 @@ def connect(endpoint: str) -> zenoh.Session:
     import zenoh
 
     return zenoh.open(_config("client", connect=[endpoint]))
+
+
+def heard(publisher: zenoh.Publisher) -> threading.Event:
+    """An event that is set once somebody listens to the publisher: what is put before is lost."""
+    import zenoh
+
+    event = threading.Event()
+
+    def changed(status: zenoh.MatchingStatus) -> None:
+        if status.matching:
+            event.set()
+
+    # Called in Zenoh's own thread: there is nothing here that it could wait for, and each other has one more.
+    publisher.declare_matching_listener(zenoh.handlers.Callback(changed, indirect=False))
+    now: Any = publisher.matching_status  # declared as bool by mistake
+    changed(now)
+    return event
 
 
 @contextlib.contextmanager
@@ -111,6 +131,7 @@ def announced(graph: str, endpoint: str, operators: Sequence[str]) -> Iterator[N
 
 def running() -> list[RunningGraph]:
     """The graphs that run on this machine now; what a killed run left behind is cleared away."""
+    _clear_sockets()
     found = []
     for path in sorted(_folder().glob("*.json")):
         try:
@@ -118,15 +139,22 @@ def running() -> list[RunningGraph]:
             os.kill(candidate.pid, 0)
         except ProcessLookupError:
             path.unlink(missing_ok=True)
-            socket = Path(candidate.endpoint.removeprefix(SCHEME))
-            if socket.parent == path.parent:
-                socket.unlink(missing_ok=True)
-                socket.with_name(f"{socket.name}.lock").unlink(missing_ok=True)
         except (OSError, ValueError, TypeError):
             continue  # it ended just now, or is none of ours
         else:
             found.append(candidate)
     return found
+
+
+def _clear_sockets() -> None:
+    """Remove the sockets of processes that are gone; a socket's name begins with the process's id."""
+    for path in (*_folder().glob("*.sock"), *_folder().glob("*.sock.lock")):
+        pid, _, _ = path.name.partition("-")
+        with contextlib.suppress(OSError, ValueError):
+            try:
+                os.kill(int(pid), 0)
+            except ProcessLookupError:
+                path.unlink(missing_ok=True)
 
 
 def _folder() -> Path:

@@ -1,0 +1,1 @@
+"""How items travel between the operators of a graph that do not share a process."""

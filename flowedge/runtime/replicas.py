@@ -1,0 +1,564 @@
+"""Copies of a chain of operators on workers, as the process that runs the graph uses them.
+
+Every value is sent to one copy, and its answer comes back once, whatever dies: the answer is the
+acknowledgement, so counts stay with the process that has the cameras. A copy is sent no more than it has room
+for: what waits beyond that waits in the inbox before it, where a live frame gives way to a newer one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import threading
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from flowedge.dispatch.classic import LeastLoaded
+from flowedge.dispatch.policy import DispatchPolicy
+from flowedge.dispatch.workers import Request as Query
+from flowedge.dispatch.workers import Workers
+from flowedge.errors import ConfigError, RunError, UserError
+from flowedge.graph.contract import Operator, State
+from flowedge.graph.serialization import step_to_json
+from flowedge.plane.clock import Clock
+from flowedge.plane.item import Item
+from flowedge.plane.transports.requests import Flush, Reply, Retire
+from flowedge.plane.transports.shared_memory import LossCause, SlotLost
+from flowedge.runtime.chain import Answer, to_error
+from flowedge.runtime.link import Link, WorkerDiedError
+from flowedge.runtime.node import Node
+from flowedge.values import Outcome
+from flowedge.wire.fields import WireError
+
+log = logging.getLogger("flowedge.run")
+
+RETIRE_SECONDS = 5.0
+"""How long a copy may take to finish and close its steps."""
+
+MOST_LOSSES = 3
+"""How often the value of a frame may be lost on the way before the frame is given up."""
+
+_QUERY = Query(application=0, deadline=float("inf"))
+
+_FIRST_GUESS = 0.01  # seconds of service, before the first answer
+_LEARNING = 0.2  # weight of the newest service time
+_NOTEWORTHY = 0.05  # change of the mean service time that the policy is told of
+
+_instances = itertools.count(1)
+
+Key: TypeAlias = tuple[str, int]
+"""A camera, and the part of its frames where the state is one of tiles."""
+
+
+@dataclass(eq=False)
+class _Sent:
+    """An item that is on its way: `number` of its request at `copy`, sent `since`, behind `ahead` others."""
+
+    item: Item
+    deaths: int = 0
+    losses: int = 0
+    copy: _Copy | None = None
+    number: int = 0
+    since: float = 0.0
+    ahead: int = 0
+
+
+@dataclass(eq=False)
+class _Copy:
+    """A copy of the chain; `link` is None while there is none."""
+
+    index: int
+    worker: str
+    link: Link | None = None
+    is_lost: bool = False
+    service: float = _FIRST_GUESS
+    outstanding: OrderedDict[int, _Sent] = field(default_factory=OrderedDict)
+
+    @property
+    def works_on_suspect(self) -> bool:
+        return any(sent.deaths for sent in self.outstanding.values())
+
+
+class Replicas:
+    """Copies of a chain of operators on workers: each item goes to one of them, its answer comes back once.
+
+    `chain` answers at once (no `delayed` operator, no `Synchronize`). A chain without state has a copy on each
+    of `workers`, among which `policy` chooses; one with state is keyed: all that belongs together by its state
+    (frames of a camera, tiles of one place) goes to one copy, in order. `room`: items sent to a copy and not
+    answered, at least as many as a batch has.
+
+    `on_answer(item, answer)` is called once for every item sent, in a thread that must not be kept waiting.
+    When a worker dies its live items are answered as dropped, "worker died"; those of files are sent again. An
+    item on which two workers died is answered as failed, "worker died twice". `on_error` is told what must end
+    the run. `deaths` counts workers that died, `losses` values that were lost on the way, by cause.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        chain: Sequence[Operator[Any, Any]],
+        workers: Sequence[str],
+        *,
+        policy: DispatchPolicy | None = None,
+        room: int = 2,
+        on_answer: Callable[[Item, Answer], None],
+        on_error: Callable[[UserError], None],
+        clock: Clock = time.monotonic,
+    ) -> None:
+        _check(chain, workers)
+        self.place = chain[0].name
+        self.steps = tuple(step.name for step in chain)
+        self.deaths = 0
+        self.losses: Counter[str] = Counter()
+        self._node = node
+        self._json = json.dumps([step_to_json(step) for step in chain])
+        self._instance = f"{self.place}.{next(_instances)}"
+        self._batch = max(step.batch for step in chain)
+        self._room = max(room, self._batch)
+        self._state = _state_of(chain)
+        self._policy = policy or LeastLoaded()
+        self._on_answer = on_answer
+        self._on_error = on_error
+        self._clock = clock
+        self._random = np.random.default_rng(0)
+        self._copies = [_Copy(index, worker) for index, worker in enumerate(workers)]
+        self._table = _table(len(workers))
+        self._bound: dict[Key, _Copy] = {}
+        self._again: deque[_Sent] = deque()
+        self._resending = False
+        self._waits: Counter[str] = Counter()
+        self._ends: dict[str, Callable[[], None]] = {}
+        self._lock = threading.Lock()
+        self._room_made = threading.Condition(self._lock)  # for `send` and whoever waits for the end
+        self._work_came = threading.Condition(self._lock)  # for the attendant
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._error: UserError | None = None
+        self._closed = self._stopped = False
+        self._attendant = threading.Thread(
+            target=self._attend, name=f"flowedge-{self.place}-copies", daemon=True
+        )
+
+    # --- what the runner of the operators calls -----------------------------------------------------------
+
+    def start(self) -> None:
+        """Host the chain on all workers and return when all are ready.
+
+        Raises the sentence of the step that could not be set up, and that of a worker that cannot be started.
+        """
+        self._attendant.start()
+        for copy in self._copies:
+            self._node.own(copy.worker, self)
+        with self._room_made:
+            self._room_made.wait_for(
+                lambda: self._error or self._closed or all(copy.link for copy in self._copies)
+            )
+            if self._error:
+                raise self._error
+
+    def send(self, item: Item) -> bool:
+        """Send an item to a copy; waits while none has room. False when this is closed or cannot go on."""
+        sent = _Sent(item)
+        with self._room_made:
+            while not self._closed and not self._error:
+                if not self._again and not self._resending and (copy := self._chosen(sent)) is not None:
+                    self._waits[item.camera] += 1
+                    self._place(sent, copy)
+                    break
+                self._room_made.wait()
+            else:
+                return False
+        self._put(sent)
+        return True
+
+    def has_room(self, item: Item) -> bool:
+        """Whether `send` would not wait now."""
+        with self._lock:
+            return not self._again and not self._resending and self._chosen(_Sent(item), bind=False) is not None
+
+    def waits_for(self, camera: str) -> int:
+        """Items of a camera that have been sent and not answered."""
+        return self._waits[camera]
+
+    def busy_for(self) -> tuple[float, str]:
+        """How many seconds the item that was sent longest ago has been out, and which it is."""
+        with self._lock:
+            oldest = min(
+                (sent for copy in self._copies for sent in copy.outstanding.values()),
+                key=lambda sent: sent.since,
+                default=None,
+            )
+        if oldest is None:
+            return 0.0, ""
+        frame = oldest.item.frame
+        return self._clock() - oldest.since, f"frame {frame.index} of {frame.camera}"
+
+    def end(self, camera: str, ended: Callable[[], None]) -> None:
+        """The camera's stream is over: flush it in every copy after its last answer, then call `ended`."""
+        with self._lock:
+            self._ends[camera] = ended
+            self._flush_if_over(camera)
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Retire the copies after the last answer, or `at_once`: what is out is dropped then, "run stopped"."""
+        with self._room_made:
+            if not at_once:
+                self._room_made.wait_for(lambda: self._error or self._closed or not +self._waits)
+            if self._closed:
+                return
+            self._closed = True
+            self._room_made.notify_all()
+            left = [sent for copy in self._copies for sent in copy.outstanding.values()] + list(self._again)
+            self._again.clear()
+            for copy in self._copies:
+                copy.outstanding.clear()
+        for sent in left:
+            self._answer(sent, _absent(sent, Outcome.DROPPED, "run stopped", self.place))
+        for copy in self._copies:
+            self._node.disown(copy.worker, self)
+        for retired in [link.call(self._instance, Retire()) for copy in self._copies if (link := copy.link)]:
+            self._heed(retired)
+        with self._work_came:
+            self._stopped = True
+            self._work_came.notify()
+        if self._attendant.ident is not None:
+            self._attendant.join()
+        for copy in self._copies:
+            if copy.link:
+                copy.link.drop(self._instance)
+
+    # --- what the node calls ------------------------------------------------------------------------------
+
+    def worker_up(self, link: Link) -> None:
+        """Host the chain on a worker that is there, or back."""
+        with self._work_came:
+            self._tasks.append(lambda: self._host(link))
+            self._work_came.notify()
+
+    def worker_down(self, link: Link, reason: str) -> None:
+        """Settle what a dead worker held."""
+        copy = next(copy for copy in self._copies if copy.worker == link.name)
+        settled: list[tuple[_Sent, Answer]] = []
+        with self._lock:
+            if copy.link is not link:  # it died before the chain was set up there
+                return
+            self.deaths += 1
+            copy.link = None
+            held = list(copy.outstanding.values())
+            copy.outstanding.clear()
+            self._refresh(copy)
+            for key in [key for key, bound in self._bound.items() if bound is copy]:
+                self._unbind(key)
+            again = []
+            for position, sent in enumerate(held):
+                if position < self._batch:  # it may have been the one that was worked on
+                    sent.deaths += 1
+                if sent.item.live:
+                    settled.append((sent, _absent(sent, Outcome.DROPPED, "worker died", self.place)))
+                elif sent.deaths > 1:
+                    settled.append((sent, _absent(sent, Outcome.FAILED, "worker died twice", self.place)))
+                else:
+                    again.append(sent)
+            self._again.extendleft(reversed(again))
+            self._notify()
+        log.warning(
+            "%s: worker %s %s: %d frames are dropped, %d are sent again",
+            self.place, link.name, reason, len(settled), len(again),
+        )  # fmt: skip
+        for sent, answer in settled:
+            self._answer(sent, answer)
+
+    def worker_lost(self, name: str, error: RunError) -> None:
+        """Go on without a worker, or end the run where it was the last."""
+        with self._lock:
+            copy = next(copy for copy in self._copies if copy.worker == name)
+            copy.is_lost = True
+            none_left = all(copy.is_lost for copy in self._copies)
+            self._notify()
+        if none_left or self._state is State.PER_TILE:
+            self._fail(error)
+        else:
+            log.error("%s: goes on with fewer copies: %s", self.place, error)
+
+    # --- sending ------------------------------------------------------------------------------------------
+
+    def _chosen(self, sent: _Sent, *, bind: bool = True) -> _Copy | None:
+        """The copy for an item, if there is one with room."""
+        if self._state is State.NONE:
+            return self._dispatched(sent)
+        key = self._key(sent.item)
+        copy = self._bound.get(key)
+        if copy is None:
+            fewest = Counter(bound.index for bound in self._bound.values())
+            ready = [copy for copy in self._copies if copy.link]
+            copy = min(ready, key=lambda copy: (fewest[copy.index], copy.index), default=None)
+            if copy is None:
+                return None
+            if bind:
+                self._bound[key] = copy
+        return copy if self._has_room(copy, sent) else None
+
+    def _dispatched(self, sent: _Sent) -> _Copy | None:
+        """The copy that the policy chooses among those with room."""
+        for copy in self._copies:
+            self._table.up[copy.index] = self._has_room(copy, sent)
+        if not self._table.up.any():
+            return None
+        if len(self._copies) == 1:
+            return self._copies[0]
+        index = self._policy.choose(_QUERY, self._table, self._random)
+        if index is None and not self._table.in_flight.any():  # the policy would wait for ever
+            index = int(self._table.up.argmax())
+        return None if index is None else self._copies[index]
+
+    def _has_room(self, copy: _Copy, sent: _Sent) -> bool:
+        if copy.link is None:
+            return False
+        if sent.deaths:  # alone: should the worker die again, it is known on what
+            return not copy.outstanding
+        return len(copy.outstanding) < self._room and not copy.works_on_suspect
+
+    def _key(self, item: Item) -> Key:
+        if self._state is State.GLOBAL:
+            return "", 0
+        return item.camera, item.part if self._state is State.PER_TILE else 0
+
+    def _unbind(self, key: Key) -> None:
+        del self._bound[key]
+
+    def _place(self, sent: _Sent, copy: _Copy) -> None:
+        """Enter an item into the books of a copy."""
+        assert copy.link is not None
+        sent.copy, sent.number, sent.since = copy, copy.link.number(), self._clock()
+        sent.ahead = len(copy.outstanding)
+        copy.outstanding[sent.number] = sent
+        self._refresh(copy)
+
+    def _put(self, sent: _Sent) -> None:
+        """Send an item that has its place."""
+        assert sent.copy is not None
+        link = sent.copy.link
+        if link is None:  # it has died, and this was settled
+            return
+        try:
+            link.send(sent.number, self._instance, sent.item.value)
+        except WireError as error:
+            self._withdraw(sent, Answer(error))
+
+    def _withdraw(self, sent: _Sent, answer: Answer) -> None:
+        """Answer an item that cannot be sent."""
+        with self._lock:
+            assert sent.copy is not None
+            if sent.copy.outstanding.pop(sent.number, None) is None:
+                return
+            self._refresh(sent.copy)
+            self._notify()
+        self._answer(sent, answer)
+
+    def _refresh(self, copy: _Copy) -> None:
+        self._table.in_flight[copy.index] = len(copy.outstanding)
+
+    # --- answers ------------------------------------------------------------------------------------------
+
+    def _receive(self, copy: _Copy, link: Link, number: int, reply: Reply, body: memoryview) -> None:
+        """Take the reply to a request, in the thread that reads what workers say."""
+        now = self._clock()
+        with self._lock:
+            sent = copy.outstanding.pop(number, None)
+            if sent is None:
+                return  # it was settled when something died
+            seconds = sum(service.seconds for service in reply.services)
+            self._learn(copy, sent, now - sent.since, seconds)
+            self._notify()
+        try:
+            if not reply.services:
+                raise SlotLost(LossCause.WRITER_GONE, "the worker could not read the value")
+            result = to_error(reply.failure) if reply.failure else link.value(reply, body)
+        except SlotLost as error:
+            self._lose(sent, error)
+            return
+        except WireError as error:
+            result = error
+        self._answer(sent, Answer(result, reply.services, max(0.0, now - sent.since - seconds)))
+
+    def _lose(self, sent: _Sent, error: SlotLost) -> None:
+        """A value did not arrive, or its result: send it again, though not for ever."""
+        self.losses[error.cause.value] += 1
+        sent.losses += 1
+        if sent.item.live or sent.losses >= MOST_LOSSES:
+            self._answer(sent, _absent(sent, Outcome.DROPPED, "value lost", self.place))
+            return
+        with self._lock:
+            self._again.append(sent)
+            self._notify()
+
+    def _learn(self, copy: _Copy, sent: _Sent, passed: float, seconds: float) -> None:
+        """Note how long a copy takes, for the policy."""
+        self._refresh(copy)
+        table, index = self._table, copy.index
+        copy.service += _LEARNING * (max(seconds, 1e-6) - copy.service)
+        if abs(copy.service - table.service[0, index]) > _NOTEWORTHY * copy.service:
+            table.service[0, index], table.capacity[index] = copy.service, 1 / copy.service
+            table.refresh()
+        self._policy.answered(_QUERY, table, index, passed, sent.ahead)
+
+    def _answer(self, sent: _Sent, answer: Answer) -> None:
+        camera = sent.item.camera
+        try:
+            self._on_answer(sent.item, answer)
+        finally:
+            with self._lock:
+                self._waits[camera] -= 1
+                if not self._waits[camera]:
+                    self._flush_if_over(camera)
+                    self._room_made.notify_all()
+
+    def _flush_if_over(self, camera: str) -> None:
+        """Begin to end a camera that waits for nothing more; the caller has the lock."""
+        if self._waits[camera] or camera not in self._ends or self._closed:
+            return
+        ended = self._ends.pop(camera)
+        del self._waits[camera]
+        for key in [key for key in self._bound if key[0] == camera]:
+            del self._bound[key]
+        links = [copy.link for copy in self._copies if copy.link]
+        self._tasks.append(lambda: self._flush(camera, links, ended))
+        self._work_came.notify()
+
+    # --- the attendant: a thread for all that waits for workers -------------------------------------------
+
+    def _notify(self) -> None:
+        """Tell whoever waits that something about the copies has changed; the caller has the lock."""
+        self._room_made.notify_all()
+        if self._again:
+            self._work_came.notify()
+
+    def _attend(self) -> None:
+        while True:
+            with self._work_came:
+                self._work_came.wait_for(lambda: self._tasks or self._stopped or self._next_again())
+                if self._stopped and not self._tasks:
+                    return
+                task = self._tasks.popleft() if self._tasks else self._send_again
+            try:
+                task()
+            except Exception as error:
+                log.exception("%s: its copies cannot be attended to", self.place)
+                self._fail(RunError(f"{self.place}: {type(error).__name__}: {error}"))
+
+    def _next_again(self) -> _Copy | None:
+        return self._chosen(self._again[0]) if self._again and not self._closed else None
+
+    def _send_again(self) -> None:
+        with self._lock:
+            copy = self._next_again()
+            if copy is None:
+                return
+            sent = self._again.popleft()
+            self._resending = True
+            self._place(sent, copy)
+        try:
+            self._put(sent)
+        finally:
+            with self._lock:
+                self._resending = False
+                self._notify()
+
+    def _host(self, link: Link) -> None:
+        copy = next(copy for copy in self._copies if copy.worker == link.name)
+
+        def receive(number: int, reply: Reply, body: memoryview) -> None:
+            self._receive(copy, link, number, reply, body)
+
+        if self._closed:
+            return
+        hosted = link.host(self._instance, self._json, receive)
+        hosted.add_done_callback(lambda hosted: self._hosted(copy, link, hosted))
+
+    def _hosted(self, copy: _Copy, link: Link, hosted: Future[bytes]) -> None:
+        error = hosted.exception()
+        if error is None:
+            with self._lock:
+                if link.alive:
+                    copy.link = link
+                self._notify()
+        elif not isinstance(error, WorkerDiedError):
+            assert isinstance(error, Exception)
+            self._fail(error if isinstance(error, UserError) else RunError(f"{self.place}: {error}"))
+
+    def _flush(self, camera: str, links: Sequence[Link], ended: Callable[[], None]) -> None:
+        flushed = [link.call(self._instance, Flush(camera)) for link in links]
+        left = itertools.count(len(flushed) - 1, -1)
+
+        def heed(call: Future[bytes]) -> None:
+            self._heed(call)
+            if next(left) == 0:
+                ended()
+
+        for call in flushed:
+            call.add_done_callback(heed)
+        if not flushed:
+            ended()
+
+    def _heed(self, call: Future[bytes]) -> None:
+        """Wait for what a copy was told; what went wrong ends the run, unless its worker has died."""
+        try:
+            error = call.exception(RETIRE_SECONDS)
+        except TimeoutError:
+            log.error("%s: a copy has not closed after %.0f s and is left behind", self.place, RETIRE_SECONDS)
+            return
+        if isinstance(error, UserError) and not isinstance(error, WorkerDiedError):
+            self._on_error(error)
+
+    def _fail(self, error: UserError) -> None:
+        """Answer everything as failed, and end the run."""
+        with self._lock:
+            first, self._error = self._error is None, self._error or error
+            left = list(self._again)
+            self._again.clear()
+            self._notify()
+        for sent in left:
+            self._answer(sent, _absent(sent, Outcome.FAILED, "operator stopped", self.place))
+        if first:
+            self._on_error(error)
+
+
+def _check(chain: Sequence[Operator[Any, Any]], workers: Sequence[str]) -> None:
+    if not chain or not workers:
+        raise ConfigError("Replicas: at least one operator and one worker are needed")
+    if len(set(workers)) < len(workers):
+        raise ConfigError(f"Replicas: one copy for each worker, not several on one: {', '.join(workers)}")
+    for step in chain:
+        if step.delayed:
+            raise ConfigError(f"{step.name}: an operator that answers later cannot work in another process")
+    if _state_of(chain) is State.GLOBAL and len(workers) > 1:
+        raise ConfigError(
+            f"{chain[0].name}: what it remembers is of all cameras, so there can be one copy only"
+        )
+
+
+def _state_of(chain: Sequence[Operator[Any, Any]]) -> State:
+    """What the chain remembers: the most that one of its steps does."""
+    order = (State.NONE, State.PER_TILE, State.PER_CAMERA, State.GLOBAL)
+    return max((step.state for step in chain), key=order.index)
+
+
+def _table(count: int) -> Workers:
+    ones = np.ones(count)
+    return Workers.idle(
+        tier=np.zeros(count),
+        delay=np.zeros(count),
+        service=[ones * _FIRST_GUESS],
+        accuracy=[ones],
+        capacity=ones / _FIRST_GUESS,
+    )
+
+
+def _absent(sent: _Sent, outcome: Outcome, cause: str, place: str) -> Answer:
+    return Answer(sent.item.absent(outcome, cause, place).value)

@@ -1,0 +1,288 @@
+"""Copies of operators on workers: every item is answered once, whatever the copies do and whatever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowedge import Absent, ConfigError, Event, Operator, UserError
+from flowedge.errors import RunError
+from flowedge.operators import Crop
+from flowedge.plane.item import Item
+from flowedge.runtime.chain import Answer
+from flowedge.runtime.node import Node
+from flowedge.runtime.replicas import Replicas
+from flowedge.testing import frames
+from flowedge.values import Outcome
+from tests.runtime.fake_steps import SECONDS
+from tests.runtime.worker_steps import Count, InBatches, Obey, command
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Node]:
+    """Two workers that all tests of this module share; a test may kill them."""
+    with Node() as node:
+        node.start("a")
+        node.start("b")
+        yield node
+
+
+class Answers:
+    """What came back, in the order in which it came."""
+
+    def __init__(self) -> None:
+        self.came: list[tuple[Item, Answer]] = []
+        self.errors: list[UserError] = []
+        self._changed = threading.Condition()
+
+    def note(self, item: Item, answer: Answer) -> None:
+        with self._changed:
+            self.came.append((item, answer))
+            self._changed.notify_all()
+
+    def note_error(self, error: UserError) -> None:
+        with self._changed:
+            self.errors.append(error)
+            self._changed.notify_all()
+
+    def wait(self, count: int) -> list[Answer]:
+        """The answers in the order of frames, once there are so many."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.came) >= count, SECONDS)
+        assert len(self.came) == count
+        return [answer for _, answer in sorted(self.came, key=lambda entry: entry[0].frame)]
+
+    def wait_for_error(self) -> UserError:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.errors, SECONDS)
+        return self.errors[0]
+
+
+@contextmanager
+def hosted(
+    node: Node, chain: Sequence[Operator[Any, Any]], workers: Sequence[str] = ("a", "b"), **options: Any
+) -> Iterator[tuple[Replicas, Answers]]:
+    answers = Answers()
+    copies = Replicas(node, chain, workers, on_answer=answers.note, on_error=answers.note_error, **options)
+    try:
+        copies.start()
+        yield copies, answers
+    finally:
+        copies.close(at_once=True)
+
+
+def item(value: Any, *, live: bool = False) -> Item:
+    return Item(value.origin.frame_id, value, live)
+
+
+def send_all(copies: Replicas, values: Sequence[Any], *, live: bool = False) -> None:
+    for value in values:
+        assert copies.send(item(value, live=live))
+
+
+def test_a_chain_works_in_other_processes_and_tells_of_each_step(node: Node) -> None:
+    with hosted(node, [Obey(name="first"), Obey(name="second"), Obey(name="third")]) as (copies, answers):
+        send_all(copies, [command(index) for index in range(20)])
+        came = answers.wait(20)
+    pids = Counter(answer.result.data["pids"] for answer in came)
+    assert set(pids) == {(pid, pid, pid) for pid in (node.pid("a"), node.pid("b"))}
+    assert all([service.gave.value for service in answer.services] == ["value"] * 3 for answer in came)
+    assert all(0 < service.seconds < SECONDS for answer in came for service in answer.services)
+    assert [answer.result.origin.index for answer in came] == list(range(20))
+
+
+def test_an_exception_is_the_answer_of_the_value_that_it_prevented(node: Node) -> None:
+    with hosted(node, [Obey(name="first"), Obey(name="second")]) as (copies, answers):
+        send_all(copies, [command(0, "raise"), command(1), command(2, "wrong")])
+        raised, well, wrong = answers.wait(3)
+    assert (type(raised.result).__name__, str(raised.result)) == ("LookupError", "not there")
+    assert "in process" in str(raised.result.__cause__)
+    assert [service.gave.value for service in raised.services] == ["failed"]
+    assert isinstance(well.result, Event)
+    assert str(wrong.result) == "first gave a str ('a text'), but declares that it gives Event"
+
+
+def test_errors_that_end_a_run_keep_their_class(node: Node) -> None:
+    with hosted(node, [Obey()]) as (copies, answers):
+        send_all(copies, [command(0, "refuse"), command(1, "exit")])
+        refused, ended = answers.wait(2)
+    assert type(refused.result) is ConfigError
+    assert str(refused.result) == "Obey.mark: it is not what it should be"
+    assert type(ended.result) is RunError
+    assert str(ended.result) == "Obey: SystemExit: enough"
+
+
+def test_what_is_filtered_or_absent_goes_no_further_in_the_chain(node: Node) -> None:
+    with hosted(node, [Obey(name="first"), Obey(name="second")]) as (copies, answers):
+        send_all(copies, [command(0, "filter"), command(1, "absent")])
+        filtered, absent = answers.wait(2)
+    assert (filtered.result, len(filtered.services)) == (None, 1)
+    assert (absent.result.outcome, absent.result.place) == (Outcome.DROPPED, "first")
+    assert [service.gave.value for service in absent.services] == ["absent"]
+
+
+def test_pictures_and_pairs_go_both_ways(node: Node) -> None:
+    pictures = frames(3, 640, 480)
+    with hosted(node, [Crop(0, 0, 640, 240)]) as (copies, answers):
+        send_all(copies, pictures)
+        cropped = answers.wait(3)
+    assert [answer.result.image.shape for answer in cropped] == [(240, 640, 3)] * 3
+    assert all(
+        (answer.result.image == picture.image[:240]).all()
+        for answer, picture in zip(cropped, pictures, strict=True)
+    )
+
+
+def test_values_that_wait_are_worked_on_together(node: Node, tmp_path: Path) -> None:
+    begun, released = pipe(tmp_path)
+    with hosted(node, [InBatches()], ["a"], room=9) as (copies, answers):
+        send_all(copies, [command(0, "hang", begun=str(begun), released=str(released))])
+        begun.read_text()
+        send_all(copies, [command(index) for index in range(1, 8)])
+        released.touch()
+        together = [answer.result.data["together"] for answer in answers.wait(8)]
+    assert together == [1, 4, 4, 4, 4, 3, 3, 3]
+
+
+def test_of_a_batch_that_fails_only_the_value_that_fails_alone_is_lost(node: Node, tmp_path: Path) -> None:
+    begun, released = pipe(tmp_path)
+    with hosted(node, [InBatches()], ["a"], room=9) as (copies, answers):
+        send_all(copies, [command(0, "hang", begun=str(begun), released=str(released))])
+        begun.read_text()
+        send_all(copies, [command(1), command(2, "raise"), command(3)])
+        released.touch()
+        came = answers.wait(4)
+    assert [type(answer.result).__name__ for answer in came] == ["Event", "Event", "LookupError", "Event"]
+
+
+def test_a_copy_is_sent_no_more_than_it_has_room_for(node: Node, tmp_path: Path) -> None:
+    begun, released = pipe(tmp_path)
+    with hosted(node, [Obey()], ["a"]) as (copies, answers):
+        send_all(copies, [command(0, "hang", begun=str(begun), released=str(released)), command(1)])
+        begun.read_text()
+        assert not copies.has_room(item(command(2)))
+        assert copies.waits_for("north") == 2
+        assert copies.busy_for()[1] == "frame 0 of north"
+        released.touch()
+        assert copies.send(item(command(2)))
+        answers.wait(3)
+
+
+def test_a_step_that_cannot_be_set_up_is_told_in_its_sentence(node: Node) -> None:
+    with (
+        pytest.raises(ConfigError, match=r"^Obey\.setup_error: user is not a good value$"),
+        hosted(node, [Obey(setup_error="user")]),
+    ):
+        pass
+    with pytest.raises(RunError, match=r"^Obey: OSError: no such device$"), hosted(node, [Obey("other")]):
+        pass
+
+
+def test_steps_are_closed_when_their_copies_are(node: Node, tmp_path: Path) -> None:
+    mark = tmp_path / "closed"
+    with hosted(node, [Obey(mark=str(mark))], ["a"]):
+        assert not mark.exists()
+    assert mark.exists()
+
+
+def test_the_end_of_a_camera_comes_after_its_answers_and_lets_copies_forget_it(node: Node) -> None:
+    order: list[object] = []
+    ended = threading.Event()
+
+    def note_end() -> None:
+        order.append("end")
+        ended.set()
+
+    with hosted(node, [Count()]) as (copies, answers):
+        for _ in range(2):
+            send_all(copies, [command(index) for index in range(3)])
+            copies.end("north", note_end)
+            assert ended.wait(SECONDS)
+            ended.clear()
+            order += [answer.result.data["count"] for _, answer in answers.came]
+    assert order == ["end", 1, 2, 3, "end", 1, 2, 3, 1, 2, 3]
+
+
+def test_a_camera_of_a_step_with_state_stays_with_one_copy_and_in_order(node: Node) -> None:
+    cameras = ("north", "south", "east", "west")
+    with hosted(node, [Count()]) as (copies, answers):
+        send_all(copies, [command(index, camera=camera) for index in range(5) for camera in cameras])
+        answers.wait(20)
+    pids = {camera: set[int]() for camera in cameras}
+    counts: dict[str, list[int]] = {camera: [] for camera in cameras}
+    for sent, answer in answers.came:
+        pids[sent.camera].add(answer.result.data["pid"])
+        counts[sent.camera].append(answer.result.data["count"])
+    assert all(count == [1, 2, 3, 4, 5] for count in counts.values())
+    assert all(len(homes) == 1 for homes in pids.values())
+    assert Counter(pid for homes in pids.values() for pid in homes) == {node.pid("a"): 2, node.pid("b"): 2}
+
+
+def test_items_of_files_that_a_dead_worker_held_are_sent_again(node: Node, tmp_path: Path) -> None:
+    begun, released = pipe(tmp_path)
+    with hosted(node, [Obey()]) as (copies, answers):
+        send_all(copies, [command(0, "hang", begun=str(begun), released=str(released))])
+        pid = int(begun.read_text())
+        send_all(copies, [command(index) for index in range(1, 4)])
+        released.touch()
+        os.kill(pid, signal.SIGKILL)
+        send_all(copies, [command(index) for index in range(4, 10)])
+        came = answers.wait(10)
+    assert [answer.result.origin.index for answer in came] == list(range(10))
+    assert copies.deaths == 1
+
+
+def test_live_items_that_a_dead_worker_held_are_dropped(node: Node, tmp_path: Path) -> None:
+    begun, released = pipe(tmp_path)
+    with hosted(node, [Obey()], ["a"]) as (copies, answers):
+        send_all(copies, [command(0, "hang", begun=str(begun), released=str(released)), command(1)], live=True)
+        os.kill(int(begun.read_text()), signal.SIGKILL)
+        lost = [answer.result for answer in answers.wait(2)]
+        send_all(copies, [command(2)], live=True)  # waits for the worker that comes back
+        answers.wait(3)
+    assert lost == [Absent(command(index).origin, Outcome.DROPPED, "worker died", "Obey") for index in range(2)]
+
+
+def test_a_frame_on_which_two_workers_die_is_given_up_and_the_others_are_not(node: Node) -> None:
+    with hosted(node, [Obey()]) as (copies, answers):
+        send_all(copies, [command(index, "die" if index == 3 else "pass") for index in range(8)])
+        came = answers.wait(8)
+    assert came[3].result == Absent(command(3).origin, Outcome.FAILED, "worker died twice", "Obey")
+    assert all(isinstance(came[index].result, Event) for index in range(8) if index != 3)
+    assert copies.deaths == 2
+
+
+def test_a_frozen_worker_is_replaced(node: Node, tmp_path: Path) -> None:
+    begun, released = pipe(tmp_path)
+    with hosted(node, [Obey()], ["a"]) as (copies, answers):
+        send_all(copies, [command(0, "hang", begun=str(begun), released=str(released))])
+        frozen = int(begun.read_text())
+        released.touch()
+        os.kill(frozen, signal.SIGSTOP)
+        (answer,) = answers.wait(1)
+    assert answer.result.data["pids"] != (frozen,)
+
+
+def test_what_is_out_is_dropped_when_the_copies_are_closed_at_once(node: Node, tmp_path: Path) -> None:
+    begun, released = pipe(tmp_path)
+    with hosted(node, [Obey()], ["a"]) as (copies, answers):
+        send_all(copies, [command(0, "hang", begun=str(begun), released=str(released))])
+        begun.read_text()
+        threading.Timer(0.1, released.touch).start()
+    (answer,) = answers.wait(1)
+    assert answer.result == Absent(command(0).origin, Outcome.DROPPED, "run stopped", "Obey")
+    assert not copies.send(item(command(1)))
+
+
+def pipe(folder: Path) -> tuple[Path, Path]:
+    """A pipe through which a step tells that it hangs, and the file that releases it."""
+    os.mkfifo(folder / "begun")
+    return folder / "begun", folder / "released"

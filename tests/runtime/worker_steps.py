@@ -1,0 +1,107 @@
+"""Operators that worker processes find by the name of this module, and do what the value says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from flowedge import Absent, ConfigError, Event, Operator, Origin, State
+from flowedge.values import Outcome
+
+
+def command(index: int, do: str = "pass", *, camera: str = "north", **data: Any) -> Event:
+    """A value that tells `Obey` what to do."""
+    return Event(Origin(camera, index=index), "command", {"do": do, **data})
+
+
+@dataclass
+class Obey(Operator[Event, Event]):
+    """Does what the value says, and gives it with the ids of the processes that it has been in."""
+
+    setup_error: str = ""
+    mark: str = ""
+    """A file that `close` makes."""
+
+    def setup(self) -> None:
+        match self.setup_error:
+            case "user":
+                raise ConfigError("Obey.setup_error: user is not a good value")
+            case "other":
+                raise OSError("no such device")
+            case "die":
+                os._exit(7)
+
+    def close(self) -> None:
+        if self.mark:
+            Path(self.mark).touch()
+
+    def process(self, value: Event, /) -> Event | None:
+        match value.data.get("do"):
+            case "raise":
+                raise LookupError("not there")
+            case "refuse":
+                raise ConfigError("Obey.mark: it is not what it should be")
+            case "exit":
+                raise SystemExit("enough")
+            case "filter":
+                return None
+            case "absent":
+                return Absent(value.origin, Outcome.DROPPED, "on purpose", self.name)  # type: ignore[return-value]
+            case "wrong":
+                return "a text"  # type: ignore[return-value]
+            case "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "hang":
+                self._hang(Path(str(value.data["begun"])), Path(str(value.data["released"])))
+        pids = (*value.data.get("pids", ()), os.getpid())  # type: ignore[misc]
+        return Event(value.origin, value.kind, {**value.data, "pids": pids})
+
+    def _hang(self, begun: Path, released: Path) -> None:
+        """Say that work has begun, to whoever opens the pipe, and hang; done if that has happened before."""
+        if not released.exists():
+            begun.write_text(str(os.getpid()))
+            while not released.exists():
+                time.sleep(0.01)
+
+
+@dataclass
+class InBatches(Operator[Event, Event]):
+    """Gives each value with the number of those that came together; a batch with "raise" in it fails."""
+
+    batch: ClassVar[int] = 4
+
+    def process(self, value: Event, /) -> Event:
+        if value.data.get("do") == "hang":
+            Obey()._hang(Path(str(value.data["begun"])), Path(str(value.data["released"])))
+        return self.process_batch([value])[0]
+
+    def process_batch(self, values: Sequence[Event], /) -> Sequence[Event]:
+        if any(value.data.get("do") == "raise" for value in values):
+            raise LookupError("not there")
+        return [Event(value.origin, value.kind, {"together": len(values)}) for value in values]
+
+
+@dataclass
+class Count(Operator[Event, Event]):
+    """Numbers the values of each camera."""
+
+    state: ClassVar[State] = State.PER_CAMERA
+
+    def setup(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def process(self, value: Event, /) -> Event:
+        if value.data.get("do") == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        camera = value.origin.camera
+        self._counts[camera] = self._counts.get(camera, 0) + 1
+        return Event(value.origin, value.kind, {"count": self._counts[camera], "pid": os.getpid()})
+
+    def flush(self, camera: str) -> Sequence[Event]:
+        self._counts.pop(camera, None)
+        return ()
