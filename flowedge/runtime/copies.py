@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,28 +21,14 @@ from flowedge.runtime.failures import described
 log = logging.getLogger("flowedge.run")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What workers made of a value, or the exception in its place, and the `seconds` that it took."""
-
-    result: Any
-    seconds: float = 0.0
-
-
 class Remote(Protocol):
-    """Copies of a step on workers."""
+    """Copies of a step, or of a chain of them, on workers; `flowedge.runtime.replicas` has them."""
 
     def send(self, item: Item) -> bool:
         """Give an item to one of them, once there is room; False where they are gone for good."""
 
-    def snapshot(self, camera: str) -> Any:
-        """The state of a camera, when all of its items have been answered."""
-
-    def restore(self, camera: str, state: Any) -> None:
-        """Take over the state of a camera."""
-
-    def end(self, camera: str) -> None:
-        """Forget a camera, whose stream has ended."""
+    def end(self, camera: str, ended: Callable[[], None]) -> None:
+        """Forget a camera, whose stream has ended; `ended` is called when that is done."""
 
     def close(self) -> None:
         """Release them."""
@@ -49,16 +36,20 @@ class Remote(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Copy:
-    """A step as `configured`, at work as `step` in this process, or on the `workers` behind `remote`."""
+    """A step as `configured`, at work as `step` in this process, or on the `workers` behind `remote`.
+
+    There it may be followed by others: `then` has these steps after what runs them elsewhere.
+    """
 
     configured: Any
     workers: tuple[str, ...]
     step: Any
     remote: Remote | None = None
+    then: tuple[tuple[Any, Any], ...] = ()
 
     @property
     def state(self) -> Any:
-        """Who is asked for the state of a camera, and told to close."""
+        """What is asked for the state of a camera, and told to close."""
         return self.step if self.remote is None else self.remote
 
 
@@ -75,9 +66,9 @@ class Copies:
         self.all_alike = not self._keeps_state
         """Whether it makes no difference which copy an item goes to: there is one, and it keeps nothing."""
 
-    def like(self, step: Any, workers: tuple[str, ...]) -> Copy | None:
-        """The copy that is configured so and works there, if there is one."""
-        alike = (known for known in self._by_route.values() if known.workers == workers)
+    def like(self, step: Any, workers: tuple[str, ...], then: tuple[tuple[Any, Any], ...]) -> Copy | None:
+        """The copy that is configured so, works there and is followed by that, if there is one."""
+        alike = (known for known in self._by_route.values() if known.workers == workers and known.then == then)
         return next((known for known in alike if known.configured == step), None)
 
     def add(self, route: int, new: Copy) -> None:

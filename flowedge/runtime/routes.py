@@ -17,10 +17,13 @@ from typing import Any
 from flowedge.errors import ConfigError
 from flowedge.graph.contract import Gather, Operator, Split, State, Step
 from flowedge.graph.graph import Graph
+from flowedge.graph.nodes import Output
+from flowedge.plane.item import Item
 from flowedge.planner.model.applications import scalar
 from flowedge.planner.model.profiles import Setting
 from flowedge.profiling.measure import with_setting
-from flowedge.runtime.copies import Answer, Remote
+from flowedge.runtime.chain import Answer
+from flowedge.runtime.copies import Remote
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.runner import Runner
 from flowedge.values import Scalar
@@ -44,7 +47,7 @@ class Routes:
         graph: Graph,
         runners: Mapping[str, Runner],
         ledger: Ledger,
-        host: Callable[[Any, Sequence[str], Callable[[Any, Answer], None]], Remote],
+        host: Callable[[Sequence[Any], Sequence[str], Callable[[Item, Answer], None]], Remote],
     ) -> None:
         self._graph = graph
         self._runners = runners
@@ -58,35 +61,21 @@ class Routes:
         """How the next frame of a camera goes."""
         return self._open[self._ledger.route_of(camera)]
 
-    def open(self, wanted: Configuration) -> int:
-        """Have every operator ready for frames of a new route, or of one that is open already; its number.
+    def switch(self, wanted: Configuration, cameras: Collection[str] | None = None) -> None:
+        """Let the next frames of these cameras, or of all and those to come, go by a configuration.
 
-        Raises `ConfigError` for a change that an operator cannot make while it runs, and what the setup of an
-        operator raises; nothing has changed then.
+        Returns when every operator is ready and the next frame will go by it. Raises `ConfigError` for a change
+        that an operator cannot make while it runs, and what the setup of an operator raises; nothing has
+        changed then.
         """
         with self._lock:
-            for number, known in self._open.items():
-                if known == wanted:
-                    return number
-            self._check(wanted)
-            self._last += 1
-            try:
-                for name in self._runners:
-                    self._prepare(name, self._last, wanted)
-            except BaseException:
-                self._close(self._last)
-                raise
-            self._open[self._last] = wanted
-            return self._last
-
-    def take(self, number: int, cameras: Collection[str] | None = None) -> None:
-        """Let the next frames of these cameras, or of all, go by a route that is open."""
-        with self._lock:
-            self._ledger.redirect(number, cameras)
+            self._ledger.redirect(self._opened(wanted), cameras)
 
     def close_unused(self) -> None:
         """Close the routes by which no frame goes or will go; to be called about once a second."""
-        with self._lock:
+        if not self._lock.acquire(blocking=False):  # operators are being set up, which may take its time
+            return
+        try:
             for number in self._open.keys() - self._ledger.routes_in_use():
                 del self._open[number]
                 self._close(number)
@@ -95,6 +84,25 @@ class Routes:
                     runner.release()
                 except Exception as error:
                     log.error("%s could not be closed in its former setting: %s", name, error)
+        finally:
+            self._lock.release()
+
+    def _opened(self, wanted: Configuration) -> int:
+        """The number of the route that has this configuration, opened where there is none."""
+        for number, known in self._open.items():
+            if known == wanted:
+                return number
+        self._check(wanted)
+        self._last += 1
+        try:
+            chains = chains_of(self._graph, wanted.workers)
+            for name in self._runners:
+                self._prepare(name, self._last, wanted, chains)
+        except BaseException:
+            self._close(self._last)
+            raise
+        self._open[self._last] = wanted
+        return self._last
 
     def _check(self, wanted: Configuration) -> None:
         first = first_setting(self._graph)
@@ -105,10 +113,24 @@ class Routes:
             if wanted.workers.get(node.name) and not movable(step):
                 raise ConfigError(f"{node.name}: it can work only in the process that reads the cameras")
 
-    def _prepare(self, name: str, number: int, wanted: Configuration) -> None:
+    def _prepare(
+        self, name: str, number: int, wanted: Configuration, chains: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Have a step ready, on its workers together with the steps that follow it there."""
+        runner = self._runners[name]
         step = with_setting(self._graph.node(name).step, wanted.setting)
-        workers = tuple(wanted.workers.get(name, ()))
-        self._runners[name].prepare(number, step, workers, lambda answer: self._host(step, workers, answer))
+        if name not in wanted.workers:
+            runner.prepare(number, step)
+        elif name in chains:
+            workers = tuple(wanted.workers[name])
+            then = tuple(
+                (self._runners[other], with_setting(self._graph.node(other).step, wanted.setting))
+                for other in chains[name][1:]
+            )
+            chain = [step, *(other for _, other in then)]
+            runner.prepare(number, step, workers, then, lambda answer: self._host(chain, workers, answer))
+        else:
+            runner.pass_by(number)
 
     def _close(self, number: int) -> None:
         for runner in self._runners.values():
@@ -135,6 +157,35 @@ def settings(graph: Graph) -> list[Setting]:
         tuple(zip(names, chosen, strict=True))
         for chosen in itertools.product(*(values[name] for name in names))
     ]
+
+
+def chains_of(graph: Graph, workers: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The operators on workers in chains that are run in one go, by the first of each.
+
+    An operator goes on with the one before it where it is the only one that takes what that gives, both work on
+    the same workers, and neither keeps state, which would have to be moved by itself.
+
+    >>> from flowedge.operators import Draw, Null, Resize, video
+    >>> graph = Graph("tiny")
+    >>> video(graph, "street://") >> Resize(640) >> Resize(320, name="Smaller") >> Null()
+    >>> chains_of(graph, {"Resize": ("w1",), "Smaller": ("w1",)})
+    {'Resize': ['Resize', 'Smaller']}
+    """
+    chains: dict[str, list[str]] = {}
+    for node in graph.nodes:  # one comes after what feeds it
+        if node.name not in workers:
+            continue
+        before = node.input.step if isinstance(node.input, Output) else ""
+        follows = (
+            before in workers
+            and tuple(workers[before]) == tuple(workers[node.name])
+            and len(graph.consumers(before)) == 1
+            and node.step.state is State.NONE
+            and graph.node(before).step.state is State.NONE
+        )
+        head = next((first for first, chain in chains.items() if follows and chain[-1] == before), node.name)
+        chains.setdefault(head, []).append(node.name)
+    return chains
 
 
 def changeable(step: Step) -> bool:

@@ -14,13 +14,17 @@ from flowedge.graph.contract import Sink, Source
 from flowedge.graph.graph import Graph
 from flowedge.monitor.report import Report
 from flowedge.plane.clock import Clock
+from flowedge.plane.item import Item
 from flowedge.plane.taps import Taps
 from flowedge.runtime.cameras import Cameras
-from flowedge.runtime.copies import Answer, Remote
+from flowedge.runtime.chain import Answer
+from flowedge.runtime.copies import Remote
 from flowedge.runtime.failures import Failures
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.measuring import Measuring
+from flowedge.runtime.node import Node
+from flowedge.runtime.replicas import Replicas
 from flowedge.runtime.reporting import Reporter
 from flowedge.runtime.routes import Routes
 from flowedge.runtime.runner import Outlet
@@ -128,6 +132,8 @@ class Run:
         )
         self.routes = Routes(graph, self._wiring.runners, self._ledger, self._host)
         self._watch = Watch(self._wiring.runners.values(), self._reporter, self._limits, self.routes)
+        self._node: Node | None = None
+        self._workers = ExitStack()
         self._closing = threading.RLock()
         self._lock = threading.RLock()  # a handler of signals may call `stop` while its thread is in it
         self._patience: threading.Timer | None = None
@@ -230,9 +236,21 @@ class Run:
         """Where the values of each source go."""
         return {node.name: self._wiring.outlets[node.name] for node in self.graph.sources()}
 
-    def _host(self, step: Any, workers: Sequence[str], on_answer: Callable[[Any, Answer], None]) -> Remote:
-        """Copies of a step on workers of this machine."""
-        raise ConfigError(f"{step.name}: there are no workers")
+    def _host(
+        self, chain: Sequence[Any], workers: Sequence[str], on_answer: Callable[[Item, Answer], None]
+    ) -> Remote:
+        """Copies of a chain of operators on workers of this machine, which are started when first named."""
+        if self._node is None:
+            self._node = self._workers.enter_context(Node())
+        for name in workers:
+            if name not in self._node.names:
+                self._node.start(name)
+        copies = Replicas(
+            self._node, chain, workers,
+            on_answer=on_answer, on_error=self._failures.end_run, clock=self._clock,
+        )  # fmt: skip
+        copies.start()
+        return copies
 
     def _start(self) -> None:
         """Set up every step, then open the cameras: no camera waits for a model that loads."""
@@ -269,6 +287,7 @@ class Run:
             runner.inbox.close()
         self._join_threads()
         self._watch.stop()
+        self._workers.close()
         self._cameras.close()
         self._ledger.abandon("run stopped")
         if not self.error:

@@ -20,12 +20,16 @@ from flowedge.monitor.histogram import Histogram
 from flowedge.plane.clock import Clock
 from flowedge.plane.item import End, Item, Receiver
 from flowedge.plane.mailbox import Mailbox
-from flowedge.runtime.copies import Answer, Copies, Copy, Remote
+from flowedge.runtime.chain import Answer
+from flowedge.runtime.copies import Copies, Copy, Remote
 from flowedge.runtime.failures import Failures, Tally, described
 from flowedge.runtime.order import Order, Place
 from flowedge.values import Absent, FrameId, Outcome
 
 log = logging.getLogger("flowedge.run")
+
+_PASSED = object()
+"""Stands for a value that a step on a worker gave to the next one there."""
 
 
 @dataclass
@@ -102,7 +106,7 @@ class Runner(ABC):
         self._in_hand: list[Item | End | None] = []  # what was taken; None once it has been passed on
         self._put_off: deque[tuple[Item | End, float]] = deque()  # what `relieve` took and had to keep
         self._order: Order | None = None  # once there are workers: they finish in any order
-        self._at_workers: dict[tuple[FrameId, int], tuple[Item, Place]] = {}
+        self._at_workers: dict[tuple[FrameId, int], tuple[Item, Place, Copy]] = {}
         self._answers = threading.Condition()  # held while an answer is counted
         self._turn = threading.Lock()  # held by `relieve`, for which a step that works again waits
         self._shed = shed
@@ -122,20 +126,32 @@ class Runner(ABC):
     def start(self) -> None:
         self.thread.start()
 
-    def prepare(self, route: int, step: Any, workers: tuple[str, ...], host: Callable[[Any], Remote]) -> None:
+    def prepare(
+        self,
+        route: int,
+        step: Any,
+        workers: tuple[str, ...] = (),
+        then: tuple[tuple[Runner, Any], ...] = (),
+        host: Callable[[Callable[[Item, Answer], None]], Remote] | None = None,
+    ) -> None:
         """Set up a copy of the step for the frames of a route, unless one of those at work is like it.
 
-        `host` puts it on the `workers`; without any it works here. Returns when it is ready; raises what its
-        setup raises. Called by the thread that makes plans.
+        `host` puts it on the `workers`, with the steps that follow `then`, each with its runner; without any
+        workers it works here. Returns when it is ready; raises what its setup raises. Called by the thread that
+        makes plans.
         """
-        new = self._copies.like(step, workers)
-        if new is None and workers:
+        new = self._copies.like(step, workers, then)
+        if new is None and host is not None:
             self._order = self._order or Order()
-            new = Copy(step, workers, step, host(self._answered))
+            new = Copy(step, workers, step, host(self._answered), then)
         elif new is None:
             new = Copy(step, workers, copy.deepcopy(step))
             new.step.setup()
         self._copies.add(route, new)
+
+    def pass_by(self, route: int) -> None:
+        """No value of a route comes here: the step works for them in the chain of another."""
+        self._copies.add(route, self._copies.current)
 
     def retire(self, route: int) -> None:
         """Let go of what only the frames of a route needed: none of them is in the graph."""
@@ -270,30 +286,36 @@ class Runner(ABC):
             return
         self.metrics.wait.add(waited)
         self._busy = item.frame, self._clock()
-        remote = None if self._error else self._copies.turn_to(item).remote
-        if remote is None:
+        chosen = self._copies.turn_to(item)
+        if self._error or chosen.remote is None:
             (result,) = self._results([item])
             order.done(place, lambda: self._deliver(item, result))
             return
         with self._answers:
-            self._at_workers[item.frame, item.part] = item, place
-        if not remote.send(item):
+            self._at_workers[item.frame, item.part] = item, place, chosen
+        if not chosen.remote.send(item):
             self._answered(item, Answer(RunError(f"{self.name}: its workers are gone")))
 
     def _answered(self, item: Item, answer: Answer) -> None:
-        """Count what the workers made of a value, and send it on in its turn."""
+        """Count what the workers made of a value, and send it on in its turn, from where they left off."""
         with self._answers:
             known = self._at_workers.pop((item.frame, item.part), None)
             if known is None:
                 return
-            kept, place = known
-            if isinstance(answer.result, UserError):
-                self._give_up(answer.result)
-            result = answer.result if isinstance(answer.result, Exception) else self._checked(answer.result)
-            self._count(kept, result, answer.seconds)
+            kept, place, chosen = known
+            steps: list[Runner] = [self, *(runner for runner, _ in chosen.then)]
+            last = steps[max(0, len(answer.services) - 1)]
+            result = answer.result
+            if isinstance(result, UserError):
+                self._give_up(result)
+            for step, service in zip(steps, answer.services, strict=False):
+                step._count(kept, result if step is last else _PASSED, service.seconds)
             self._answers.notify_all()
         assert self._order is not None
-        self._order.done(place, lambda: self._deliver(kept, result))
+        if type(result) is Absent:
+            self._order.done(place, lambda: self._pass_on(kept.with_value(result)))
+        else:
+            self._order.done(place, lambda: last._deliver(kept, result))
 
     def _results(self, items: Sequence[Item]) -> Sequence[Any]:
         """What the step makes of the values; an exception stands in for the result it prevented."""
@@ -333,7 +355,7 @@ class Runner(ABC):
     def _count(self, item: Item, result: Any, seconds: float) -> None:
         self.metrics.service.add(seconds)
         tally = self.metrics.tallies[item.camera]
-        if tally.failed or type(result) not in self._usual:
+        if tally.failed or (type(result) not in self._usual and result is not _PASSED):
             self._note(item, tally, result)
         else:
             tally.count += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -55,7 +56,9 @@ class OperatorRunner(Runner):
     def _flush(self, camera: str) -> None:
         last = self._copies.end(camera)
         if last.remote is not None:
-            last.remote.end(camera)
+            ended = threading.Event()
+            last.remote.end(camera, ended.set)
+            ended.wait()
             return
         count = sum(1 for _ in last.step.flush(camera))
         if count:  # every input has had its answer: there is no frame that this could belong to

@@ -115,7 +115,7 @@ def test_a_frame_goes_all_its_way_in_one_setting_and_state_goes_on():
             feed.give(20)  # of both cameras together
             wanted = at(number=draws.choice((1, 2, 3)), parts=draws.choice((1, 2, 4)))
             cameras = draws.choice((None, ["north"], ["south"]))
-            run.routes.take(run.routes.open(wanted), cameras)
+            run.routes.switch(wanted, cameras)
         report = run.wait(SECONDS)
     assert all(value.data["first"] == value.data["second"] for value in came)
     for camera in ("north", "south"):
@@ -134,7 +134,7 @@ def test_copies_are_closed_when_their_last_frame_has_left():
     with Run(graph) as run:
         feed.give(1)
         assert wait_for(lambda: len(came) == 1)
-        run.routes.take(run.routes.open(at(number=2, parts=1)))
+        run.routes.switch(at(number=2, parts=1))
         run.routes.close_unused()
         feed.give(1)  # the camera's state goes over with its next frame
         assert run.finished_within(SECONDS)
@@ -159,7 +159,7 @@ def test_a_setting_that_cannot_be_set_up_changes_nothing():
     graph.source(Play({"north": ""}, play=feed.play)) >> Choosy(choose("number", 1, 2)) >> Collect(came.append)
     with Run(graph) as run:
         with pytest.raises(ConfigError, match="not to be had"):
-            run.routes.open(at(number=2))
+            run.routes.switch(at(number=2))
         feed.give(2)
         run.wait(SECONDS)
     assert [value.data["Choosy"] for value in came] == [1, 1]
@@ -171,7 +171,7 @@ def test_the_setting_of_a_sink_cannot_change():
     with Run(graph) as run:
         assert run.routes.of("north").setting == first_setting(graph) == (("size", 1),)
         with pytest.raises(ConfigError, match="Noted: its setting cannot change while it runs"):
-            run.routes.open(at(size=2))
+            run.routes.switch(at(size=2))
 
 
 @dataclass
@@ -192,7 +192,7 @@ def test_a_camera_that_comes_later_goes_by_the_route_of_all():
     feed = Feed(3)
     graph, came = graph_of(feed)
     with Run(graph) as run:
-        run.routes.take(run.routes.open(at(number=3, parts=2)))
+        run.routes.switch(at(number=3, parts=2))
         run.add_camera("south", "")
         feed.give(6)
         run.wait(SECONDS)

@@ -178,7 +178,7 @@ class Controller:
             if spread:
                 setting = spread[(places[application] + self._turn) % len(spread)]
                 places[application] += 1
-                routes.take(routes.open(Configuration(setting)), [camera])
+                routes.switch(Configuration(setting), [camera])
         self._turned = time.monotonic()
 
     def _note(self, decision: Decision) -> None:
