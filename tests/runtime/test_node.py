@@ -100,6 +100,8 @@ def test_a_worker_that_is_killed_comes_back(caplog: pytest.LogCaptureFixture) ->
         assert (what, node.deaths["a"]) == ("up", 1)
     assert first != second
     assert f"worker a (process {pid}) was killed by SIGKILL" in caplog.messages
+    assert owner.next() == ("down", "ended with status 0")
+    assert owner.next() == ("lost", "worker a has been stopped")
     assert owner.told.empty()
 
 
