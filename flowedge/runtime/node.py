@@ -332,7 +332,9 @@ class Node:
             worker.is_ready = worker.is_up = False
             del self._by_token[link.token]
             owners = tuple(worker.owners)
-            if wanted:
+            if not wanted:
+                worker.error = RunError(f"worker {worker.name} has been stopped")
+            else:
                 self.deaths[worker.name] += 1
                 worker.deaths_in_a_row = 1 if healthy else worker.deaths_in_a_row + 1
                 pauses = worker.deaths_in_a_row - 2
@@ -347,7 +349,7 @@ class Node:
         for owner in owners:
             if was_up:
                 _told(owner.worker_down, link, reason)
-            if wanted and worker.error is not None:
+            if worker.error is not None:
                 _told(owner.worker_lost, worker.name, worker.error)
 
     def _look(self, workers: list[_Worker]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -56,6 +57,8 @@ class Obey(Operator[Event, Event]):
                 return "a text"  # type: ignore[return-value]
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "log":
+                logging.getLogger("tests.worker").warning("%s", value.data["text"])
             case "hang":
                 self._hang(Path(str(value.data["begun"])), Path(str(value.data["released"])))
         pids = (*value.data.get("pids", ()), os.getpid())  # type: ignore[misc]
