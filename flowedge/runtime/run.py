@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Self
 
-from flowedge.errors import ConfigError, RunError
+from flowedge.errors import ConfigError, RunError, UserError
 from flowedge.graph.contract import Sink, Source
 from flowedge.graph.graph import Graph
 from flowedge.monitor.report import Report
@@ -245,11 +245,19 @@ class Run:
         for name in workers:
             if name not in self._node.names:
                 self._node.start(name)
-        copies = Replicas(
-            self._node, chain, workers,
-            on_answer=on_answer, on_error=self._failures.end_run, clock=self._clock,
-        )  # fmt: skip
-        copies.start()
+        begun = threading.Event()
+
+        def end_run(error: UserError) -> None:
+            if begun.is_set():  # else the plan is not carried out, and the run goes on as it is
+                self._failures.end_run(error)
+
+        copies = Replicas(self._node, chain, workers, on_answer=on_answer, on_error=end_run, clock=self._clock)
+        try:
+            copies.start()
+        except BaseException:
+            copies.close(at_once=True)
+            raise
+        begun.set()
         return copies
 
     def _start(self) -> None:

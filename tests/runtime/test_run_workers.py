@@ -3,15 +3,134 @@
 from __future__ import annotations
 
 import os
-import signal
+import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from flowedge import Graph
+from flowedge import ConfigError, Event, Graph, choose
 from flowedge.runtime.routes import Configuration, first_setting
 from flowedge.runtime.run import Run
-from tests.runtime.fake_steps import SECONDS, Collect, Play, event, index_of
-from tests.runtime.worker_steps import Numbered, Tagged
+from tests.runtime.fake_steps import SECONDS, Collect, Play, index_of
+from tests.runtime.worker_steps import Obey, command
+
+
+@dataclass
+class Told(Obey):
+    """`Obey` with a setting."""
+
+    number: int = 1
+
+    def process(self, value: Event, /) -> Event | None:
+        given = super().process(value)
+        if not isinstance(given, Event):
+            return given
+        return Event(given.origin, given.kind, {**given.data, self.name: self.number})
+
+
+def player(values: list[Event], *, gate: threading.Semaphore | None = None) -> Any:
+    def play(camera: str, stop: threading.Event) -> Iterator[Event]:
+        for value in values:
+            while gate is not None and not gate.acquire(timeout=0.05):
+                if stop.is_set():
+                    return
+            yield value
+
+    return play
+
+
+def graph_of(play: Any, *, live: bool = False) -> tuple[Graph, list[Event]]:
+    graph, came = Graph("far"), []
+    number = choose("number", 1, 2)
+    stream = graph.source(Play({"north": ""}, play=play, as_live=live)) >> Told(number=number, name="first")
+    stream >> Told(number=number, name="second") >> Collect(came.append)
+    return graph, came
+
+
+def on(graph: Graph, *names: str, workers: tuple[str, ...] = ("w1", "w2")) -> Configuration:
+    return Configuration(first_setting(graph), dict.fromkeys(names, workers))
+
+
+def test_a_chain_on_two_workers_gives_every_frame_once_and_in_order():
+    gate = threading.Semaphore(0)
+    graph, came = graph_of(player([command(index) for index in range(60)], gate=gate))
+    with Run(graph) as run:
+        run.routes.switch(on(graph, "first", "second"))
+        gate.release(60)
+        report = run.wait(SECONDS)
+    assert [index_of(value) for value in came] == list(range(60))
+    assert all(len(set(value.data["pids"])) == 1 and os.getpid() not in value.data["pids"] for value in came)
+    assert len({value.data["pids"] for value in came}) == 2
+    assert {name: report.operators[name].count for name in ("first", "second")} == {"first": 60, "second": 60}
+    assert report.cameras["north"].delivered == 60
+
+
+def test_what_a_step_does_with_a_value_is_counted_as_at_home():
+    gate = threading.Semaphore(0)
+    kinds = ["pass", "raise", "filter", "absent", "wrong", "pass", "pass", "pass", "pass", "pass"]
+    graph, came = graph_of(player([command(index, do) for index, do in enumerate(kinds)], gate=gate))
+    with Run(graph) as run:
+        run.routes.switch(on(graph, "first"))
+        gate.release(len(kinds))
+        counts = run.wait(SECONDS).cameras["north"]
+    assert [index_of(value) for value in came] == [0, 5, 6, 7, 8, 9]
+    assert (counts.delivered, counts.filtered, counts.failed) == (6, 1, 2)
+    assert counts.failures == {"LookupError at first": 1, "TypeError at first": 1}
+    assert counts.dropped == {"on purpose at first": 1}
+
+
+def test_frames_of_a_file_survive_their_worker(tmp_path: Any):
+    begun, released, gate = tmp_path / "begun", tmp_path / "released", threading.Semaphore(0)
+    os.mkfifo(begun)
+    values = [command(index) for index in range(20)]
+    values[7] = command(7, "hang", begun=str(begun), released=str(released))
+    graph, came = graph_of(player(values, gate=gate))
+    with Run(graph) as run:
+        run.routes.switch(on(graph, "first"))
+        gate.release(20)
+        pid = int(begun.read_text())
+        released.touch()
+        os.kill(pid, 9)
+        counts = run.wait(SECONDS).cameras["north"]
+    assert [index_of(value) for value in came] == list(range(20))
+    assert counts.delivered == 20
+
+
+def test_settings_and_workers_change_at_random_and_nothing_is_lost_or_repeated():
+    gate, draws = threading.Semaphore(0), random.Random(2)
+    graph, came = graph_of(player([command(index) for index in range(200)], gate=gate))
+    places = [{}, {"first": ("w1",)}, {"second": ("w1", "w2")}, {"first": ("w2",), "second": ("w2",)}]
+    with Run(graph) as run:
+        for _ in range(20):
+            gate.release(10)
+            setting = (("number", draws.choice((1, 2))),)
+            run.routes.switch(Configuration(setting, draws.choice(places)))
+        counts = run.wait(SECONDS).cameras["north"]
+    assert [index_of(value) for value in came] == list(range(200))
+    assert counts.delivered == 200
+    assert all(value.data["first"] == value.data["second"] for value in came)
+
+
+def test_a_step_that_cannot_be_set_up_on_a_worker_is_told_of():
+    graph = Graph("refusing")
+    gate = threading.Semaphore(0)
+    stream = graph.source(Play({"north": ""}, play=player([command(0)], gate=gate)))
+    stream >> Obey(setup_error=choose("error", "", "user")) >> Collect()
+    with Run(graph) as run:
+        with pytest.raises(ConfigError, match="user is not a good value"):
+            run.routes.switch(Configuration((("error", "user"),), {"Obey": ("w1",)}))
+        gate.release(1)
+        assert run.wait(SECONDS).cameras["north"].delivered == 1
+
+
+def test_a_sink_cannot_work_on_a_worker():
+    gate = threading.Semaphore(0)
+    graph, _ = graph_of(player([command(0)], gate=gate))
+    with Run(graph) as run:
+        with pytest.raises(ConfigError, match="Collect: it can work only in the process"):
+            run.routes.switch(on(graph, "Collect"))
+        gate.release(1)
+        run.wait(SECONDS)
