@@ -16,7 +16,6 @@ import numpy as np
 
 from flowedge.errors import ConfigError
 from flowedge.planner.model.plan import Deployment, Plan, Route
-from flowedge.planner.model.prediction import share
 from flowedge.planner.model.problem import CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
 from flowedge.simulate.arrivals import Arrivals
@@ -255,7 +254,7 @@ class Planning:
             problem,
             cluster=replace(self._network.cluster, nodes=nodes),
             classes=tuple(
-                replace(camera_class, fps=problem.rate(camera_class) * max(load, 1e-3))
+                replace(camera_class, fps=problem.rates[camera_class.name] * max(load, 1e-3))
                 for camera_class in problem.classes
             ),
         )
@@ -278,17 +277,18 @@ class Planning:
             for route in sorted(plan.routes, key=lambda route: route.camera_class)
             for _ in range(route.cameras)
         ]
-        rate = self.planned.problem.rate
+        rates = self.planned.problem.rates
         loads: dict[int, float] = defaultdict(float)
         known: dict[tuple[int, ...], tuple[RouteStep, ...]] = {}
-        for camera, route in sorted(zip(cameras, routes, strict=True), key=lambda pair: -rate(pair[0].of)):
+        pairs = sorted(zip(cameras, routes, strict=True), key=lambda pair: -rates[pair[0].of.name])
+        for camera, route in pairs:
             chosen = {
                 placement.deployment: min(stations[placement.deployment], key=lambda each: loads[each.number])
                 for placement in route.placements
                 if placement.deployment is not None
             }
             for station in chosen.values():
-                loads[station.number] += rate(camera.of)
+                loads[station.number] += rates[camera.of.name]
             key = id(route), *(station.number for station in chosen.values())
             if key not in known:
                 known[key] = self._steps(route, chosen)
@@ -311,7 +311,7 @@ class Planning:
             station = self._stations[key] = Station(name, node, number, seconds, service.deviation)
             station.batch = service.batch
             station.broken = self._failures.nodes[node]
-            station.share = share(self.scenario.cluster.nodes[node], service)
+            station.share = service.share_of(self.scenario.cluster.nodes[node])
             self.core.add(station)
         station = self._stations[key]
         self.core.widen(station, slots)
@@ -371,7 +371,7 @@ def _cameras(problem: Problem, applications: dict[str, int]) -> list[CameraStrea
 def _arrivals(scenario: Scenario, planned: PlanningLoop, cameras: list[CameraStream]) -> Arrivals:
     """When cameras could send a frame at the greatest load, each with a phase of its own."""
     rng = np.random.default_rng([scenario.seed, 0])
-    rates = np.array([planned.problem.rate(camera.of) * planned.load.peak for camera in cameras])
+    rates = np.array([planned.problem.rates[camera.of.name] * planned.load.peak for camera in cameras])
     nodes = tuple(scenario.cluster.index[camera.of.node] for camera in cameras)
     end = np.full(len(cameras), np.inf)
     first = rng.random(len(cameras)) / rates

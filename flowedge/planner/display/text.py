@@ -11,7 +11,6 @@ from flowedge.planner.model.assemble import unprofiled_kinds
 from flowedge.planner.model.plan import Plan, Route
 from flowedge.planner.model.prediction import (
     Prediction,
-    deployment_loads,
     fixed_watts,
     frame_joules,
     predict,
@@ -139,14 +138,13 @@ def _figures_as_data(problem: Problem, plan: Plan) -> dict[str, Any]:
         "watts": prediction.watts,
         "reserved_nodes": prediction.shares,
         "price": prediction.price,
-        "deployments": _deployments_as_data(problem, plan, prediction),
+        "deployments": _deployments_as_data(plan, prediction),
         "routes": _routes_as_data(plan, prediction),
         "links": _links_as_data(problem, prediction),
     }
 
 
-def _deployments_as_data(problem: Problem, plan: Plan, prediction: Prediction) -> list[dict[str, Any]]:
-    loads, _ = deployment_loads(problem, plan)
+def _deployments_as_data(plan: Plan, prediction: Prediction) -> list[dict[str, Any]]:
     return [
         {
             "operator": each.operator, "node": each.node, "replicas": each.replicas,
@@ -155,7 +153,9 @@ def _deployments_as_data(problem: Problem, plan: Plan, prediction: Prediction) -
             "setting": dict(each.service.setting), "source": each.service.source,
             "frames_per_second": load, "utilisation": used,
         }
-        for each, load, used in zip(plan.deployments, loads, prediction.utilisations, strict=True)
+        for each, load, used in zip(
+            plan.deployments, prediction.loads, prediction.utilisations, strict=True
+        )
     ]  # fmt: skip
 
 
@@ -192,8 +192,7 @@ def _links_as_data(problem: Problem, prediction: Prediction) -> list[dict[str, A
 def node_loads(problem: Problem, plan: Plan) -> dict[str, NodeLoad]:
     """What the plan reserves on each node that it uses, in the cluster's order."""
     found: dict[str, list[float]] = {}
-    loads, _ = deployment_loads(problem, plan)
-    for each, load in zip(plan.deployments, loads, strict=True):
+    for each, load in zip(plan.deployments, predict(problem, plan).loads, strict=True):
         service, node = each.service, problem.cluster[each.node]
         found.setdefault(each.node, [0.0, 0.0, 0.0, fixed_watts(node)])
         watts = each.replicas * reserved_watts(node, service) + load * frame_joules(node, service)

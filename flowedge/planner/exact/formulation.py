@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 
 from flowedge.planner.exact.milp import IntegerProgramme, Term
 from flowedge.planner.model.cluster import Cluster
-from flowedge.planner.model.prediction import fixed_cost, frame_joules, reserved_watts, share
+from flowedge.planner.model.prediction import fixed_cost, service_costs
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Setting
-from flowedge.planner.options.deadlines import TimedOptions, follows_input, latency_matters, options_in_time
 from flowedge.planner.options.delays import Delays
-from flowedge.planner.options.offers import Offer, settings
+from flowedge.planner.options.offers import Offer, TimedOptions, latency_matters, options_in_time, settings
 from flowedge.planner.options.routes import Place, RouteOption
 
 
@@ -106,7 +105,7 @@ class Formulation:
         units = self.model.variable(cost=gain, upper=most, integer=True)
         flow = _Flow(camera, application, chosen, size, most, units)
         for stage in application.stages:
-            if follows_input(self.problem, stage):
+            if self.problem.follows_input(stage):
                 flow.at[stage.name] = flow.at[stage.inputs[0]]
                 continue
             picks = [
@@ -127,9 +126,8 @@ class Formulation:
         """The part of a flow that has a stage on a node by an offer."""
         problem = self.problem
         host = problem.cluster.nodes[node]
-        rate = problem.rate(flow.camera) * flow.size
-        energy = offer is not None and problem.minimize == "energy"
-        cost = rate * frame_joules(host, offer.service) if energy and offer else 0.0
+        rate = problem.rates[flow.camera.name] * flow.size
+        cost = rate * service_costs(problem, host, offer.service)[1] if offer else 0.0
         pick = self.model.variable(cost=cost, upper=flow.most, integer=True)
         if offer is not None:
             replicas = self._replica(stage.name, node, offer)
@@ -162,15 +160,9 @@ class Formulation:
         key = name, node, offer
         if key not in self._replicas:
             host, service = self.problem.cluster.nodes[node], offer.service
-            part = share(host, service)
-            costs = {
-                "energy": reserved_watts(host, service),
-                "resources": part,
-                "cost": host.price * part,
-                "utility": 0.0,
-            }
-            most = 1e6 if part == 0 else np.floor(1 / part + 1e-9)
-            cost = costs[self.problem.minimize]
+            share = service.share_of(host)
+            most = 1e6 if share == 0 else np.floor(1 / share + 1e-9)
+            cost, _ = service_costs(self.problem, host, service)
             self._replicas[key] = self.model.variable(cost=cost, upper=float(most), integer=True)
         return self._replicas[key]
 
@@ -189,7 +181,7 @@ class Formulation:
             if counts and stage.source:
                 self.model.row([(done[stage.name], 1.0), *own], lower=0.0)
             for position, name in enumerate(stage.inputs):
-                stays = position == 0 and follows_input(problem, stage)
+                stays = position == 0 and problem.follows_input(stage)
                 size = problem.profiles.bytes_of(name, flow.setting)
                 ends_at = able.earliest[name][:, None] + self.delays.seconds(size) + able.remaining[stage.name]
                 useful = (ends_at <= goal * (1 + 1e-9)) & (ends_at < np.inf)
@@ -210,7 +202,7 @@ class Formulation:
                 self.model.row([(last, 1.0), (done[stage.name], -1.0)], lower=0.0)
         if goal < np.inf:
             self.model.row([(last, 1.0), (flow.cameras, -goal)], upper=0.0)
-        bits = 8 * problem.rate(flow.camera) * flow.size
+        bits = 8 * problem.rates[flow.camera.name] * flow.size
         for name, sent_legs in shipped.items():
             self._ship(bits * problem.profiles.bytes_of(name, flow.setting), sent_legs)
 

@@ -16,6 +16,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 from flowedge.errors import ConfigError
@@ -150,11 +151,29 @@ class Problem:
                         f"give it another name"
                     )
 
+    @cached_property
+    def camera_classes(self) -> dict[str, CameraClass]:
+        """The camera classes by name."""
+        return {camera_class.name: camera_class for camera_class in self.classes}
+
+    @cached_property
+    def rates(self) -> dict[str, float]:
+        """Frames a second that each camera of a class sends through its graph, by name of the class."""
+        rates = {}
+        for camera_class in self.classes:
+            wanted = self.application(camera_class.application).throughput
+            rates[camera_class.name] = camera_class.fps if wanted is None else min(camera_class.fps, wanted)
+        return rates
+
+    @property
+    def latency_counts(self) -> bool:
+        """Whether latency is a part of what is minimised, beside any goal for it."""
+        return self.minimize == "utility" and self.theta > 0
+
+    def follows_input(self, stage: Stage) -> bool:
+        """Whether a stage costs nothing and so runs where its first input does."""
+        return not stage.source and stage.tier is None and self.profiles.free(stage.name)
+
     def application(self, name: str) -> Application:
         """The application of this name."""
-        return next(each for each in self.applications if each.name == name)
-
-    def rate(self, each: CameraClass) -> float:
-        """Frames a second that each camera of a class sends through its graph."""
-        wanted = self.application(each.application).throughput
-        return each.fps if wanted is None else min(each.fps, wanted)
+        return next(application for application in self.applications if application.name == name)

@@ -14,10 +14,8 @@ from typing import TypeAlias
 
 from flowedge.planner.model.checker import violations
 from flowedge.planner.model.plan import Plan, Reason
-from flowedge.planner.model.prediction import share
 from flowedge.planner.model.problem import CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.options.deadlines import follows_input
 from flowedge.planner.options.delays import Delays, path_delays
 from flowedge.planner.options.offers import Offer, hosts, offers
 from flowedge.planner.options.routes import Place, RouteOption, assemble, latency
@@ -134,7 +132,7 @@ class _Filler:
         places: list[Place] = []
         for stage in problem.application(camera.application).stages:
             before = at[stage.inputs[0]] if stage.inputs else None
-            if before is not None and follows_input(problem, stage):
+            if before is not None and problem.follows_input(stage):
                 place: Place | None = Place(stage.name, nodes[before].name)
             else:
                 able = self._able(camera, stage, chosen)
@@ -160,7 +158,7 @@ class _Filler:
     def _place(
         self, camera: CameraClass, stage: Stage, able: Mapping[int, Sequence[Service]], level: int
     ) -> Place | None:
-        nodes, rate = self.problem.cluster.nodes, self.problem.rate(camera)
+        nodes, rate = self.problem.cluster.nodes, self.problem.rates[camera.name]
         if stage.singleton:  # where it runs already
             level = 0
             there = [key for key, (_, streams) in self.served.items() if streams]
@@ -177,7 +175,7 @@ class _Filler:
         return None
 
     def _change(self, camera: CameraClass, column: RouteOption, cameras: int) -> None:
-        rate = self.problem.rate(camera) * cameras
+        rate = self.problem.rates[camera.name] * cameras
         for place in column.places:
             if place.offer is not None:
                 node = self.problem.cluster.index[place.node]
@@ -190,4 +188,4 @@ class _Filler:
         load, streams = self.served.get((node, offer), (0.0, 0))
         before = offer.replicas(load, streams) if streams else 0
         after = offer.replicas(load + rate, streams + cameras) if streams + cameras else 0
-        return (after - before) * share(self.problem.cluster.nodes[node], offer.service)
+        return (after - before) * offer.service.share_of(self.problem.cluster.nodes[node])

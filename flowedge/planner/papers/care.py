@@ -26,7 +26,6 @@ from flowedge.planner.model.cluster import Node
 from flowedge.planner.model.plan import Plan, Reason
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.options.deadlines import follows_input
 from flowedge.planner.options.delays import Delays, path_delays
 from flowedge.planner.options.offers import Offer
 from flowedge.planner.options.routes import Place, RouteOption, assemble, latency
@@ -77,7 +76,7 @@ def measure(problem: Problem, column: RouteOption, delays: Delays) -> tuple[floa
     application = problem.application(camera.application)
     keyed = {stage.name for stage in application.stages if stage.keyed}
     slow = any(
-        place.offer and place.stage in keyed and problem.rate(camera) > place.offer.load * (1 + 1e-9)
+        place.offer and place.stage in keyed and problem.rates[camera.name] > place.offer.load * (1 + 1e-9)
         for place in column.places
     )
     quality = problem.profiles.accuracy(column.setting) or 0.0
@@ -254,7 +253,7 @@ class _Testbed:
         for stage in self._application(camera).stages:
             if stage.source:
                 able = [self.problem.cluster[camera.node]]
-            elif follows_input(self.problem, stage):
+            elif self.problem.follows_input(stage):
                 able = [self.problem.cluster[at[stage.inputs[0]].node]]
             else:
                 able = [node for node in order if stage.tier in (None, node.tier)]
@@ -324,7 +323,7 @@ class _Testbed:
         self, left: tuple[float, float, float], camera: CameraClass, offer: Offer
     ) -> tuple[float, float, float]:
         service = offer.service
-        replicas = offer.replicas(self.problem.rate(camera), 1)
+        replicas = offer.replicas(self.problem.rates[camera.name], 1)
         gpu = service.gpu if self.shared else math.ceil(service.gpu)
         return (
             left[0] - replicas * service.cores,

@@ -2,8 +2,8 @@
 
 A pool is all replicas of one service of one stage on one node. Each assignment has a limit to its wait in each
 of its pools, such that it is in time if all limits hold; a pool has the fewest replicas that keep them, by
-`flowedge.planner.model.queueing`. So assignments can be added and removed one by one, and what is there stays
-in time.
+`flowedge.planner.model.profiles.Service.mean_wait`. So assignments can be added and removed one by one, and
+those in the plan stay in time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy as np
 from flowedge.planner.model.prediction import longest_path
 from flowedge.planner.model.problem import Problem
 from flowedge.planner.model.profiles import Service
-from flowedge.planner.model.queueing import wait
 from flowedge.planner.options.delays import Delays
 from flowedge.planner.solver.instance import (
     RESOURCES,
@@ -74,7 +73,7 @@ def replicas(
 def wait_in(service: Service, load: float, streams: int, count: int) -> float:
     """Seconds that frames wait for one of so many replicas."""
     used = load / (count * service.rate)
-    return math.inf if used >= 1 else max(0.0, wait(used, service.seconds, service.deviation, count, streams))
+    return math.inf if used >= 1 else max(0.0, service.mean_wait(used, count, streams))
 
 
 class PartialPlan:
@@ -91,7 +90,7 @@ class PartialPlan:
         self.pool_counts = np.zeros(len(nodes), np.int64)
         self.band = np.array([arc.bandwidth for arc in problem.cluster.arcs])
         self.singletons = {each.name for app in problem.applications for each in app.stages if each.singleton}
-        self.latency_counts = problem.minimize == "utility" and problem.theta > 0
+        self.latency_counts = problem.latency_counts
         self.tuning = tuning_for(len(groups))
         self.value = 0.0
         self.byte_prices: dict[tuple[tuple[tuple[int, float], ...], int], Floats] = {}
@@ -100,7 +99,7 @@ class PartialPlan:
 
     def longest(self, service: Service) -> float:
         """The wait that no load within the utilisation exceeds; what a singleton wait limits to all."""
-        return wait(self.problem.utilisation, service.seconds, service.deviation)
+        return service.mean_wait(self.problem.utilisation)
 
     def served(self, assignment: Assignment) -> Iterator[tuple[int, PoolKey]]:
         """The stages of an assignment that a pool serves."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flowedge.planner.model.prediction import share
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.options.deadlines import follows_input
 from flowedge.planner.options.offers import Offer, hosts, offers
 from flowedge.planner.options.routes import Place, RouteOption
 from flowedge.planner.papers.continuum.reservation import Category, Reservation, Task, reserve
@@ -45,12 +43,12 @@ class ServingRules:
     def _offers(
         self, camera: CameraClass, stage: Stage, node: str, services: Sequence[Service]
     ) -> tuple[Offer, ...]:
-        rate, host = self.problem.rate(camera), self.problem.cluster[node]
+        rate, host = self.problem.rates[camera.name], self.problem.cluster[node]
         made = [offers(self.problem, service)[self.level] for service in services]
         able = [offer for offer in made if not stage.keyed or offer.load >= rate]
 
         def worth(offer: Offer) -> float:
-            size = share(host, offer.service)
+            size = offer.service.share_of(host)
             return 1 / offer.service.seconds if self.fastest else carried(offer, rate) / max(size, _SLACK)
 
         return tuple(sorted(able, key=worth, reverse=True))
@@ -126,7 +124,7 @@ class CapacityLedger:
 
     def _reserve(self, camera: CameraClass, shares: Sequence[tuple[Setting, int]], ways: ServingRules) -> bool:
         """Reserves for the intensive stages what their load needs beyond what is there; False if rejected."""
-        rate = self.problem.rate(camera)
+        rate = self.problem.rates[camera.name]
         tasks: list[Task] = []
         able: dict[str, dict[str, tuple[Offer, ...]]] = {}
         for stage in ways.application.stages:
@@ -160,7 +158,7 @@ class CapacityLedger:
         ways: ServingRules,
     ) -> Task:
         """What a stage needs for so many frames a second, beyond what its replicas can still take."""
-        rate, able = self.problem.rate(camera), ways.able(camera, stage, chosen)
+        rate, able = self.problem.rates[camera.name], ways.able(camera, stage, chosen)
         rank = ways.preferred(camera, stage, category)
         least = self._whole(stage) if stage.singleton else 0.0
         options = tuple(
@@ -173,7 +171,7 @@ class CapacityLedger:
     def _whole(self, stage: Stage) -> float:
         """Frames a second of all cameras that come to a singleton."""
         return sum(
-            self.problem.rate(each) * each.count
+            self.problem.rates[each.name] * each.count
             for each in self.problem.classes
             if any(other.name == stage.name for other in self.problem.application(each.application).stages)
         )
@@ -201,7 +199,7 @@ class CapacityLedger:
         return total
 
     def _share(self, node: str, offer: Offer) -> float:
-        return max(share(self.problem.cluster[node], offer.service), _SLACK)
+        return max(offer.service.share_of(self.problem.cluster[node]), _SLACK)
 
     def _column(self, camera: CameraClass, chosen: Setting, ways: ServingRules) -> RouteOption | None:
         """Algorithm 3: where one more camera's stages go, each as near to the stage before as there is room."""
@@ -230,7 +228,7 @@ class CapacityLedger:
         category: Category,
         before: str,
     ) -> Iterator[tuple[str, Offer | None]]:
-        if follows_input(self.problem, stage):
+        if self.problem.follows_input(stage):
             yield before, None
             return
         able = ways.able(camera, stage, chosen)
@@ -283,7 +281,7 @@ class CapacityLedger:
         grow: bool,
     ) -> bool:
         """Whether a place takes the frames of so many cameras, which then count; it may `grow` by replicas."""
-        rate = self.problem.rate(camera)
+        rate = self.problem.rates[camera.name]
         for name in set(stage.inputs):
             if not self._send(at[name], place.node, 8 * rate * cameras * self._bytes(name, chosen)):
                 return False

@@ -31,10 +31,9 @@ from flowedge.planner.exact.milp import IntegerProgramme, Term
 from flowedge.planner.model.checker import violations
 from flowedge.planner.model.cluster import Node
 from flowedge.planner.model.plan import Plan, Reason
-from flowedge.planner.model.prediction import path_seconds, predict, share
+from flowedge.planner.model.prediction import path_seconds, valued
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.options.deadlines import follows_input
 from flowedge.planner.options.delays import path_delays
 from flowedge.planner.options.offers import hosts, offers
 from flowedge.planner.options.routes import Place, RouteOption, assemble, latency
@@ -169,7 +168,7 @@ def demand(problem: Problem, camera: CameraClass) -> CameraDemand | None:
     """What a camera of a class needs; None where no setting can be served."""
     application = problem.application(camera.application)
     costly = [stage for stage in application.stages if not problem.profiles.free(stage.name)]
-    rate = problem.rate(camera)
+    rate = problem.rates[camera.name]
     kept: list[Setting] = []
     needs: list[dict[tuple[str, int], float]] = []
     seconds: dict[tuple[str, int], float] = {}
@@ -179,7 +178,8 @@ def demand(problem: Problem, camera: CameraClass) -> CameraDemand | None:
             for at, service in hosts(problem, camera, stage, chosen):
                 assert service is not None
                 key = stage.name, at
-                taken = rate * share(problem.cluster.nodes[at], service) / (problem.utilisation * service.rate)
+                share = service.share_of(problem.cluster.nodes[at])
+                taken = rate * share / (problem.utilisation * service.rate)
                 need[key] = min(need.get(key, math.inf), taken)
                 seconds[key] = min(seconds.get(key, math.inf), service.seconds)
         if all(any(key[0] == stage.name for key in need) for stage in costly):
@@ -206,7 +206,7 @@ def _camera_edges(problem: Problem, application: Application) -> Iterator[tuple[
     """Pairs of stages of which the first is where the camera is, and the second may be elsewhere."""
     there: set[str] = set()
     for stage in application.stages:
-        if stage.source or (follows_input(problem, stage) and stage.inputs[0] in there):
+        if stage.source or (problem.follows_input(stage) and stage.inputs[0] in there):
             there.add(stage.name)
         else:
             yield from ((name, stage.name) for name in stage.inputs if name in there)
@@ -316,7 +316,7 @@ class _Programme:
                 model.row([(resource, 1.0), (loose, 1.0)], lower=float(least))
         at: dict[str, dict[int, int]] = {}
         for stage in needs.application.stages:
-            if follows_input(self.problem, stage):
+            if self.problem.follows_input(stage):
                 at[stage.name] = at[stage.inputs[0]]
             else:
                 at[stage.name] = self._place(lot, stage, com)
@@ -450,7 +450,7 @@ def _columns(problem: Problem, lot: _Lot, order: list[int]) -> Iterator[RouteOpt
 
 
 def _cost(node: Node, service: Service, quick: bool) -> tuple[float, float]:
-    work, seconds = share(node, service) / service.rate, service.seconds
+    work, seconds = service.share_of(node) / service.rate, service.seconds
     return (seconds, work) if quick else (work, seconds)
 
 
@@ -473,7 +473,7 @@ def _padded(problem: Problem, plan: Plan, lots: list[_Lot]) -> Plan:
                 break
             deployments[position] = replace(deployments[position], replicas=replicas)
             more = replace(plan, deployments=tuple(deployments))
-            more = replace(more, value=predict(problem, more).value)
+            more = valued(problem, more)
             if not violations(problem, more):
                 plan = more
                 break
