@@ -158,8 +158,8 @@ class _DrawnClients:
         chosen = np.searchsorted(shares, rng.random(len(begin)) * shares[-1], side="right")
         start = len(self.requests)
         single = source.arrivals == "queries"
-        for each, name in enumerate(names):
-            members = np.flatnonzero(chosen == each)
+        for position, name in enumerate(names):
+            members = np.flatnonzero(chosen == position)
             self._members(source, self.kinds[name], begin[members], end[members], rng, single)
         if single and source.count:
             self.pools.append((source.rate, start, source.count))

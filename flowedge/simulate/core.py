@@ -107,7 +107,7 @@ class Station:
         self.limit = math.inf
         self.oldest = False
         self.drop_expired = False
-        typical = max((each for each in seconds if each == each), default=1.0)
+        typical = max((mean for mean in seconds if mean == mean), default=1.0)
         # Log-normal with mean 1: exp(sigma z - sigma^2 / 2).
         self.half = math.log1p((deviation / typical) ** 2) / 2
         self.sigma = math.sqrt(2 * self.half)

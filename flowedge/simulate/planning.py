@@ -188,8 +188,8 @@ class Planning:
         for taker in step.takers:
             row = frame.steps[taker].row
             if row is not None and self._chooser is not None:
-                left = frame.born + frame.camera.deadline - self.core.now
-                station = self._chooser.choose(here, row, left, step.bytes)
+                remaining = frame.born + frame.camera.deadline - self.core.now
+                station = self._chooser.choose(here, row, remaining, step.bytes)
                 if station is None:
                     self._lose(frame, REJECTED)
                     return {}
@@ -270,7 +270,7 @@ class Planning:
         self.plan = plan
         stations = [self._replicas(deployment) for deployment in plan.deployments]
         if self._chooser is not None:
-            self._chooser.adopt(plan, [each[0] for each in stations])
+            self._chooser.adopt(plan, [group[0] for group in stations])
         cameras = sorted(self._cameras, key=lambda camera: camera.of.name)
         routes = [
             route
@@ -279,20 +279,22 @@ class Planning:
         ]
         rates = self.planned.problem.rates
         loads: dict[int, float] = defaultdict(float)
-        known: dict[tuple[int, ...], tuple[RouteStep, ...]] = {}
+        steps_by_key: dict[tuple[int, ...], tuple[RouteStep, ...]] = {}
         pairs = sorted(zip(cameras, routes, strict=True), key=lambda pair: -rates[pair[0].of.name])
         for camera, route in pairs:
             chosen = {
-                placement.deployment: min(stations[placement.deployment], key=lambda each: loads[each.number])
+                placement.deployment: min(
+                    stations[placement.deployment], key=lambda station: loads[station.number]
+                )
                 for placement in route.placements
                 if placement.deployment is not None
             }
             for station in chosen.values():
                 loads[station.number] += rates[camera.of.name]
             key = id(route), *(station.number for station in chosen.values())
-            if key not in known:
-                known[key] = self._steps(route, chosen)
-            camera.steps = known[key]
+            if key not in steps_by_key:
+                steps_by_key[key] = self._steps(route, chosen)
+            camera.steps = steps_by_key[key]
 
     def _replicas(self, deployment: Deployment) -> list[Station]:
         """One station for all replicas, or one for each where cameras are bound to them."""
@@ -333,23 +335,25 @@ class Planning:
         index = self.scenario.cluster.index
         nodes = {name: index[placement.node] for name, placement in placed.items()}
         names = [stage.name for stage in application.stages]
-        found = []
+        steps = []
         for stage in application.stages:
             deployment = placed[stage.name].deployment
-            found.append(
+            steps.append(
                 RouteStep(
                     nodes[stage.name],
                     None if deployment is None else stations[deployment],
                     len(stage.inputs),
                     problem.profiles.bytes_of(stage.name, route.setting),
                     tuple(
-                        number for number, each in enumerate(application.stages) if stage.name in each.inputs
+                        number
+                        for number, consumer in enumerate(application.stages)
+                        if stage.name in consumer.inputs
                     ),
                     self._row(stage, route.setting) if deployment is not None else None,
                     names.index(stage.inputs[0]) if stage.inputs else -1,
                 )
             )
-        return tuple(found)
+        return tuple(steps)
 
 
 _LUCK = 99_991
@@ -360,12 +364,12 @@ _FAILED = "failed"
 
 
 def _cameras(problem: Problem, applications: dict[str, int]) -> list[CameraStream]:
-    found = []
+    cameras = []
     for camera_class in problem.classes:
         application = problem.application(camera_class.application)
         number = applications[application.name]
-        found += [CameraStream(camera_class, number, application.latency) for _ in range(camera_class.count)]
-    return found
+        cameras += [CameraStream(camera_class, number, application.latency) for _ in range(camera_class.count)]
+    return cameras
 
 
 def _arrivals(scenario: Scenario, planned: PlanningLoop, cameras: list[CameraStream]) -> Arrivals:

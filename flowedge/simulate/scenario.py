@@ -231,7 +231,7 @@ class Scenario:
         for where, node in (
             *((f"workers {worker.name}", worker.node) for worker in self.workers),
             *((f"sources {source.name}", source.node) for source in self.sources),
-            *(("failures", each.target) for each in self.failures if isinstance(each.target, str)),
+            *(("failures", failure.target) for failure in self.failures if isinstance(failure.target, str)),
         ):
             if node not in nodes:
                 raise ConfigError(f"{where}: there is no node {node!r}")
@@ -257,7 +257,9 @@ class Scenario:
     def applications(self) -> dict[str, int]:
         """The number of each application."""
         if self.planned is not None:
-            return {each.name: number for number, each in enumerate(self.planned.problem.applications)}
+            return {
+                application.name: number for number, application in enumerate(self.planned.problem.applications)
+            }
         return {kind.name: number for number, kind in enumerate(self.kinds)}
 
     def scaled(self, factor: float) -> Scenario:

@@ -149,7 +149,7 @@ def polished(problem: Problem, plan: Plan) -> Plan:
 
 def _in_time(problem: Problem, plan: Plan) -> Plan:
     """Add replicas where the frames of late routes wait the longest."""
-    goals = {each.name: problem.application(each.application).latency for each in problem.classes}
+    goals = {camera.name: problem.application(camera.application).latency for camera in problem.classes}
     for _ in range(_MOST_ADDED):
         prediction = predict(problem, plan)
         late = [
@@ -158,7 +158,9 @@ def _in_time(problem: Problem, plan: Plan) -> Plan:
             if latency.total > goals[route.camera_class]
         ]
         waits = prediction.waits
-        slowest = max((each for route in late for each in _used(route)), key=waits.__getitem__, default=None)
+        slowest = max(
+            (position for route in late for position in _used(route)), key=waits.__getitem__, default=None
+        )
         if slowest is None or waits[slowest] == 0:
             break
         plan = _with_replicas(plan, slowest, plan.deployments[slowest].replicas + 1)
@@ -216,7 +218,9 @@ def _united(plan: Plan, into: int, gone: int) -> Plan:
     routes = tuple(
         replace(
             route,
-            placements=tuple(replace(each, deployment=moved(each.deployment)) for each in route.placements),
+            placements=tuple(
+                replace(placement, deployment=moved(placement.deployment)) for placement in route.placements
+            ),
         )
         for route in plan.routes
     )
@@ -224,4 +228,4 @@ def _united(plan: Plan, into: int, gone: int) -> Plan:
 
 
 def _used(route: Route) -> list[int]:
-    return [each.deployment for each in route.placements if each.deployment is not None]
+    return [placement.deployment for placement in route.placements if placement.deployment is not None]

@@ -143,7 +143,7 @@ def _capacity(problem: Problem, plan: Plan, prediction: Prediction) -> Iterator[
                 f"replicas are more than its {cameras} cameras"
             )
     for name, stage in stages.items():
-        replicas = sum(each.replicas for each in plan.deployments if each.operator == name)
+        replicas = sum(deployment.replicas for deployment in plan.deployments if deployment.operator == name)
         if stage.singleton and replicas > 1:
             yield f"{name}: runs {replicas} times, but may only once"
 

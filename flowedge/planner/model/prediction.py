@@ -64,23 +64,26 @@ def predict(problem: Problem, plan: Plan) -> Prediction:
     """The figures of a plan that `flowedge.planner.model.checker.violations` has nothing against."""
     loads, streams = _loads(problem, plan)
     used = [
-        load / (each.replicas * each.service.rate) for load, each in zip(loads, plan.deployments, strict=True)
+        load / (deployment.replicas * deployment.service.rate)
+        for load, deployment in zip(loads, plan.deployments, strict=True)
     ]
     waits = [
-        each.service.mean_wait(utilisation, each.replicas, cameras)
-        for utilisation, cameras, each in zip(used, streams, plan.deployments, strict=True)
+        deployment.service.mean_wait(utilisation, deployment.replicas, cameras)
+        for utilisation, cameras, deployment in zip(used, streams, plan.deployments, strict=True)
     ]
     latencies = tuple(_latency(problem, plan, route, waits) for route in plan.routes)
     accuracies = tuple(problem.profiles.accuracy(route.setting) for route in plan.routes)
-    nodes = [problem.cluster[each.node] for each in plan.deployments]
+    nodes = [problem.cluster[deployment.node] for deployment in plan.deployments]
     shares = [
-        each.service.share_of(node) * each.replicas for node, each in zip(nodes, plan.deployments, strict=True)
+        deployment.service.share_of(node) * deployment.replicas
+        for node, deployment in zip(nodes, plan.deployments, strict=True)
     ]
     watts = sum(fixed_watts(node) for node in dict.fromkeys(nodes)) + sum(
-        each.replicas * reserved_watts(node, each.service) + loads[index] * frame_joules(node, each.service)
-        for index, (node, each) in enumerate(zip(nodes, plan.deployments, strict=True))
+        deployment.replicas * reserved_watts(node, deployment.service)
+        + loads[index] * frame_joules(node, deployment.service)
+        for index, (node, deployment) in enumerate(zip(nodes, plan.deployments, strict=True))
     )
-    price = sum(node.price * each for node, each in zip(nodes, shares, strict=True))
+    price = sum(node.price * share for node, share in zip(nodes, shares, strict=True))
     utility = sum(
         route.cameras * (problem.theta * latency.total - (accuracy or 0.0))
         for route, latency, accuracy in zip(plan.routes, latencies, accuracies, strict=True)
@@ -125,9 +128,10 @@ def _latency(problem: Problem, plan: Plan, route: Route, waits: Sequence[float])
     placed = {placement.stage: placement for placement in route.placements}
     places = [placed[stage.name] for stage in stages]
     busy = [
-        0.0 if each.deployment is None else plan.deployments[each.deployment].service.seconds for each in places
+        0.0 if placement.deployment is None else plan.deployments[placement.deployment].service.seconds
+        for placement in places
     ]
-    waiting = [0.0 if each.deployment is None else waits[each.deployment] for each in places]
+    waiting = [0.0 if placement.deployment is None else waits[placement.deployment] for placement in places]
     sizes = [problem.profiles.bytes_of(stage.name, route.setting) for stage in stages]
 
     def sent(start: int, end: int) -> float:
@@ -198,14 +202,14 @@ def shipments(
 
     Two stages on one node that take the same output are sent it once.
     """
-    found: dict[tuple[str, str, str], float] = {}
+    sizes: dict[tuple[str, str, str], float] = {}
     for stage in application.stages:
         for name in stage.inputs:
             start, end = placed[name], placed[stage.name]
             size = problem.profiles.bytes_of(name, chosen)
             if start != end and size:
-                found[name, start, end] = size
-    return [(start, end, size) for (_, start, end), size in found.items()]
+                sizes[name, start, end] = size
+    return [(start, end, size) for (_, start, end), size in sizes.items()]
 
 
 def fixed_watts(node: Node) -> float:

@@ -155,7 +155,7 @@ class Profiles:
         key = operator, chosen
         if key not in self._of:
             candidates = self._services.get(operator, ())
-            self._of[key] = tuple(each for each in candidates if holds(each.setting, chosen))
+            self._of[key] = tuple(service for service in candidates if holds(service.setting, chosen))
         return self._of[key]
 
     def undominated(self, operator: str, chosen: Setting) -> list[Service]:
@@ -182,13 +182,13 @@ class Profiles:
 
     def accuracy(self, chosen: Setting) -> float | None:
         """The accuracy under a setting, by the most specific entry; None where nobody knows."""
-        known = [entry for entry in self.accuracies if holds(entry.setting, chosen)]
-        return max(known, key=lambda entry: len(entry.setting)).value if known else None
+        entries = [entry for entry in self.accuracies if holds(entry.setting, chosen)]
+        return max(entries, key=lambda entry: len(entry.setting)).value if entries else None
 
     @cached_property
     def _services(self) -> dict[str, list[Service]]:
-        found = _by_operator(self.services)
-        return {name: entries for name, entries in found.items() if not all(map(_negligible, entries))}
+        by_operator = _by_operator(self.services)
+        return {name: entries for name, entries in by_operator.items() if not all(map(_negligible, entries))}
 
     @cached_property
     def _outputs(self) -> dict[str, list[OutputSize]]:
@@ -214,7 +214,7 @@ def _negligible(service: Service) -> bool:
 
 
 def _by_operator(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-    found: dict[str, list[Entry]] = {}
+    grouped: dict[str, list[Entry]] = {}
     for entry in entries:
-        found.setdefault(entry.operator, []).append(entry)
-    return found
+        grouped.setdefault(entry.operator, []).append(entry)
+    return grouped

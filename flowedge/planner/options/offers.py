@@ -100,7 +100,7 @@ def _beats(
     def replaced(stage: Stage, service: Service) -> bool:
         services = profiles.services_of(stage.name, one[0])
         alone = stage.name not in elsewhere and service.setting == other[0]
-        return service in services or (alone and any(each.replaces(service) for each in services))
+        return service in services or (alone and any(better.replaces(service) for better in services))
 
     return one[1] >= other[1] and all(
         profiles.bytes_of(stage.name, one[0]) <= profiles.bytes_of(stage.name, other[0])

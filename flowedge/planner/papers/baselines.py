@@ -66,11 +66,11 @@ def random_placement(problem: Problem, start: Plan | None = None, *, seed: int =
 def _in_tier(problem: Problem, tier: str) -> Attempts:
     def attempts(camera: CameraClass) -> Iterator[Order]:
         def order(stage: Stage, before: int | None, able: Sequence[int]) -> Sequence[int]:
-            there = [node for node in able if stage.tier or problem.cluster.nodes[node].tier == tier]
+            in_tier = [node for node in able if stage.tier or problem.cluster.nodes[node].tier == tier]
             if stage.source:
                 return able
-            near = _nearest(problem, camera, there)
-            return [before, *near] if before in there else near
+            near = _nearest(problem, camera, in_tier)
+            return [before, *near] if before in in_tier else near
 
         yield order
 
@@ -110,13 +110,13 @@ class _Filler:
     def _camera(self, camera: CameraClass, attempts: Attempts, delays: Delays) -> RouteOption | None:
         problem = self.problem
         application = problem.application(camera.application)
-        known = [
+        settings = [
             chosen
             for chosen in application.settings()
             if (problem.profiles.accuracy(chosen) or 0.0) >= application.accuracy
         ]
         for order in attempts(camera):
-            for chosen in known:
+            for chosen in settings:
                 for level in range(_LEVELS):
                     column = self._column(camera, chosen, order, level)
                     if column and latency(problem, application, column, delays) <= application.latency:
@@ -149,10 +149,10 @@ class _Filler:
     def _able(self, camera: CameraClass, stage: Stage, chosen: Setting) -> dict[int, list[Service]]:
         key = camera.name, stage.name, chosen
         if key not in self.able:
-            found: dict[int, list[Service]] = defaultdict(list)
+            services: dict[int, list[Service]] = defaultdict(list)
             for node, service in hosts(self.problem, camera, stage, chosen):
-                found[node] += [service] if service else []
-            self.able[key] = dict(found)
+                services[node] += [service] if service else []
+            self.able[key] = dict(services)
         return self.able[key]
 
     def _place(
@@ -161,8 +161,8 @@ class _Filler:
         nodes, rate = self.problem.cluster.nodes, self.problem.rates[camera.name]
         if stage.singleton:  # where it runs already
             level = 0
-            there = [key for key, (_, streams) in self.served.items() if streams]
-            once = [(node, offer.service) for node, offer in there if offer.service.operator == stage.name]
+            running = [key for key, (_, streams) in self.served.items() if streams]
+            once = [(node, offer.service) for node, offer in running if offer.service.operator == stage.name]
             able = {node: [service] for node, service in once} or able
         for node, services in able.items():
             if self.problem.profiles.free(stage.name):

@@ -83,16 +83,16 @@ class ColumnGeneration:
         """Generates columns until the bound is within a share `gap` of the value, or the budget is spent."""
         if not self.tuning.few:
             self._begin(budget)
-        found = self._generate(budget, gap, phase=2)
-        if found.missing > self.tuning.missing and self._narrow:
+        relaxation = self._generate(budget, gap, phase=2)
+        if relaxation.missing > self.tuning.missing and self._narrow:
             self._narrow = False
-            found = self._generate(budget, gap, phase=2)
-        if found.missing > self.tuning.missing:
-            found = self._generate(budget, gap, phase=1)
-            if found.missing <= self.tuning.missing:
+            relaxation = self._generate(budget, gap, phase=2)
+        if relaxation.missing > self.tuning.missing:
+            relaxation = self._generate(budget, gap, phase=1)
+            if relaxation.missing <= self.tuning.missing:
                 self.programme.complete = True
-                found = self._generate(budget, gap, phase=2)
-        return found
+                relaxation = self._generate(budget, gap, phase=2)
+        return relaxation
 
     def _generate(self, budget: Budget, gap: float, *, phase: int) -> Relaxation:
         bound, rounds = -np.inf, 0
@@ -112,9 +112,9 @@ class ColumnGeneration:
         proven = phase == 1 and bound > self.tuning.missing
         names = list(self.programme.rows)
         scarce = tuple(
-            names[each]
-            for each in np.nonzero(now.rows > 1e-9)[0]
-            if names[each][0] in ("link", "singleton", *RESOURCES)
+            names[position]
+            for position in np.nonzero(now.rows > 1e-9)[0]
+            if names[position][0] in ("link", "singleton", *RESOURCES)
         )
         return Relaxation(
             self.columns, now.values, now.rows, now.value, bound, now.missing, proven, rounds, scarce
@@ -158,7 +158,10 @@ class ColumnGeneration:
         """The most by which a camera of each group can make the objective better."""
         if self.problem.minimize != "utility":
             return [0.0] * len(self.groups)
-        return [max(each.accuracy for each in self.configurations[group.application]) for group in self.groups]
+        return [
+            max(configuration.accuracy for configuration in self.configurations[group.application])
+            for group in self.groups
+        ]
 
     def _price(
         self,
@@ -188,8 +191,8 @@ class ColumnGeneration:
                 offered = self._offered(configuration, prices, phase, kept, payer)
                 if dear is not None:
                     offered = [
-                        replace(each, cost=each.cost + self.tuning.avoided_cost * dear[each.nodes])
-                        for each in offered
+                        replace(choices, cost=choices.cost + self.tuning.avoided_cost * dear[choices.nodes])
+                        for choices in offered
                     ]
                 budget.spend(self.tuning.work_choices * len(offered))
                 ready[key] = offered, potentials(configuration, offered, byte_prices, len(self.delays.fixed))
@@ -201,15 +204,15 @@ class ColumnGeneration:
                 configuration, self.delays, *ready[key], self.tuning, byte_prices, worth, self._most
             )
             if not self._narrow:
-                found = search.extend(node, ceiling)
+                labels = search.extend(node, ceiling)
             else:
-                found = search.among(node, self.nearest(node, self.tuning.nearest), ceiling)
-            budget.spend(found.work)
+                labels = search.among(node, self.nearest(node, self.tuning.nearest), ceiling)
+            budget.spend(labels.work)
             for number, rate in zip(numbers, rates, strict=True):
-                added += self._add_cheapest(number, configuration, found, least[number], constant)
-                cheapest = min(found.costs[0] if len(found.costs) else np.inf, found.floor)
+                added += self._add_cheapest(number, configuration, labels, least[number], constant)
+                cheapest = min(labels.costs[0] if len(labels.costs) else np.inf, labels.floor)
                 least[number] = min(least[number], cheapest * rate + constant)
-        cameras = np.array([each.cameras for each in self.groups])
+        cameras = np.array([group.cameras for group in self.groups])
         least -= (
             np.nan_to_num(abs(least), posinf=0.0) * self.tuning.worthwhile
         )  # what a column may cost less unseen
@@ -221,7 +224,7 @@ class ColumnGeneration:
         Their key is the configuration, the node, the rate (0: any), the worth of a second, and the group that
         pays for pools (-1: all alike).
         """
-        found: dict[
+        searches: dict[
             tuple[int, int, float, float, int], tuple[tuple[Configuration, int, float, float, int], list[int]]
         ] = {}
         for number, group in enumerate(self.groups):
@@ -229,8 +232,8 @@ class ColumnGeneration:
                 worth = self._per_camera(configuration, phase)[1] / group.rate
                 payer = number if self.tuning.few else -1
                 key = configuration, group.node, self._kept_rate(configuration, group.rate), worth, payer
-                found.setdefault((id(configuration), *key[1:]), (key, []))[1].append(number)
-        return list(found.values())
+                searches.setdefault((id(configuration), *key[1:]), (key, []))[1].append(number)
+        return list(searches.values())
 
     def _per_camera(self, configuration: Configuration, phase: int) -> tuple[float, float]:
         """What a camera adds to the objective beside its frames, and what each second of latency adds."""
@@ -254,7 +257,7 @@ class ColumnGeneration:
                 unit[where, RESOURCES.index(what)] = prices[row] / getattr(nodes[where], what)
         if phase == 2:
             unit[:, 0] += self._unused_prices(len(prices))
-        found = []
+        offered_by_stage = []
         stages = zip(
             configuration.application.stages, configuration.choices, configuration.admits(rate), strict=True
         )
@@ -265,23 +268,27 @@ class ColumnGeneration:
             replica += prices[single] if single < len(prices) else 0.0
             paid, own = programme.paid(prices, payer, stage.name, choices)
             own += programme.stage_prices(prices, stage.name, payer, choices)
-            left = np.maximum(replica - paid, 0.0)
+            unpaid = np.maximum(replica - paid, 0.0)
             own += choices.frame if phase == 2 else 0.0
-            cost = own + left / programme.carried(stage.name, choices)
+            cost = own + unpaid / programme.carried(stage.name, choices)
             offered = PricedChoices(choices.nodes, cost, choices.seconds, np.arange(len(choices)))
-            found.append((offered if mask is None else offered.only(mask)).best())
-        return found
+            offered_by_stage.append((offered if mask is None else offered.only(mask)).best())
+        return offered_by_stage
 
-    def _unused_prices(self, known: int) -> Floats:
+    def _unused_prices(self, row_count: int) -> Floats:
         """By node with a fixed cost and without rows among the `known`, the price of a core: all pay its cost.
 
         It is a valid price, since no more than all cores are taken.
         """
         costs = self.programme.fixed_costs
         cores = np.array([node.cores for node in self.problem.cluster.nodes], float)
-        found: Floats = np.divide(costs, cores, out=np.zeros_like(costs), where=(cores > 0) & (cores < np.inf))
-        found[[node for node, each in self.programme.machines.items() if each.takes[0][0] < known]] = 0.0
-        return found
+        core_prices: Floats = np.divide(
+            costs, cores, out=np.zeros_like(costs), where=(cores > 0) & (cores < np.inf)
+        )
+        core_prices[
+            [node for node, machine in self.programme.machines.items() if machine.takes[0][0] < row_count]
+        ] = 0.0
+        return core_prices
 
     def _byte_prices(self, prices: Floats) -> Floats | None:
         """What a byte a second costs from node to node along its path; None where all links are free."""
@@ -294,20 +301,20 @@ class ColumnGeneration:
         return prices_along_paths(self.problem.cluster, byte_prices) if byte_prices else None
 
     def _add_cheapest(
-        self, number: int, configuration: Configuration, found: CompleteLabels, least: float, constant: float
+        self, number: int, configuration: Configuration, labels: CompleteLabels, least: float, constant: float
     ) -> int:
         """Add the cheapest new columns that cost less than `least`; return how many."""
         added = 0
-        for position, cost in enumerate(found.costs):
+        for position, cost in enumerate(labels.costs):
             if cost * self.groups[number].rate + constant >= least:
                 break
-            rows = tuple(map(int, found.rows[position]))
-            nodes = tuple(map(int, found.nodes[position]))
+            rows = tuple(map(int, labels.rows[position]))
+            nodes = tuple(map(int, labels.nodes[position]))
             key = number, id(configuration), rows, nodes
             if key in self._known:
                 continue
             self._known.add(key)
-            self.programme.add(number, configuration, rows, nodes, float(found.seconds[position]))
+            self.programme.add(number, configuration, rows, nodes, float(labels.seconds[position]))
             added += 1
             if added == self.tuning.columns:
                 break

@@ -52,15 +52,16 @@ class Choices:
     @cached_property
     def kinds(self) -> tuple[tuple[Service | None, ...], Ints]:
         """The services that differ, and for each row which of them it is."""
-        found: dict[Service | None, int] = {}
-        rows = [found.setdefault(each, len(found)) for each in self.services]
-        return tuple(found), np.array(rows, np.int64)
+        numbers: dict[Service | None, int] = {}
+        rows = [numbers.setdefault(service, len(numbers)) for service in self.services]
+        return tuple(numbers), np.array(rows, np.int64)
 
     @cached_property
     def row(self) -> dict[tuple[int, Service | None], int]:
         """Where each node and service is."""
         return {
-            (int(node), each): at for at, (node, each) in enumerate(zip(self.nodes, self.services, strict=True))
+            (int(node), service): at
+            for at, (node, service) in enumerate(zip(self.nodes, self.services, strict=True))
         }
 
 
@@ -101,13 +102,17 @@ class Configuration:
         With `byte_prices` also those that were sent an output which goes elsewhere later: to their node it is
         free.
         """
-        found = []
+        live_stages = []
         for now in range(len(self.inputs)):
-            waiting = {stage for stage in range(now + 1) if any(each > now for each in self.consumers[stage])}
+            waiting = {
+                stage for stage in range(now + 1) if any(consumer > now for consumer in self.consumers[stage])
+            }
             if byte_prices:
-                waiting |= {each for stage in waiting for each in self.consumers[stage] if each <= now}
-            found.append(tuple(sorted(waiting)))
-        return found
+                waiting |= {
+                    consumer for stage in waiting for consumer in self.consumers[stage] if consumer <= now
+                }
+            live_stages.append(tuple(sorted(waiting)))
+        return live_stages
 
     def admits(self, rate: float) -> tuple[NDArray[np.bool_] | None, ...]:
         """For keyed stages, which choices take a whole camera of this rate by one replica; None for all."""
@@ -220,12 +225,12 @@ def fixed_costs(problem: Problem) -> Floats:
 def arcs_used(problem: Problem, configuration: Configuration, nodes: Sequence[int]) -> list[tuple[int, float]]:
     """The arcs that a frame goes over, and its bytes there; an output is sent to a node only once."""
     cluster = problem.cluster
-    found, sent = [], set()
+    used, sent = [], set()
     for stage, inputs in enumerate(configuration.inputs):
         for name in inputs:
             start, end, size = nodes[name], nodes[stage], configuration.sizes[name]
             if size and start != end and (name, end) not in sent:
                 sent.add((name, end))
                 path = cluster.path(cluster.nodes[start].name, cluster.nodes[end].name) or ()
-                found += [(arc, size) for arc in path]
-    return found
+                used += [(arc, size) for arc in path]
+    return used

@@ -103,9 +103,9 @@ class LabelSetting:
 
     def among(self, source: int, nodes: NDArray[np.bool_], ceiling: float = np.inf) -> CompleteLabels:
         """As `extend`, but only over some nodes; `floor` is then what is known of all others."""
-        offered = [each.only(nodes[each.nodes]) for each in self.offered]
-        found = replace(self, offered=offered).extend(source, ceiling)
-        return replace(found, floor=min(found.floor, self._least(source)))
+        offered = [choices.only(nodes[choices.nodes]) for choices in self.offered]
+        complete = replace(self, offered=offered).extend(source, ceiling)
+        return replace(complete, floor=min(complete.floor, self._least(source)))
 
     def _least(self, source: int) -> float:
         """The least cost of any assignment of cameras at a node, as far as it is known beforehand."""
@@ -148,7 +148,7 @@ class LabelSetting:
         inputs = self.configuration.inputs[stage]
         offered = self.offered[stage]
         ahead = labels.bound - self.rest[stage][labels.nodes[:, inputs[0]] if inputs else source]
-        children = [each for each, come in enumerate(self.configuration.inputs) if come and come[0] == stage]
+        children = [child for child, come in enumerate(self.configuration.inputs) if come and come[0] == stage]
         if self.configuration.follows_input[stage]:
             label = np.arange(len(labels))
             nodes = labels.nodes[:, inputs[0]]
@@ -177,13 +177,13 @@ class LabelSetting:
         goal = self.configuration.application.latency
         kept = np.nonzero((latency <= goal * (1 + TOLERANCE)) & (latency < np.inf) & (bound < ceiling))[0]
         label = label[kept]
-        found = _Labels(
+        extended = _Labels(
             cost[kept], bound[kept], low[kept], labels.nodes[label], labels.times[label], labels.rows[label]
         )
-        found.nodes[:, stage] = nodes[kept]
-        found.times[:, stage] = done[kept]
-        found.rows[:, stage] = rows[kept]
-        return found
+        extended.nodes[:, stage] = nodes[kept]
+        extended.times[:, stage] = done[kept]
+        extended.rows[:, stage] = rows[kept]
+        return extended
 
     def _opened(self, labels: _Labels, stage: int, label: Ints, nodes: Ints) -> Floats | float:
         """The cost of using a node, where a stage has a replica and none of the stages before has one there."""

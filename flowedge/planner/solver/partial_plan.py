@@ -89,7 +89,9 @@ class PartialPlan:
         self.fixed_costs = fixed_costs(problem)
         self.pool_counts = np.zeros(len(nodes), np.int64)
         self.band = np.array([arc.bandwidth for arc in problem.cluster.arcs])
-        self.singletons = {each.name for app in problem.applications for each in app.stages if each.singleton}
+        self.singletons = {
+            stage.name for app in problem.applications for stage in app.stages if stage.singleton
+        }
         self.latency_counts = problem.latency_counts
         self.tuning = tuning_for(len(groups))
         self.value = 0.0
@@ -128,13 +130,13 @@ class PartialPlan:
 
     def waits(self, assignment: Assignment) -> list[float]:
         """How long the frames of an assignment wait at each stage."""
-        found = [0.0] * len(assignment.nodes)
+        seconds = [0.0] * len(assignment.nodes)
         for at, (name, node, service) in self.served(assignment):
             pool = self.pools[name][node, service]
-            found[at] = wait_in(service, pool.load, pool.streams, pool.replicas)
+            seconds[at] = wait_in(service, pool.load, pool.streams, pool.replicas)
             if name in self.singletons:
-                found[at] = self.longest(service)
-        return found
+                seconds[at] = self.longest(service)
+        return seconds
 
     def all(self) -> list[Assignment]:
         """All assignments."""
@@ -172,8 +174,8 @@ class PartialPlan:
         rate = self.groups[assignment.group].rate
         frames = rate * assignment.cameras
         for at, (name, node, service) in self.served(assignment):
-            there = self.pools.setdefault(name, {})
-            pool = there.setdefault((node, service), Pool())
+            pools = self.pools.setdefault(name, {})
+            pool = pools.setdefault((node, service), Pool())
             pool.load += sign * frames
             pool.streams += sign * assignment.cameras
             choices = assignment.configuration.choices[at]
@@ -189,7 +191,7 @@ class PartialPlan:
                 pool.replicas, _ = self.replicas(service, pool.load, pool.streams, wait_limit)
             else:
                 pool.replicas = 0
-                del there[node, service]
+                del pools[node, service]
                 self._count_pool(node, -1)
             more = pool.replicas - before
             if more:
@@ -221,12 +223,12 @@ class PartialPlan:
     def replicas(self, service: Service, load: float, streams: int, wait_limit: float) -> tuple[int, float]:
         """As the function `replicas`, at the problem's utilisation; kept, since much is asked again."""
         key = id(service), round(load, 6), streams, wait_limit
-        found = self._known.get(key)
-        if found is None:
+        result = self._known.get(key)
+        if result is None:
             if len(self._known) >= self.tuning.remembered:
                 self._known.clear()
-            found = self._known[key] = replicas(service, self.problem.utilisation, key[1], streams, wait_limit)
-        return found
+            result = self._known[key] = replicas(service, self.problem.utilisation, key[1], streams, wait_limit)
+        return result
 
     def assignment(
         self,

@@ -44,7 +44,7 @@ def flowedge(
     by_application = configurations(problem, delays)
     compact = Plan("flowedge", reason=Reason(("nothing was tried",), proven=False))
     # About as many variables as the compact programme has.
-    size = sum(each.size for group in groups for each in by_application[group.application])
+    size = sum(configuration.size for group in groups for configuration in by_application[group.application])
     if size <= FEW_GROUPS.compact_variables:
         nodes, work = FEW_GROUPS.compact_nodes, FEW_GROUPS.compact_work
         compact = relaxation(problem, delays, "flowedge", node_limit=nodes, work_limit=work)
@@ -53,7 +53,7 @@ def flowedge(
             return better(problem, compact, start)
     master = ColumnGeneration(problem, delays, by_application, groups, of)
     plan = _searched(problem, master, start, effort, seed)
-    bounds = [each.bound for each in (plan, compact) if each.bound is not None]
+    bounds = [candidate.bound for candidate in (plan, compact) if candidate.bound is not None]
     plan = better(problem, plan, compact)
     return better(problem, replace(plan, bound=max(bounds, default=None) if plan.found else None), start)
 
@@ -169,26 +169,32 @@ def _near(master: ColumnGeneration, wide: int = 0) -> list[NDArray[np.bool_]]:
     return [masks[group.node] for group in master.groups]
 
 
-def _leaner(master: ColumnGeneration, found: Relaxation, prices: Prices, lean: float) -> Prices:
+def _leaner(master: ColumnGeneration, relaxed: Relaxation, prices: Prices, lean: float) -> Prices:
     """Prices on which what a whole node has is worth `lean` times a camera more."""
     limits = np.array([[getattr(node, what) for what in RESOURCES] for node in master.problem.cluster.nodes])
     limits = np.where(np.isfinite(limits) & (limits > 0), limits, np.inf)
-    camera = abs(found.value) / sum(group.cameras for group in master.groups)
+    camera = abs(relaxed.value) / sum(group.cameras for group in master.groups)
     return Prices(prices.nodes + lean * camera / limits, prices.arcs)
 
 
-def _reason(problem: Problem, found: Relaxation) -> Reason:
+def _reason(problem: Problem, relaxed: Relaxation) -> Reason:
     """Why the programme has no solution: as few limits as can be shown, else those that its prices name."""
-    stages = max(len(each.stages) for each in problem.applications)
+    stages = max(len(application.stages) for application in problem.applications)
     if stages * len(problem.cluster.nodes) * len(problem.classes) <= FEW_GROUPS.conflict_size:
         return Reason(conflict(problem), proven=True)
     cluster, words = problem.cluster, []
-    for what, where in found.scarce:
+    for what, where in relaxed.scarce:
         if what == "link":
             words.append(f"link {cluster.arcs[where].start} - {cluster.arcs[where].end}: its bandwidth")
         elif what == "singleton":
             words.append("a singleton's load")
         else:
             words.append(f"{cluster.nodes[where].name}: its {what}")
-    goals = (each for each in problem.applications if each.latency < float("inf") or each.accuracy > 0)
-    return Reason((*words, *(f"{each.name}: its latency and accuracy" for each in goals)), proven=True)
+    goals = (
+        application
+        for application in problem.applications
+        if application.latency < float("inf") or application.accuracy > 0
+    )
+    return Reason(
+        (*words, *(f"{application.name}: its latency and accuracy" for application in goals)), proven=True
+    )

@@ -1,4 +1,4 @@
-"""The exact strategy: optima counted by hand, bounds, proofs that there is no plan, and replicas as waits need."""
+"""The exact strategy: optima counted by hand, bounds, proofs that there is no plan, and sizes of replicas."""
 
 from __future__ import annotations
 

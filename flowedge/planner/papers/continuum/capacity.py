@@ -31,12 +31,12 @@ class ServingRules:
         """By node, how an instance may serve there, as wanted first; none at all for a stage without cost."""
         key = camera.name, stage.name, chosen
         if key not in self._able:
-            found: dict[str, list[Service]] = {}
+            by_node: dict[str, list[Service]] = {}
             for node, service in hosts(self.problem, camera, stage, chosen):
-                services = found.setdefault(self.problem.cluster.nodes[node].name, [])
+                services = by_node.setdefault(self.problem.cluster.nodes[node].name, [])
                 services += [service] if service is not None else []
             self._able[key] = {
-                node: self._offers(camera, stage, node, services) for node, services in found.items()
+                node: self._offers(camera, stage, node, services) for node, services in by_node.items()
             }
         return self._able[key]
 
@@ -44,8 +44,8 @@ class ServingRules:
         self, camera: CameraClass, stage: Stage, node: str, services: Sequence[Service]
     ) -> tuple[Offer, ...]:
         rate, host = self.problem.rates[camera.name], self.problem.cluster[node]
-        made = [offers(self.problem, service)[self.level] for service in services]
-        able = [offer for offer in made if not stage.keyed or offer.load >= rate]
+        candidates = [offers(self.problem, service)[self.level] for service in services]
+        able = [offer for offer in candidates if not stage.keyed or offer.load >= rate]
 
         def worth(offer: Offer) -> float:
             size = offer.service.share_of(host)
@@ -111,15 +111,15 @@ class CapacityLedger:
             return None
         columns: list[tuple[RouteOption, int]] = []
         for chosen, count in shares:
-            left = count
-            while left:
+            remaining = count
+            while remaining:
                 column = after._column(camera, chosen, ways)
                 if column is None:
                     return None
-                cameras = after._most(column, camera, left, ways)
+                cameras = after._most(column, camera, remaining, ways)
                 after._take(column, camera, cameras, ways)
                 columns.append((column, cameras))
-                left -= cameras
+                remaining -= cameras
         return after, columns
 
     def _reserve(self, camera: CameraClass, shares: Sequence[tuple[Setting, int]], ways: ServingRules) -> bool:
@@ -144,8 +144,8 @@ class CapacityLedger:
         if reserved is None:
             return False
         self.free = reserved.free
-        for each in reserved.reservations:
-            self._instance(each, able[each.task][each.node], rate)
+        for reservation in reserved.reservations:
+            self._instance(reservation, able[reservation.task][reservation.node], rate)
         return True
 
     def _task(
@@ -171,27 +171,32 @@ class CapacityLedger:
     def _whole(self, stage: Stage) -> float:
         """Frames a second of all cameras that come to a singleton."""
         return sum(
-            self.problem.rates[each.name] * each.count
-            for each in self.problem.classes
-            if any(other.name == stage.name for other in self.problem.application(each.application).stages)
+            self.problem.rates[camera_class.name] * camera_class.count
+            for camera_class in self.problem.classes
+            if any(
+                other.name == stage.name for other in self.problem.application(camera_class.application).stages
+            )
         )
 
-    def _instance(self, each: Reservation, able: Sequence[Offer], rate: float) -> None:
+    def _instance(self, reservation: Reservation, able: Sequence[Offer], rate: float) -> None:
         """Makes replicas of a reservation: as wanted, or what carries most within a reduced share."""
-        if each.share >= each.need - _SLACK:
-            key, count = (each.node, able[0]), 1
+        if reservation.share >= reservation.need - _SLACK:
+            key, count = (reservation.node, able[0]), 1
         else:
-            fitting = [(offer, int((each.share + _SLACK) / self._share(each.node, offer))) for offer in able]
+            fitting = [
+                (offer, int((reservation.share + _SLACK) / self._share(reservation.node, offer)))
+                for offer in able
+            ]
             offer, count = max(fitting, key=lambda one: one[1] * carried(one[0], rate))
-            key = each.node, offer
+            key = reservation.node, offer
         if count:
             self.replicas[key] = self.replicas.get(key, 0) + count
 
     def _spare(self, able: Mapping[str, Sequence[Offer]], rate: float) -> float:
         """Frames a second of cameras of this rate that replicas which are there already can still take."""
         total = 0.0
-        for node, made in able.items():
-            for offer in made:
+        for node, node_offers in able.items():
+            for offer in node_offers:
                 have = self.replicas.get((node, offer), 0)
                 load, streams = self.served.get((node, offer), (0.0, 0))
                 if have:

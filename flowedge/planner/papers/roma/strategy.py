@@ -140,7 +140,7 @@ class CameraDemand:
         pair = fit(net, performance, com), fit(com, performance, net)
         if isinstance(pair[0], Linear) and isinstance(pair[1], Linear):
             return pair[0], pair[1]
-        nets, coms = (np.linspace(each.min(), each.max(), _LEVELS) for each in (net, com))
+        nets, coms = (np.linspace(amounts.min(), amounts.max(), _LEVELS) for amounts in (net, com))
         wanted = np.linspace(performance.min(), performance.max(), 4 * _LEVELS)
         allowed = tabulated(pair, nets, coms, wanted)
         return None if allowed is None else surface(allowed)
@@ -191,7 +191,7 @@ def demand(problem: Problem, camera: CameraClass) -> CameraDemand | None:
     part = {}
     for key in sorted({key for need in needs for key in need}):
         able = [position for position, need in enumerate(needs) if key in need]
-        part[key] = sum(needs[each][key] for each in able) / max(float(com[able].sum()), 1e-12)
+        part[key] = sum(needs[position][key] for position in able) / max(float(com[able].sum()), 1e-12)
     sent = {name for name, _ in _camera_edges(problem, application)}
     net = np.array([sum(problem.profiles.bytes_of(name, chosen) for name in sent) for chosen in kept])
     accuracy = np.array([problem.profiles.accuracy(chosen) or 0.0 for chosen in kept])
@@ -204,12 +204,12 @@ def _mean(need: dict[tuple[str, int], float], stage: str) -> float:
 
 def _camera_edges(problem: Problem, application: Application) -> Iterator[tuple[str, str]]:
     """Pairs of stages of which the first is where the camera is, and the second may be elsewhere."""
-    there: set[str] = set()
+    at_camera: set[str] = set()
     for stage in application.stages:
-        if stage.source or (problem.follows_input(stage) and stage.inputs[0] in there):
-            there.add(stage.name)
+        if stage.source or (problem.follows_input(stage) and stage.inputs[0] in at_camera):
+            at_camera.add(stage.name)
         else:
-            yield from ((name, stage.name) for name in stage.inputs if name in there)
+            yield from ((name, stage.name) for name in stage.inputs if name in at_camera)
 
 
 def _lots(problem: Problem) -> list[_Lot]:
@@ -220,7 +220,7 @@ def _lots(problem: Problem) -> list[_Lot]:
         if needs is None:
             return []
         sizes = [size] * (camera.count // size) + ([camera.count % size] if camera.count % size else [])
-        lots += [_Lot(needs, each) for each in sizes]
+        lots += [_Lot(needs, cameras) for cameras in sizes]
     return lots
 
 
@@ -252,20 +252,20 @@ def _allocated(problem: Problem, name: str, lots: list[_Lot], kind: Kind, eta: f
         return _nothing(name)
     demands = {lot.demand.camera.name: lot.demand for lot in lots}
     fitted = {camera: needs.coupled(kind) for camera, needs in demands.items()}
-    coupled = [each for lot in lots if (each := fitted[lot.demand.camera.name]) is not None]
+    coupled = [fit for lot in lots if (fit := fitted[lot.demand.camera.name]) is not None]
     if len(coupled) < len(lots):
         why = f"{name}: its two couplings contradict each other at every pair of resources"
         return Plan(name, reason=Reason((why,), proven=False))
     plan = Plan(
         name, reason=Reason((f"{name}: its programme has no solution in {_SECONDS:g} s",), proven=False)
     )
-    thrifty = [(each, 0.0) for each in _THRIFT if each > eta]
+    thrifty = [(thrift, 0.0) for thrift in _THRIFT if thrift > eta]
     for weight, margin in [*((eta, margin) for margin in _MARGINS), *thrifty]:
-        given = _Programme(problem, lots, coupled, weight, margin).solve()
-        if given is None:
+        allocations = _Programme(problem, lots, coupled, weight, margin).solve()
+        if allocations is None:
             break
-        placed = [replace(lot, fixed=each.at) for lot, each in zip(lots, given, strict=True)]
-        orders = [_order(lot.demand, each) for lot, each in zip(lots, given, strict=True)]
+        placed = [replace(lot, fixed=allocation.at) for lot, allocation in zip(lots, allocations, strict=True)]
+        orders = [_order(lot.demand, allocation) for lot, allocation in zip(lots, allocations, strict=True)]
         plan = _realised(problem, name, placed, orders)
         if plan.found:
             break
@@ -281,7 +281,7 @@ class _Programme:
         self.problem, self.eta, self.margin, self.model = problem, eta, margin, IntegerProgramme()
         self._used: dict[int, list[Term]] = defaultdict(list)
         self._sent: dict[int, list[Term]] = defaultdict(list)
-        self._vars = [self._lot(lot, each) for lot, each in zip(lots, coupled, strict=True)]
+        self._vars = [self._lot(lot, coupling) for lot, coupling in zip(lots, coupled, strict=True)]
         for terms in self._used.values():
             self.model.row(terms, upper=1.0)
         for arc, terms in self._sent.items():
@@ -341,7 +341,7 @@ class _Programme:
         else:
             able = [node for name, node in needs.part if name == stage.name]
         switches = {node: model.variable(upper=1.0, integer=len(able) > 1) for node in able}
-        model.row([(each, 1.0) for each in switches.values()], lower=1.0, upper=1.0)
+        model.row([(switch, 1.0) for switch in switches.values()], lower=1.0, upper=1.0)
         for node, chosen in switches.items():
             part = needs.part.get((stage.name, node), 0.0) * lot.cameras
             if part:
@@ -367,7 +367,9 @@ class _Programme:
         done: dict[str, int] = {}
         for stage in needs.application.stages:
             done[stage.name] = model.variable(upper=goal)
-            own = [(each, -needs.seconds.get((stage.name, node), 0.0)) for node, each in at[stage.name].items()]
+            own = [
+                (switch, -needs.seconds.get((stage.name, node), 0.0)) for node, switch in at[stage.name].items()
+            ]
             for name in stage.inputs:
                 size = min(problem.profiles.bytes_of(name, chosen) for chosen in needs.settings)
                 legs = []
@@ -384,9 +386,9 @@ class _Programme:
                 model.row([(done[stage.name], 1.0), (done[name], -1.0), *own, *legs], lower=0.0)
 
 
-def _order(needs: CameraDemand, given: _Given) -> list[int]:
+def _order(needs: CameraDemand, allocation: _Given) -> list[int]:
     """Settings that are within what is given, best accuracy first, and then the others, least excess first."""
-    most_net, most_com = max(given.net, 1e-9), max(given.com, 1e-9)
+    most_net, most_com = max(allocation.net, 1e-9), max(allocation.com, 1e-9)
     excess = np.maximum(needs.net / most_net, needs.com / most_com)
     within = excess <= 1 + 1e-3
     return sorted(
@@ -406,12 +408,16 @@ def _realised(problem: Problem, name: str, lots: list[_Lot], orders: list[list[i
         so_far = replace(
             problem,
             classes=tuple(
-                replace(each, count=counts[each.name]) for each in problem.classes if counts[each.name]
+                replace(camera_class, count=counts[camera_class.name])
+                for camera_class in problem.classes
+                if counts[camera_class.name]
             ),
         )
         goal = lot.demand.application
         timely = (
-            each for each in _columns(problem, lot, order) if latency(problem, goal, each, net) <= goal.latency
+            column
+            for column in _columns(problem, lot, order)
+            if latency(problem, goal, column, net) <= goal.latency
         )
         for column in islice(timely, _CANDIDATES):
             tried += 1
@@ -443,7 +449,7 @@ def _columns(problem: Problem, lot: _Lot, order: list[int]) -> Iterator[RouteOpt
                 if problem.profiles.free(stage.name):
                     places.append(Place(stage.name, node.name))
                 elif able:
-                    cheap = min(able, key=lambda each, node=node: _cost(node, each, quick))  # type: ignore[misc]
+                    cheap = min(able, key=lambda service, node=node: _cost(node, service, quick))  # type: ignore[misc]
                     places.append(Place(stage.name, node.name, offers(problem, cheap)[level]))
             if len(places) == len(needs.application.stages):
                 yield RouteOption(needs.camera.name, chosen, tuple(places))
