@@ -1,4 +1,4 @@
-"""Fields of scenario files: rates, ranges, traces."""
+"""Readers of fields in scenario files: rates, ranges, traces."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Cameras whose frames go through the operators of their application as a plan says, made again when needed.
+"""Simulation of cameras whose frames follow the routes of a plan, which a strategy makes again when needed.
 
-Replicas of a deployment are the slots of one station with one queue; those of a keyed operator are stations of
-their own, each with its cameras: the fastest first, each where the load is least. What a new plan does not have
-any more is given no new frames and ends with what it has.
+Replicas of a deployment are the slots of one station with one queue. Replicas of a keyed operator are stations
+of their own, each with its own cameras: cameras are assigned in order of their frame rates, the fastest first,
+each to the replica with the least load. A station that a new plan has no more is sent no new frames, and serves
+those that it has to the end.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class RouteStep:
 
 
 class CameraStream:
-    """One camera: its class and the steps that its frames take now; each whole `credit` is a frame."""
+    """One camera: its class, and the steps that its frames take now; it sends one at a `credit` of 1."""
 
     __slots__ = ("application", "credit", "deadline", "of", "steps")
 

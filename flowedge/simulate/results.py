@@ -1,4 +1,4 @@
-"""What came of a simulation: shares, latencies and utilisations, as plain data."""
+"""Results of a simulation: shares of outcomes, latencies and utilisations, as plain data."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ class _Flow:
 class Formulation:
     """The programme of a problem; `lots` by class name, `waits` as of the offers (False: nobody waits).
 
-    `shared` counts an output that goes the same way to two stages once; it is sent once only if both are on
-    one node, so that this may be too little where the network is a tree.
+    With `shared`, an output that goes the same way to two stages counts once. It is really sent once only where
+    both are on one node; so this may count too little where the network is a tree, and stays a relaxation.
     """
 
     def __init__(

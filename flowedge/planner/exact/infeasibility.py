@@ -1,4 +1,4 @@
-"""Why there is no plan: goals and capacities that cannot hold together, none of which is superfluous."""
+"""Why there is no plan: an irreducible set of goals and capacities that cannot hold together."""
 
 from __future__ import annotations
 

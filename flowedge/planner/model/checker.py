@@ -1,4 +1,4 @@
-"""Verifies a plan from scratch. It trusts nothing that a strategy computed."""
+"""Verification of plans from scratch, trusting nothing that a strategy computed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a plan will do: load, latency with its parts, throughput, accuracy, energy. It judges every strategy.
+"""Prediction of what a plan does: load, latency with its parts, throughput, accuracy, energy.
 
-The latency of a route is the longest way through its graph,
+The latency of a route is the longest path through its graph,
 
     sum(service + wait)  +  sum over arcs(delay + certainty x deviation + bits / bandwidth),
 
@@ -61,7 +61,7 @@ class Prediction:
 
 
 def predict(problem: Problem, plan: Plan) -> Prediction:
-    """The figures of a plan that `flowedge.planner.model.checker.violations` has nothing against."""
+    """The figures of a plan, whose names and counts are those of the problem (as the checker verifies)."""
     loads, streams = _loads(problem, plan)
     used = [
         load / (deployment.replicas * deployment.service.rate)

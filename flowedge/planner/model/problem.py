@@ -1,4 +1,4 @@
-"""What there is to plan: applications, their cameras, their goals, and the cluster they may use.
+"""A planning problem: applications with their goals, their cameras, profiles, and the cluster they may use.
 
 >>> pipeline = Application(
 ...     "people",

@@ -1,4 +1,4 @@
-"""What operators cost and yield, measured or from tables: the planner's only knowledge about them.
+"""Profiles: what operators cost and yield, measured or from tables. The planner knows nothing else about them.
 
 >>> profiles = Profiles(
 ...     services=(Service("Detect", "xeon", cores=1, seconds=0.04, setting=setting(size=640)),),
@@ -159,7 +159,7 @@ class Profiles:
         return self._of[key]
 
     def undominated(self, operator: str, chosen: Setting) -> list[Service]:
-        """As `services_of`, without those that another one replaces for all who may use them."""
+        """As `services_of`, without those that another one replaces under every setting that they serve."""
         kept: list[Service] = []
         for service in self.services_of(operator, chosen):
             if any(holds(other.setting, service.setting) and other.replaces(service) for other in kept):

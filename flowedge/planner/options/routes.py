@@ -50,7 +50,7 @@ def latency(problem: Problem, application: Application, option: RouteOption, del
 
 
 def assemble(problem: Problem, strategy: str, chosen: Iterable[tuple[RouteOption, int]]) -> Plan:
-    """The plan in which so many cameras take each column, with the fewest replicas that keep the offers.
+    """The plan in which so many cameras take each option, with the fewest replicas that keep its offers.
 
     Its value is that of `flowedge.planner.model.prediction.predict`; nothing else is checked here.
     """

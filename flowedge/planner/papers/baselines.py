@@ -21,10 +21,10 @@ from flowedge.planner.options.offers import Offer, hosts, offers
 from flowedge.planner.options.routes import Place, RouteOption, assemble, latency
 
 Order: TypeAlias = Callable[[Stage, int | None, Sequence[int]], Sequence[int]]
-"""Which of the able nodes to try, in order, for a stage; given is also where its first input is."""
+"""Gives the nodes to try for a stage, in order, by the stage, the node of its first input and the able nodes."""
 
 Attempts: TypeAlias = Callable[[CameraClass], Iterator[Order]]
-"""One after the other, until a camera has a place."""
+"""For a camera, the orders to try one after the other until it has a place."""
 
 _DRAWS = 10
 _LEVELS = 3  # of `offers`, from the fullest

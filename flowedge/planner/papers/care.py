@@ -1,10 +1,11 @@
 """CARE: the least instances, cores and GPUs that reach quality and latency, found by deploying and measuring.
 
 Calagna, Ravera and Chiasserini 2026, "Orchestrating Composite Applications at the Edge" (NOMS), section III.
-For each camera it looks for one (x, c, g): x is the setting, in order of its knob `tiles`; all operators get
-c cores for each instance and a GPU if g. An operator that has no profile with so many cores gets the next
-fewer, or the fewest there are. What CARE deploys and measures is taken from the profiles by `measure`; every
-call of it counts as a deployment tried, which is the price of the search.
+For each camera it looks for one (x, c, g): x is the setting, and settings are tried in order of their knob
+`tiles`; every instance of an operator gets c cores, and a GPU if g. An operator without a profile for c cores
+gets the next fewer that it has a profile for, or the fewest of all. Where CARE deploys and measures, `measure`
+looks the figures up in the profiles; every call of it counts as a deployment tried, which is the price of the
+search.
 
 `care` is the listing of the paper with its indentation mended (an instance may go to every server, the
 application is deployed when all its instances are placed) and with an end, where x or c have none.

@@ -8,10 +8,10 @@ prices p from 0,
 
     sum over groups(cameras x least priced cost of a camera) - sum of the prices of what is scarce
 
-(capacities being scaled to 1) is a lower bound as well (Lagrange), which holds before the end, if no replica is
-paid more than it costs, and no machine more than its fixed cost and the price of its limit. What is left of a
-replica's cost is shared by all the frames that it could carry: that is true of pools that are in no column yet,
-too.
+(capacities being scaled to 1) is a lower bound as well (Lagrange), at any iteration, provided that the prices
+pay for no replica more than it costs, and for no machine more than its fixed cost and the price of its limit.
+The part of a replica's cost that the prices do not pay is shared by all the frames that it could carry; this
+holds for pools that are in no column yet, too.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from flowedge.planner.solver.tuning import Budget, Tuning, tuning_for
 class Relaxation:
     """What column generation found: `values` are cameras on `columns`, `bound` holds for every plan.
 
-    `prices` are those of the rows. `missing` are cameras without any column; where it is above 0 and `proven`,
-    there is no plan at all.
+    `prices` are those of the rows. `missing` counts the cameras without any column; where it is above 0 and
+    `proven`, there is no plan at all. `scarce` names the rows of resources, links and singletons with a price.
     """
 
     columns: list[Column]
@@ -80,7 +80,7 @@ class ColumnGeneration:
         return self.programme.columns
 
     def solve(self, budget: Budget, *, gap: float = 1e-4) -> Relaxation:
-        """Generates columns until the bound is within a share `gap` of the value, or the budget is spent."""
+        """Generate columns until the bound is within a share `gap` of the value, or the budget is spent."""
         if not self.tuning.few:
             self._begin(budget)
         relaxation = self._generate(budget, gap, phase=2)
@@ -127,8 +127,9 @@ class ColumnGeneration:
             self._price(np.zeros(0), 2, budget, dear=outside)
 
     def nearest(self, node: int, most: int) -> NDArray[np.bool_]:
-        """The nodes that are the nearest to cameras at a node, of all that could do anything, and a few of each
-        tier; kept.
+        """The nodes nearest to cameras at a node, of those that could serve anything, and a few of each tier.
+
+        Kept for the next call.
         """
         if (node, most) not in self._near:
             cluster = self.problem.cluster
@@ -171,9 +172,9 @@ class ColumnGeneration:
         *,
         dear: NDArray[np.bool_] | None = None,
     ) -> tuple[int, float]:
-        """Adds the columns that would lower the value; how many, and the Lagrangian bound at these prices.
+        """Add columns that would lower the value; return how many, and the Lagrangian bound at these prices.
 
-        With `dear` nodes, which are then avoided, it adds the cheapest columns and there is no bound.
+        With `dear` nodes, which are then avoided, it adds the cheapest columns and the bound means nothing.
         """
         groups, programme = len(self.groups), self.programme
         least = np.full(groups, np.inf)
@@ -249,7 +250,7 @@ class ColumnGeneration:
     def _offered(
         self, configuration: Configuration, prices: Floats, phase: int, rate: float, payer: int
     ) -> list[PricedChoices]:
-        """What a frame (of the group that pays) costs by each choice on these prices."""
+        """What a frame, of the group that pays, costs at these prices by each choice of each stage."""
         programme, nodes = self.programme, self.problem.cluster.nodes
         unit = np.zeros((len(self.delays.fixed), len(RESOURCES)))
         for (what, where), row in programme.rows.items():
@@ -276,9 +277,9 @@ class ColumnGeneration:
         return offered_by_stage
 
     def _unused_prices(self, row_count: int) -> Floats:
-        """By node with a fixed cost and without rows among the `known`, the price of a core: all pay its cost.
+        """By node with a fixed cost that none of the first `row_count` rows is about, the price of a core.
 
-        It is a valid price, since no more than all cores are taken.
+        All cores together pay the fixed cost. It is a valid price, since no more than all cores are taken.
         """
         costs = self.programme.fixed_costs
         cores = np.array([node.cores for node in self.problem.cluster.nodes], float)

@@ -1,10 +1,10 @@
 """Insertion: the cheapest assignment for more cameras, given all others, by label setting on marginal costs.
 
-A choice of a node and a service costs the replicas that it adds to the pool there (none, where there is room in
-the present ones) and its frames; it takes the service time and the wait that these cameras would have then.
-More replicas for less wait are another choice. `blend` (0..1) is how much of the cameras' own share of the
-replicas is counted instead of what they add: at 1 they pay for replicas in part even if they open them, which
-lets several assignments meet.
+A choice of a node and a service costs the replicas that it adds to the pool there (none, where the present ones
+have room) and its frames; it takes the service time and the wait that these cameras would have then. More
+replicas for less wait are another choice. `blend` (0..1) weighs two ways to count replicas: at 0 the cameras
+pay for those that they add, at 1 for their own share of those that they use. The latter lets several
+assignments gather at a pool that the first of them would have to pay for alone.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ def _idle(partial: PartialPlan, nodes: NDArray[np.int64]) -> Floats:
 def levels(
     partial: PartialPlan, name: str, service: Service, pool: Pool | None, frames: float, cameras: int
 ) -> list[tuple[int, float]]:
-    """Numbers of replicas for a pool that is to serve more, and the waits there; the last is nobody's wait."""
+    """Numbers of replicas for a pool that is to serve more, and the wait with each; the last wait is 0."""
     load = frames + (pool.load if pool else 0.0)
     streams = cameras + (pool.streams if pool else 0)
     if name in partial.singletons:

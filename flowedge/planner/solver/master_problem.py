@@ -1,10 +1,10 @@
-"""The restricted master problem: the linear programme over the columns that are known so far.
+"""The restricted master problem: the linear programme over the columns generated so far.
 
 Cameras are spread over columns, and pools have replicas, both in fractions, at the least cost. What nodes,
 links and singletons have is scaled to 1, and a pool has at least
 
-    load / (utilisation x rate)                                      replicas: they carry what there is;
-    cameras of a group that use it / all cameras of that group       replicas: it is there at all.
+    load / (utilisation x rate)                                      replicas: they carry the load;
+    cameras of a group that use it / all cameras of that group       replicas: one is needed at all.
 
 A node that adds something to the objective as soon as it has a replica (its whole idle power) is used to an
 extent u from 0 to 1, which is at least
@@ -14,9 +14,10 @@ extent u from 0 to 1, which is at least
 
 On a node that others share, idle power is a cost of its replicas instead, by their shares.
 
-The second is implied by whole replicas alone. It is what makes the bound a good one where a camera needs but a
-part of a replica. With many groups, where it rarely matters, pools have no variables of their own: every column
-has its part of the replicas in it (and no replica carries more than all the cameras send).
+Where replicas are whole, the second limit of a pool follows from the first; here, where they are fractions, it
+makes the bound a good one for cameras that need only a part of a replica. With many groups, where it rarely
+matters, pools have no variables of their own: every column includes its part of the replicas (and no replica
+carries more than all the cameras send).
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ from flowedge.planner.solver.tuning import Tuning
 
 RowName: TypeAlias = tuple[str, int]
 """A resource of a node (by position), "link" and an arc, "singleton" and its number: these are scarce. "load"
-and a pool, "presence" and pool x groups + group: what a pool must have. "used" and a node, which is at most 1, and
-"stage" and a number (`stage_rows`): to what extent a node must be."""
+and a pool, "presence" and pool x groups + group: replicas that a pool must have. "used" and a node: its extent
+of use, which is at most 1. "stage" and a number (`stage_rows`): the least extent to which a node is used."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +261,7 @@ class RestrictedMaster:
         )
 
     def _padded(self, prices: Floats) -> Floats:
-        """Prices, and nothing for rows that are newer."""
+        """Prices, with 0 for rows that are newer."""
         return np.asarray(np.r_[prices, np.zeros(len(self.rows) - len(prices))])
 
     def optimum(self, phase: int) -> Optimum:

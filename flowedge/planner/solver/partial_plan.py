@@ -1,9 +1,9 @@
 """A plan under construction: assignments of cameras, and the pools of replicas that serve them.
 
 A pool is all replicas of one service of one stage on one node. Each assignment has a limit to its wait in each
-of its pools, such that it is in time if all limits hold; a pool has the fewest replicas that keep them, by
-`flowedge.planner.model.profiles.Service.mean_wait`. So assignments can be added and removed one by one, and
-those in the plan stay in time.
+of its pools, such that it is in time if all limits hold; a pool has the fewest replicas that keep the limits of
+all its assignments, by `flowedge.planner.model.profiles.Service.mean_wait`. So assignments can be added and
+removed one by one, and the others stay in time.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class PartialPlan:
         self.new_pool_levels: dict[tuple[int, float, int], tuple[Floats, Floats]] = {}
 
     def longest(self, service: Service) -> float:
-        """The wait that no load within the utilisation exceeds; what a singleton wait limits to all."""
+        """The wait that no load within the utilisation exceeds: the wait limit of all that use a singleton."""
         return service.mean_wait(self.problem.utilisation)
 
     def served(self, assignment: Assignment) -> Iterator[tuple[int, PoolKey]]:
@@ -124,7 +124,7 @@ class PartialPlan:
         self._change(assignment, 1)
 
     def remove(self, assignment: Assignment) -> None:
-        """Takes an assignment back."""
+        """Remove an assignment."""
         del self.assignments[assignment.group][assignment]
         self._change(assignment, -1)
 
@@ -143,7 +143,7 @@ class PartialPlan:
         return [assignment for assignments in self.assignments.values() for assignment in assignments]
 
     def restore(self, assignments: Sequence[Assignment]) -> None:
-        """Changes the assignments to these."""
+        """Make these the assignments of the plan."""
         wanted = dict.fromkeys(assignments)
         for assignment in self.all():
             if assignment not in wanted:
@@ -153,7 +153,7 @@ class PartialPlan:
                 self.add(assignment)
 
     def feasible(self) -> bool:
-        """Whether no node and no link has more to bear than it can, and singletons are alone."""
+        """Whether no node and no link is overloaded, and no singleton runs twice."""
         once = all(
             sum(pool.replicas for pool in self.pools.get(name, {}).values()) <= 1 for name in self.singletons
         )
@@ -162,12 +162,12 @@ class PartialPlan:
         )
 
     def overloaded_nodes(self) -> list[int]:
-        """The nodes that have more to bear than they can."""
+        """The nodes whose replicas need more than they have."""
         finite = np.where(np.isfinite(self.limits), self.limits, 0.0)
         return list(np.nonzero((self.free < -1e-7 * finite - 1e-9).any(axis=1))[0])
 
     def overloaded_arcs(self) -> list[int]:
-        """The arcs that have more to bear than they can."""
+        """The arcs that carry more than their bandwidth."""
         return list(np.nonzero(self.band < -1e-3)[0])
 
     def _change(self, assignment: Assignment, sign: int) -> None:
@@ -221,7 +221,7 @@ class PartialPlan:
         return np.where(self.pool_counts > 0, 0.0, self.fixed_costs)
 
     def replicas(self, service: Service, load: float, streams: int, wait_limit: float) -> tuple[int, float]:
-        """As the function `replicas`, at the problem's utilisation; kept, since much is asked again."""
+        """As the function `replicas`, at the problem's utilisation; kept, since most results are needed again."""
         key = id(service), round(load, 6), streams, wait_limit
         result = self._known.get(key)
         if result is None:
@@ -239,11 +239,11 @@ class PartialPlan:
         nodes: Sequence[int],
         waits: Sequence[float],
     ) -> Assignment | None:
-        """An assignment that is wait limits these waits, and what is left of its time; None if too late.
+        """An assignment whose wait limits are these waits and parts of its spare time; None if it is late.
 
-        What is left is dealt out by service times, since at equal loads waits are in proportion to them; with
-        many groups in equal parts, as pools are then so large that nobody waits long. Where latency is part of
-        the objective nothing is left.
+        The time to spare is divided by service times, since at equal loads waits are in proportion to them;
+        with many groups in equal parts, as pools are then so large that nobody waits long. Where latency is
+        part of the objective, no time is spare.
         """
         latency = self.latency(configuration, rows, nodes, waits)
         goal = configuration.application.latency

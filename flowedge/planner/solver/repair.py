@@ -1,4 +1,4 @@
-"""Repair: room for the last cameras, by taking others near them back first."""
+"""Repair: room for the last cameras, by removing others near them first and inserting all again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def repair(
     *,
     near: Sequence[NDArray[np.bool_]],
 ) -> list[tuple[int, int]]:
-    """Finds room for cameras by taking others beside them back first; what is left."""
+    """Find room for cameras that were `lost`; return the groups and cameras that still have none."""
     for _ in range(partial.tuning.repairs):
         if not lost or partial.budget.over:
             break

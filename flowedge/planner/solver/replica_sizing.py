@@ -18,9 +18,9 @@ from flowedge.planner.solver.tuning import TOLERANCE
 
 
 def size_replicas(partial: PartialPlan) -> bool:
-    """Deals wait limits out anew; whether there is room now where none was, or else the pools became better.
+    """Size all pools anew and set the wait limits after them, unless that gains nothing; return whether it did.
 
-    If not, they stay as they were.
+    It gains something where the plan then has room and had none, or else is better.
     """
     before, value, room = partial.all(), partial.value, partial.feasible()
     counts = {
@@ -57,7 +57,7 @@ def size_replicas(partial: PartialPlan) -> bool:
 
 
 def _in_time(partial: PartialPlan, counts: dict[PoolKey, int], waits: dict[PoolKey, float]) -> bool:
-    """Adds replicas until no assignment is late; whether that can be."""
+    """Add replicas until no assignment is late; return whether that succeeded."""
     assignments = partial.all()
     for _ in range(partial.tuning.replicas_added):
         late = [

@@ -1,4 +1,4 @@
-"""Rounding: from the linear programme's shares of cameras to assignments of whole cameras that have room."""
+"""Rounding: whole cameras on the columns among which the master problem shares them out in fractions."""
 
 from __future__ import annotations
 

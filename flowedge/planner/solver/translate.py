@@ -55,9 +55,9 @@ def _placements(
 
 
 def add_plan(partial: PartialPlan, master: ColumnGeneration, start: Plan) -> list[tuple[int, int]]:
-    """Adds the routes of an earlier plan as far as they are still possible; groups and cameras that are left.
+    """Add the routes of an earlier plan that are still possible; return the groups and cameras without one.
 
-    Waits are wait limits as they would be at that plan's load, so that replicas may differ from it.
+    Wait limits are set anew from the time that each route leaves, so that replicas may differ from that plan's.
     """
     problem = partial.problem
     number = dict(zip((camera_class.name for camera_class in problem.classes), master.of, strict=True))

@@ -1,4 +1,4 @@
-"""What machines and links have left while cameras join by CONTINUUM's rules (Algorithm 3)."""
+"""The free capacity of machines and links while cameras join by CONTINUUM's rules (Algorithm 3)."""
 
 from __future__ import annotations
 

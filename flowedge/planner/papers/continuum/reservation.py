@@ -2,11 +2,14 @@
 
 Amounts are shares of a node (0..1). A task is an operator with some load, of which each instance carries a
 part; high-intensive (HI) tasks go to the last tier first, low-intensive (LI) ones to those between the first
-and the last one. What the listings leave open is closed as follows. Algorithm 2, step 11, reserves on the cloud
-what it can hold, not all; when both tiers are full, what fits is reserved before requirements are adjusted.
-Algorithm 4 reserves the minimum of 50 %, takes what is missing evenly from the other reservations on the node
-but never below their own minimum (the rest then from those that still can give), and rejects the task where
-they cannot give enough. An adjusted instance counts as a whole one, as in the paper, though it carries less.
+and the last one.
+
+The listings leave some steps open; they are completed as follows. Algorithm 2, step 11, reserves on the cloud
+as many instances as it can hold, not all of them; when both tiers are full, those that fit are reserved before
+requirements are adjusted. Algorithm 4 reserves the minimum of 50 %. It takes the missing part evenly from the
+other reservations on the node, but never below their own minimum: then those that can still give share the
+rest. Where they cannot give enough, the task is rejected. An adjusted instance counts as a whole one, as in the
+paper, though it carries less.
 
 Source: Houmani et al., SBAC-PAD 2021, section VI.
 """

@@ -6,7 +6,7 @@ are put into categories, resources are reserved for the intensive ones (Algorith
 (Algorithm 3: capacity reserved for others is not free, and what is deployed is taken off). Of the distributions
 that hold the goals, Algorithm 1 takes the fastest, or the one with the highest utility a - Theta T.
 
-Latency is that of `flowedge.planner.options.columns.latency`: equations 1 - 3 with the delays of the links and
+Latency is that of `flowedge.planner.options.routes.latency`: equations 1 - 3 with the delays of the links and
 with waits; the capacity of links is shared by all cameras.
 
 Source: Houmani, Balouek-Thomert, Caron, Parashar, "Enabling microservices management for Deep Learning
@@ -52,8 +52,9 @@ def continuum(
     the problem maximises utility. `literal` follows the listings as printed where these terminate, and then may
     overbook machines, which the checker refuses. `sorts` says what stages are, see `categories`.
 
-    Instances are as fast as the profiles have them; where not all cameras find a place like that, as many
-    frames a second as possible for their share of the machine, and then under full load.
+    Instances are first the fastest that the profiles have. Where not all cameras find a place with those, they
+    are the ones that serve the most frames a second for their share of the machine, and at last these under
+    full load.
     """
     by_utility = problem.minimize == "utility" if utility is None else utility
     why: tuple[str, ...] = ()

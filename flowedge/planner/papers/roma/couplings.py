@@ -1,8 +1,8 @@
 """How the resources of an application depend on each other at equal performance: ROMA's couplings.
 
 Gholami et al. 2021, "ROMA: Resource Orchestration for Microservices-based 5G Applications", sections IV and V:
-f(y, p) is the least of one resource that reaches performance p with y of the other. From `Points`, which are
-what was reached with how much of both, f is fitted as
+f(y, p) is the least amount of one resource that reaches performance p with an amount y of the other. It is
+fitted to `Points`, each of which is an amount of both resources and the performance that they reach, as one of
 
 - `linear`: f = a y + b p + c, as in the paper's linear programme;
 - `support_vectors`, `perceptron`: as in its Table I (SVR with polynomial kernel and gamma 10, MLP with one

@@ -4,15 +4,21 @@ Gholami et al. 2021, "ROMA: Resource Orchestration for Microservices-based 5G Ap
 
     min  eta sum(y) - (1 - eta) p   subject to   f(y, p) <= y', capacities, one node for each function
 
-`roma` solves placement and allocation at once, with the coupling as a concave surface; `roma_linear` is what
-the paper solves: a linear programme for a given placement, with two linear couplings; `roma_static` is what it
-compares with. y are the Mbit/s that a camera's stream is given and the shares of nodes that its stages are
-given; p is the accuracy. The couplings are fitted to the settings in the profiles: each needs some of both, and
-reaches an accuracy. Resources are normalised, by the most that any setting needs; Mbit/s cost something where
-they leave the camera's node. A plan then is made of the setting with the best accuracy within what was
-allocated; where the coupling promised too much, of the next larger one that reaches the accuracy wanted. The
-paper does not define tau(y). It is work / y here, with y the cores of a replica, which is the time of its
-profile: the programme takes the quickest, the plan is checked with those that it takes.
+There are three strategies. `roma` solves placement and allocation at once, with the coupling as a concave
+surface. `roma_linear` is what the paper solves: a linear programme for a given placement, with two linear
+couplings. `roma_static` is what the paper compares with.
+
+Here y are the Mbit/s that a camera's stream is given and the shares of nodes that its stages are given, and p
+is the accuracy. The couplings f are fitted to the settings in the profiles, each of which needs some network
+and some compute and reaches an accuracy. Resources are normalised by the most that any setting needs; Mbit/s
+cost something where they leave the camera's node.
+
+From the amounts that the programme allocates, a plan is made with the setting of the best accuracy that needs
+no more; where the coupling promised too much, with the next larger setting that reaches the accuracy wanted.
+
+The paper does not define tau(y), the latency on resources y. Here it is work / y with y the cores of a replica,
+which is the service time of its profile: the programme counts the quickest service of each stage, and the
+checker judges the plan with the services that it really has.
 """
 
 from __future__ import annotations
@@ -106,10 +112,11 @@ def roma_static(problem: Problem, start: Plan | None = None) -> Plan:
 
 @dataclass(frozen=True)
 class CameraDemand:
-    """What each of S settings needs for one camera, and reaches.
+    """What each of S settings needs for one camera, and the accuracy that it reaches.
 
-    `net` is Mbit/s from the camera's node, `com` the share of a node (mean of those that can) of all stages
-    together, `part` the share of a certain node that a stage takes for each unit of `com`.
+    `net` is in Mbit/s from the camera's node. `com` is the share of a node that all stages need together, as
+    the mean over the nodes that can serve them; `part` is the share of one certain node that a stage takes for
+    each unit of `com`, and `seconds` its quickest service there.
     """
 
     camera: CameraClass
@@ -123,7 +130,7 @@ class CameraDemand:
 
     @cached_property
     def history(self) -> Points:
-        """What is reached within some amounts of both resources."""
+        """The accuracy that is reached within some amounts of both resources."""
         return Points(self.net, self.com, self.accuracy).lattice()
 
     @cached_property
@@ -225,7 +232,7 @@ def _lots(problem: Problem) -> list[_Lot]:
 
 
 def _lots_of(problem: Problem, plan: Plan) -> list[_Lot]:
-    """The routes of a plan, which is where it has the stages of its cameras."""
+    """A lot for each route of a plan, at the nodes of its stages."""
     demands = {camera.name: demand(problem, camera) for camera in problem.classes}
     lots = []
     for route in plan.routes:
@@ -361,7 +368,7 @@ class _Programme:
             self._sent[arc].append((sent, 1.0))
 
     def _late(self, lot: _Lot, at: dict[str, dict[int, int]]) -> None:
-        """The quickest services and the smallest values on the slowest way must be in time."""
+        """Rows by which the longest path is in time, with the quickest services and the smallest outputs."""
         problem, needs, model = self.problem, lot.demand, self.model
         goal, nodes = needs.application.latency, problem.cluster.nodes
         done: dict[str, int] = {}
@@ -461,7 +468,7 @@ def _cost(node: Node, service: Service, quick: bool) -> tuple[float, float]:
 
 
 def _padded(problem: Problem, plan: Plan, lots: list[_Lot]) -> Plan:
-    """The plan with replicas enough for the largest setting, as far as there is room."""
+    """The plan with as many replicas as the largest setting would need, where there is room."""
     if not plan.found:
         return plan
     largest = {lot.demand.camera.name: lot.demand for lot in lots}
