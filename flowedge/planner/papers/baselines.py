@@ -21,7 +21,7 @@ from flowedge.planner.options.offers import Offer, hosts, offers
 from flowedge.planner.options.routes import Place, RouteOption, assemble, latency
 
 Order: TypeAlias = Callable[[Stage, int | None, Sequence[int]], Sequence[int]]
-"""Gives the nodes to try for a stage, in order, by the stage, the node of its first input and the able nodes."""
+"""The nodes to try for a stage, in order, by the stage, the node of its first input and the able nodes."""
 
 Attempts: TypeAlias = Callable[[CameraClass], Iterator[Order]]
 """For a camera, the orders to try one after the other until it has a place."""

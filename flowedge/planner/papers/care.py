@@ -120,7 +120,7 @@ def _planned(problem: Problem, name: str, shared: bool, search: _Search) -> Plan
 
 def _literal(testbed: _Testbed, camera: CameraClass) -> RouteOption | str:
     goal = testbed.problem.application(camera.application)
-    for setting in testbed.settings(goal):
+    for setting in testbed.settings_by_tiles(goal):
         good = True
         for gpu in (False, True):
             if not good:
@@ -145,7 +145,7 @@ def _pruned(testbed: _Testbed, camera: CameraClass) -> RouteOption | str:
     goal = testbed.problem.application(camera.application)
     rows = (
         testbed.escalation(goal, setting, rows=(gpu,))
-        for setting in testbed.settings(goal)
+        for setting in testbed.settings_by_tiles(goal)
         for gpu in (False, True)
     )
     return _least(testbed, (_fewest_cores(testbed, camera, row) for row in rows))
@@ -153,7 +153,9 @@ def _pruned(testbed: _Testbed, camera: CameraClass) -> RouteOption | str:
 
 def _every(testbed: _Testbed, camera: CameraClass) -> RouteOption | str:
     goal = testbed.problem.application(camera.application)
-    choices = (choice for setting in testbed.settings(goal) for choice in testbed.escalation(goal, setting))
+    choices = (
+        choice for setting in testbed.settings_by_tiles(goal) for choice in testbed.escalation(goal, setting)
+    )
     return _least(testbed, (_fewest_cores(testbed, camera, [choice]) for choice in choices))
 
 
@@ -165,7 +167,7 @@ def _least(testbed: _Testbed, columns: Iterator[RouteOption | None]) -> RouteOpt
 
 def _greedy(testbed: _Testbed, camera: CameraClass) -> RouteOption | str:
     goal = testbed.problem.application(camera.application)
-    for setting in testbed.settings(goal):
+    for setting in testbed.settings_by_tiles(goal):
         column = _fewest_cores(testbed, camera, testbed.escalation(goal, setting))
         if column is not None:
             return column
@@ -210,7 +212,7 @@ class _Testbed:
         self.left = {node.name: (node.cores, node.gpu, node.memory) for node in cluster.nodes}
         self._once: dict[str, Place] = {}
 
-    def settings(self, application: Application) -> list[Setting]:
+    def settings_by_tiles(self, application: Application) -> list[Setting]:
         """All settings, in order of their tiles."""
         return sorted(application.settings(), key=lambda chosen: _number(dict(chosen).get("tiles")))
 

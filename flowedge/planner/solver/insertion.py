@@ -237,7 +237,7 @@ def _idle(partial: PartialPlan, nodes: NDArray[np.int64]) -> Floats:
 def levels(
     partial: PartialPlan, name: str, service: Service, pool: Pool | None, frames: float, cameras: int
 ) -> list[tuple[int, float]]:
-    """Numbers of replicas for a pool that is to serve more, and the wait with each; the last wait is 0."""
+    """Numbers of replicas for a pool that is to serve more, and the wait with each: more until nobody waits."""
     load = frames + (pool.load if pool else 0.0)
     streams = cameras + (pool.streams if pool else 0)
     if name in partial.singletons:

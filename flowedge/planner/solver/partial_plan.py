@@ -221,7 +221,7 @@ class PartialPlan:
         return np.where(self.pool_counts > 0, 0.0, self.fixed_costs)
 
     def replicas(self, service: Service, load: float, streams: int, wait_limit: float) -> tuple[int, float]:
-        """As the function `replicas`, at the problem's utilisation; kept, since most results are needed again."""
+        """As the function `replicas`, at the problem's utilisation; kept, since most are needed again."""
         key = id(service), round(load, 6), streams, wait_limit
         result = self._known.get(key)
         if result is None:
