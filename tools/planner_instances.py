@@ -216,7 +216,7 @@ def _places(
 
 
 def _carries(problem: Problem, camera: CameraClass, stage: Stage, offer: Offer) -> bool:
-    return not stage.keyed or problem.rate(camera) <= offer.load
+    return not stage.keyed or problem.rates[camera.name] <= offer.load
 
 
 def _around(

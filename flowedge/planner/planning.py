@@ -96,12 +96,12 @@ def plan(
     >>> round(done.prediction.latencies[0].total, 3), done.violations
     (0.057, ())
     """
-    given = problem(graph, cluster, profiles, cameras=cameras, assume_free=assume_free)
-    return solved(given, strategy, start)
+    planned_problem = problem(graph, cluster, profiles, cameras=cameras, assume_free=assume_free)
+    return solved(planned_problem, strategy, start)
 
 
-def solved(given: Problem, strategy: str = "flowedge", start: Plan | None = None) -> Planned:
-    """The plan of the strategy of this name for a problem. Raises `ConfigError` for a name that is none."""
+def solved(problem: Problem, strategy: str = "flowedge", start: Plan | None = None) -> Planned:
+    """The plan that the strategy of this name makes for a problem. Raises `ConfigError` for an unknown name."""
     if strategy not in STRATEGIES:
         raise ConfigError(f"strategy: there is no {strategy!r}{suggestion(strategy, STRATEGIES)}")
-    return Planned(given, STRATEGIES[strategy](given, start))
+    return Planned(problem, STRATEGIES[strategy](problem, start))

@@ -1,7 +1,7 @@
-"""Who asks for what and when: drawn from the seed alone, so that every policy faces the same requests.
+"""Clients and their requests, drawn from the seed alone, so that every policy faces the same ones.
 
-Everything random about a request (its time, its client, how its service and its ways through the network turn
-out) is drawn here, per request, before anybody decides about it: common random numbers.
+Everything random about a request is drawn here before anything is decided about it: its time, its client, the
+noise of its service and of its way there and back through the network (common random numbers).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CHUNK = 10.0
 """Seconds of requests that are drawn at once: what is kept in memory."""
 
 NEW, REJECTED, LOST = -1, -2, -3
-"""What stands for a client's worker where it has none: not asked yet; refused; taken from it by a failure."""
+"""In place of a worker, where a client has none: not asked yet; refused; lost by a failure."""
 
 
 class Client:
@@ -54,7 +54,7 @@ class Client:
 class Requests:
     """Requests in the order in which they reach their dispatchers, as lists alike in length.
 
-    `noise`, `there` and `back` are standard normal: how service, the way there and the way back turn out.
+    `noise` (of the service), `there` and `back` (of the ways through the network) are standard normal.
     """
 
     times: list[float]
@@ -66,7 +66,7 @@ class Requests:
 
 @dataclass(frozen=True, eq=False)
 class Arrivals:
-    """All clients of a scenario, and their requests chunk by chunk; nothing of it changes in a simulation.
+    """All clients of a scenario, and their requests chunk by chunk; a simulation does not change them.
 
     All times are those at the dispatcher. Periodic clients send at `first`, `first` + `gap`, ... before `end`;
     the senders of each pool send single queries at the pool's rate.
@@ -158,8 +158,8 @@ class _DrawnClients:
         chosen = np.searchsorted(shares, rng.random(len(begin)) * shares[-1], side="right")
         start = len(self.requests)
         single = source.arrivals == "queries"
-        for each, name in enumerate(names):
-            members = np.flatnonzero(chosen == each)
+        for position, name in enumerate(names):
+            members = np.flatnonzero(chosen == position)
             self._members(source, self.kinds[name], begin[members], end[members], rng, single)
         if single and source.count:
             self.pools.append((source.rate, start, source.count))

@@ -1,4 +1,4 @@
-"""A dispatch policy over the replicas of a plan, which sends each frame where it finds best."""
+"""A dispatch policy over the replicas of a plan: it chooses the replica that takes each frame."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Chooser:
         self.learn()
 
     def learn(self) -> None:
-        """Which stations are in force and work, and how far they are, is looked at again."""
+        """Look again at which stations are in force and work, and at the delays to them."""
         live = {station.number for station in self._stations if not station.broken}
         self._live = [number in live for number in range(len(self._core.stations))]
         self._views.clear()

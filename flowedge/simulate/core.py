@@ -1,7 +1,7 @@
-"""The event core: stations that serve, links that carry, and what becomes of each job.
+"""The event core: stations that serve jobs, links that carry them, and a tally of their outcomes.
 
-Events are tuples on a heap. Nothing here knows why a job goes where it goes: `Core.served`, `Core.lost`
-and `Core.landed` belong to the dispatcher or to the plan that sent it.
+Events are tuples on a heap. The core does not decide where a job goes: whoever sends jobs sets the callbacks
+`Core.served`, `Core.lost` and `Core.landed`, which are told what became of each.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Station:
         self.limit = math.inf
         self.oldest = False
         self.drop_expired = False
-        typical = max((each for each in seconds if each == each), default=1.0)
+        typical = max((mean for mean in seconds if mean == mean), default=1.0)
         # Log-normal with mean 1: exp(sigma z - sigma^2 / 2).
         self.half = math.log1p((deviation / typical) ** 2) / 2
         self.sigma = math.sqrt(2 * self.half)

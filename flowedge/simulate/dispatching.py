@@ -240,7 +240,7 @@ class Dispatching:
             station.grows = [(variant.batch_seconds - variant.seconds) / (variant.batch - 1)] * len(seconds)
         station.slots = variant.slots
         station.share = 1 / sum(
-            each.variant.slots for each in self.scenario.workers if each.node == worker.node
+            other.variant.slots for other in self.scenario.workers if other.node == worker.node
         )
         station.batch = variant.batch
         station.limit = variant.queue

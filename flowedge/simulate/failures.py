@@ -1,4 +1,4 @@
-"""When what fails, and what is done about it."""
+"""Failures and repairs of nodes and links, at fixed or random times."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FailureProcess:
     def __init__(self, scenario: Scenario, core: Core, learned: Callable[[], None]) -> None:
         self.core = core
         self.nodes = [0] * len(scenario.cluster.nodes)
-        """How many failures each node suffers from now."""
+        """By node, how many of its failures last at the moment."""
         self._cluster = scenario.cluster
         self._detection = scenario.detection
         self._learned = learned

@@ -1,4 +1,4 @@
-"""Requests and events in one order of time."""
+"""Requests, in chunks, merged with the events of a core in order of time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Ask = Callable[[int, float, float, float], None]
 
 
 class RequestFeed:
-    """Gives a core its requests, chunk by chunk. They stay off the heap: that is a third of its work."""
+    """Feed a core its requests, chunk by chunk. They stay off the heap, which saves a third of its work."""
 
     def __init__(self, core: Core, arrivals: Arrivals, ask: Ask) -> None:
         self._core = core

@@ -1,4 +1,4 @@
-"""Fields of scenario files: rates, ranges, traces."""
+"""Readers of fields in scenario files: rates, ranges, traces."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def trace(text: str, applications: tuple[str, ...]) -> tuple[TraceRow, ...]:
     60.0
     """
     only = applications[0] if len(applications) == 1 else None
-    found = []
+    trace_rows = []
     for line, cells in rows(text, _TRACE, needed=("time",) if only else ("time", "application")):
         where = f"line {line}"
         if "time" not in cells:
@@ -33,7 +33,7 @@ def trace(text: str, applications: tuple[str, ...]) -> tuple[TraceRow, ...]:
         known(application, applications, f"{where}: application")
         if ("rate" in cells) != ("duration" in cells):
             raise ConfigError(f"{where}: rate and duration (of a stream) go together")
-        found.append(
+        trace_rows.append(
             TraceRow(
                 _seconds(cells["time"], f"{where}: time"),
                 application,
@@ -44,9 +44,9 @@ def trace(text: str, applications: tuple[str, ...]) -> tuple[TraceRow, ...]:
                 _seconds(cells.get("duration", "0"), f"{where}: duration"),
             )
         )
-    if not found:
+    if not trace_rows:
         raise ConfigError("line 2: is missing; a trace needs at least one row")
-    return tuple(found)
+    return tuple(trace_rows)
 
 
 def _amount(cell: str, field: str, unit: Unit | None = None) -> float:
@@ -104,10 +104,10 @@ def factor(value: object, field: str) -> float:
 
 
 def share(value: object, field: str) -> float:
-    found = factor(value, field)
-    if found > 1:
+    amount = factor(value, field)
+    if amount > 1:
         raise ConfigError(f"{field}: {value!r} is not a share from 0 to 1")
-    return found
+    return amount
 
 
 def course(table: Table, name: str, unit: Unit, default: Rate | None = None) -> Rate:
@@ -139,12 +139,12 @@ def spread(table: Table, name: str, unit: Unit, default: float | None = None) ->
     """One value, or a pair of the least and the greatest."""
     if name not in table.data and default is not None:
         return Range(default, default)
-    given = table.get(name, lambda _: True, "a value or a pair")
-    low, high = given if isinstance(given, list) and len(given) == 2 else (given, given)
-    found = Range(unit(low, table.field(name)), unit(high, table.field(name)))
-    if found.low > found.high:
-        raise ConfigError(f"{table.field(name)}: {given!r} is not a pair of the least and the greatest")
-    return found
+    entry = table.get(name, lambda _: True, "a value or a pair")
+    low, high = entry if isinstance(entry, list) and len(entry) == 2 else (entry, entry)
+    bounds = Range(unit(low, table.field(name)), unit(high, table.field(name)))
+    if bounds.low > bounds.high:
+        raise ConfigError(f"{table.field(name)}: {entry!r} is not a pair of the least and the greatest")
+    return bounds
 
 
 def are_shares(value: object) -> bool:
@@ -160,7 +160,7 @@ def _are_pairs(value: object) -> bool:
     return (
         isinstance(value, list)
         and bool(value)
-        and all(isinstance(each, list) and len(each) == 2 for each in value)
+        and all(isinstance(pair, list) and len(pair) == 2 for pair in value)
     )
 
 

@@ -1,4 +1,4 @@
-"""Ways through a cluster whose links may be broken."""
+"""Paths through a cluster whose links may be broken."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flowedge.simulate.core import LinkDirection, Path
 
 
 class Routing:
-    """Paths of least delay over the links that are known to work, by the numbers of two nodes; kept."""
+    """Paths of least delay over the links that worked at the last look, by the numbers of two nodes; kept."""
 
     def __init__(self, cluster: Cluster, ways: list[LinkDirection]) -> None:
         self._whole = cluster
@@ -18,7 +18,7 @@ class Routing:
         self.learn()
 
     def learn(self) -> None:
-        """Looks at the links again: from now on paths are those around the broken ones."""
+        """Look at the links again: from now on paths lead around the broken ones."""
         working = [number for number in range(len(self._whole.links)) if not self._ways[2 * number].link.broken]
         self.cluster = replace(self._whole, links=tuple(self._whole.links[number] for number in working))
         self._numbers = [way for number in working for way in (2 * number, 2 * number + 1)]

@@ -1,8 +1,9 @@
-"""Cameras whose frames go through the operators of their application as a plan says, made again when needed.
+"""Simulation of cameras whose frames follow the routes of a plan, which a strategy makes again when needed.
 
-Replicas of a deployment are the slots of one station with one queue; those of a keyed operator are stations of
-their own, each with its cameras: the fastest first, each where the load is least. What a new plan does not have
-any more is given no new frames and ends with what it has.
+Replicas of a deployment are the slots of one station with one queue. Replicas of a keyed operator are stations
+of their own, each with its own cameras: cameras are assigned in order of their frame rates, the fastest first,
+each to the replica with the least load. A station that a new plan has no more is sent no new frames, and serves
+those that it has to the end.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import numpy as np
 
 from flowedge.errors import ConfigError
 from flowedge.planner.model.plan import Deployment, Plan, Route
-from flowedge.planner.model.prediction import share
 from flowedge.planner.model.problem import CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
 from flowedge.simulate.arrivals import Arrivals
@@ -45,7 +45,7 @@ class RouteStep:
 
 
 class CameraStream:
-    """One camera: its class and the steps that its frames take now; each whole `credit` is a frame."""
+    """One camera: its class, and the steps that its frames take now; it sends one at a `credit` of 1."""
 
     __slots__ = ("application", "credit", "deadline", "of", "steps")
 
@@ -189,8 +189,8 @@ class Planning:
         for taker in step.takers:
             row = frame.steps[taker].row
             if row is not None and self._chooser is not None:
-                left = frame.born + frame.camera.deadline - self.core.now
-                station = self._chooser.choose(here, row, left, step.bytes)
+                remaining = frame.born + frame.camera.deadline - self.core.now
+                station = self._chooser.choose(here, row, remaining, step.bytes)
                 if station is None:
                     self._lose(frame, REJECTED)
                     return {}
@@ -255,7 +255,7 @@ class Planning:
             problem,
             cluster=replace(self._network.cluster, nodes=nodes),
             classes=tuple(
-                replace(camera_class, fps=problem.rate(camera_class) * max(load, 1e-3))
+                replace(camera_class, fps=problem.rates[camera_class.name] * max(load, 1e-3))
                 for camera_class in problem.classes
             ),
         )
@@ -271,28 +271,31 @@ class Planning:
         self.plan = plan
         stations = [self._replicas(deployment) for deployment in plan.deployments]
         if self._chooser is not None:
-            self._chooser.adopt(plan, [each[0] for each in stations])
+            self._chooser.adopt(plan, [group[0] for group in stations])
         cameras = sorted(self._cameras, key=lambda camera: camera.of.name)
         routes = [
             route
             for route in sorted(plan.routes, key=lambda route: route.camera_class)
             for _ in range(route.cameras)
         ]
-        rate = self.planned.problem.rate
+        rates = self.planned.problem.rates
         loads: dict[int, float] = defaultdict(float)
-        known: dict[tuple[int, ...], tuple[RouteStep, ...]] = {}
-        for camera, route in sorted(zip(cameras, routes, strict=True), key=lambda pair: -rate(pair[0].of)):
+        steps_by_key: dict[tuple[int, ...], tuple[RouteStep, ...]] = {}
+        pairs = sorted(zip(cameras, routes, strict=True), key=lambda pair: -rates[pair[0].of.name])
+        for camera, route in pairs:
             chosen = {
-                placement.deployment: min(stations[placement.deployment], key=lambda each: loads[each.number])
+                placement.deployment: min(
+                    stations[placement.deployment], key=lambda station: loads[station.number]
+                )
                 for placement in route.placements
                 if placement.deployment is not None
             }
             for station in chosen.values():
-                loads[station.number] += rate(camera.of)
+                loads[station.number] += rates[camera.of.name]
             key = id(route), *(station.number for station in chosen.values())
-            if key not in known:
-                known[key] = self._steps(route, chosen)
-            camera.steps = known[key]
+            if key not in steps_by_key:
+                steps_by_key[key] = self._steps(route, chosen)
+            camera.steps = steps_by_key[key]
 
     def _replicas(self, deployment: Deployment) -> list[Station]:
         """One station for all replicas, or one for each where cameras are bound to them."""
@@ -311,7 +314,7 @@ class Planning:
             station = self._stations[key] = Station(name, node, number, seconds, service.deviation)
             station.batch = service.batch
             station.broken = self._failures.nodes[node]
-            station.share = share(self.scenario.cluster.nodes[node], service)
+            station.share = service.share_of(self.scenario.cluster.nodes[node])
             self.core.add(station)
         station = self._stations[key]
         self.core.widen(station, slots)
@@ -333,23 +336,25 @@ class Planning:
         index = self.scenario.cluster.index
         nodes = {name: index[placement.node] for name, placement in placed.items()}
         names = [stage.name for stage in application.stages]
-        found = []
+        steps = []
         for stage in application.stages:
             deployment = placed[stage.name].deployment
-            found.append(
+            steps.append(
                 RouteStep(
                     nodes[stage.name],
                     None if deployment is None else stations[deployment],
                     len(stage.inputs),
                     problem.profiles.bytes_of(stage.name, route.setting),
                     tuple(
-                        number for number, each in enumerate(application.stages) if stage.name in each.inputs
+                        number
+                        for number, consumer in enumerate(application.stages)
+                        if stage.name in consumer.inputs
                     ),
                     self._row(stage, route.setting) if deployment is not None else None,
                     names.index(stage.inputs[0]) if stage.inputs else -1,
                 )
             )
-        return tuple(found)
+        return tuple(steps)
 
 
 _LUCK = 99_991
@@ -360,18 +365,18 @@ _FAILED = "failed"
 
 
 def _cameras(problem: Problem, applications: dict[str, int]) -> list[CameraStream]:
-    found = []
+    cameras = []
     for camera_class in problem.classes:
         application = problem.application(camera_class.application)
         number = applications[application.name]
-        found += [CameraStream(camera_class, number, application.latency) for _ in range(camera_class.count)]
-    return found
+        cameras += [CameraStream(camera_class, number, application.latency) for _ in range(camera_class.count)]
+    return cameras
 
 
 def _arrivals(scenario: Scenario, planned: PlanningLoop, cameras: list[CameraStream]) -> Arrivals:
     """When cameras could send a frame at the greatest load, each with a phase of its own."""
     rng = np.random.default_rng([scenario.seed, 0])
-    rates = np.array([planned.problem.rate(camera.of) * planned.load.peak for camera in cameras])
+    rates = np.array([planned.problem.rates[camera.of.name] * planned.load.peak for camera in cameras])
     nodes = tuple(scenario.cluster.index[camera.of.node] for camera in cameras)
     end = np.full(len(cameras), np.inf)
     first = rng.random(len(cameras)) / rates

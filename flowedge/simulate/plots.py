@@ -94,12 +94,12 @@ def _latencies(panel: Any, runs: Sequence[Results]) -> None:
 
 
 def _outcomes(panel: Any, runs: Sequence[Results]) -> None:
-    left = np.zeros(len(runs))
+    offsets = np.zeros(len(runs))
     for outcome, colour in zip(OUTCOMES, _COLOURS, strict=True):
         shares = np.array([100 * run.share(outcome) for run in runs])
         if shares.any():
-            panel.barh([run.choice for run in runs], shares, left=left, label=outcome, color=colour)
-            left += shares
+            panel.barh([run.choice for run in runs], shares, left=offsets, label=outcome, color=colour)
+            offsets += shares
     panel.invert_yaxis()
     # Room for the legend below the bars.
     panel.set(title="Outcomes", xlabel="% of requests", xlim=(0, 100), ylim=(1.35 * len(runs) - 0.4, -0.6))

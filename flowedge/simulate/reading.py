@@ -78,8 +78,8 @@ def scenario(data: Mapping[str, Any], folder: Path = Path()) -> Scenario:
     variants = {model.name: model for model in models}
     workers = tuple(worker for table in file.tables("workers") for worker in _workers(*table, variants))
     sources = tuple(_source(*table, names, folder) for table in file.tables("sources"))
-    for field, found in (("applications", kinds), ("workers", workers), ("sources", sources)):
-        if not found:
+    for field, entries in (("applications", kinds), ("workers", workers), ("sources", sources)):
+        if not entries:
             raise ConfigError(f"{field}: is missing; a scenario without [plan] needs at least one [[{field}]]")
     feasible = file.text("filter") if "filter" in file.data else None
     if feasible is not None:
@@ -116,10 +116,10 @@ def _planned(file: File, folder: Path) -> Scenario:
 
 
 def _choices(file: File, name: str, default: str) -> tuple[str, ...]:
-    found = file.names(name, (default,))
-    if not found:
+    names = file.names(name, (default,))
+    if not names:
         raise ConfigError(f'{name}: [] names none; write at least one, such as ["{default}"]')
-    return found
+    return names
 
 
 def _common(file: File) -> dict[str, Any]:
@@ -136,11 +136,11 @@ def _common(file: File) -> dict[str, Any]:
 
 
 def _cluster(file: File, folder: Path) -> Cluster:
-    given = [name for name in ("tiers", "topology", "cluster") if name in file.data]
-    if not given or (len(given) > 1 and "cluster" in given):
-        wrong = " and ".join(given) or "tiers"
+    present = [name for name in ("tiers", "topology", "cluster") if name in file.data]
+    if not present or (len(present) > 1 and "cluster" in present):
+        wrong = " and ".join(present) or "tiers"
         raise ConfigError(f"{wrong}: one of tiers (with nodes), topology and cluster is needed")
-    if given == ["cluster"]:
+    if present == ["cluster"]:
         return documents.cluster(*_beside(folder, file.text("cluster")))
     tables = {name: file.data[name] for name in _CLUSTER if name in file.data}
     return inputs.cluster(tables, lambda name: _read(folder / name))
@@ -163,7 +163,7 @@ def _kind(data: object, where: str) -> RequestKind:
 
 
 def _variant(data: object, where: str, applications: tuple[str, ...]) -> ServedModel:
-    known = [
+    fields = [
         "name",
         "time",
         "deviation",
@@ -175,7 +175,7 @@ def _variant(data: object, where: str, applications: tuple[str, ...]) -> ServedM
         "full",
         "accuracy",
     ]
-    table = Table(data, where, [*known, "drop_expired"])
+    table = Table(data, where, [*fields, "drop_expired"])
     seconds = table.quantity("time", units.seconds)
     batch = table.count("batch", 1)
     if (batch > 1) != ("batch_time" in table.data):
@@ -203,15 +203,15 @@ def _variant(data: object, where: str, applications: tuple[str, ...]) -> ServedM
 
 
 def _accuracies(table: Table, applications: tuple[str, ...]) -> dict[str, float]:
-    given = table.data.get("accuracy", 1.0)
-    each = given if isinstance(given, Mapping) else dict.fromkeys(applications, given)
-    found = {}
-    for name, value in each.items():
+    entry = table.data.get("accuracy", 1.0)
+    by_application = entry if isinstance(entry, Mapping) else dict.fromkeys(applications, entry)
+    accuracies = {}
+    for name, value in by_application.items():
         known(name, applications, table.field("accuracy"))
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
             raise ConfigError(f"{table.field('accuracy')}: {value!r} is not a share from 0 to 1")
-        found[str(name)] = float(value)
-    return found
+        accuracies[str(name)] = float(value)
+    return accuracies
 
 
 def _workers(data: object, where: str, variants: Mapping[str, ServedModel]) -> list[SimulatedWorker]:
@@ -225,11 +225,11 @@ def _workers(data: object, where: str, variants: Mapping[str, ServedModel]) -> l
 def _numbered(workers: tuple[SimulatedWorker, ...]) -> tuple[SimulatedWorker, ...]:
     """The same with names of their own."""
     seen: dict[str, int] = {}
-    found = []
+    numbered = []
     for worker in workers:
         seen[worker.name] = number = seen.get(worker.name, 0) + 1
-        found.append(SimulatedWorker(f"{worker.name}/{number}", worker.node, worker.variant))
-    return tuple(found)
+        numbered.append(SimulatedWorker(f"{worker.name}/{number}", worker.node, worker.variant))
+    return tuple(numbered)
 
 
 _FIELDS = {

@@ -1,4 +1,4 @@
-"""What came of a simulation: shares, latencies and utilisations, as plain data."""
+"""Results of a simulation: shares of outcomes, latencies and utilisations, as plain data."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Results:
 
     def counts(self, application: str | None = None) -> dict[str, int]:
         """Requests by outcome, of one application or all; their sum is what was asked."""
-        found = np.bincount(self.outcome[self._of(application)], minlength=len(OUTCOMES))
-        return dict(zip(OUTCOMES, found.tolist(), strict=True))
+        by_outcome = np.bincount(self.outcome[self._of(application)], minlength=len(OUTCOMES))
+        return dict(zip(OUTCOMES, by_outcome.tolist(), strict=True))
 
     def share(self, outcome: str, application: str | None = None) -> float:
         """The share of requests with an outcome; nan where there was no request."""
@@ -67,14 +67,14 @@ class Results:
         number = np.clip(self.born / window, 0, None).astype(int)
         count = int(np.ceil(self.duration / window))
         asked = np.bincount(number, minlength=count)
-        found = np.bincount(number[self.outcome == OUTCOMES.index(outcome)], minlength=count)
-        shares: Floats = np.divide(found, asked, out=np.full(len(asked), np.nan), where=asked > 0)
+        matching = np.bincount(number[self.outcome == OUTCOMES.index(outcome)], minlength=count)
+        shares: Floats = np.divide(matching, asked, out=np.full(len(asked), np.nan), where=asked > 0)
         return shares
 
     def worst(self) -> tuple[str, float]:
         """The application with the least share of successes, and that share."""
-        found = {name: self.share("success", name) for name in self.applications}
-        asked = {name: share for name, share in found.items() if share == share}
+        shares = {name: self.share("success", name) for name in self.applications}
+        asked = {name: share for name, share in shares.items() if share == share}
         return min(asked.items(), key=lambda item: item[1], default=("", float("nan")))
 
     def _of(self, application: str | None) -> NDArray[np.bool_]:
@@ -96,7 +96,9 @@ def collect(
     outcome, latency = np.array(core.tally.outcome), np.array(core.tally.latency)
     if scenario.warmup:
         counts = born >= scenario.warmup
-        born, application, outcome, latency = (each[counts] for each in (born, application, outcome, latency))
+        born, application, outcome, latency = (
+            column[counts] for column in (born, application, outcome, latency)
+        )
     workers = {station.name: station.busy / (station.slots * scenario.duration) for station in core.stations}
     nodes: dict[str, float] = {}
     for station in core.stations:

@@ -1,4 +1,4 @@
-"""What is simulated, as plain data."""
+"""Scenarios, as plain data: cluster, applications, workers or a plan, requests, failures."""
 
 from __future__ import annotations
 
@@ -187,11 +187,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class PlanningLoop:
-    """Planning in the loop: workers and routes are those of a plan for `problem`, made anew `every` so many
-    seconds with the load as it was then, and after a failure or recovery. A new plan is in force `switch`
-    seconds after it was asked for. `load` multiplies the cameras' frame rates. With `dispatch`, a policy sends
-    each frame to one of the plan's replicas, for operators without state and with one input; the others, and
-    all without it, follow the plan's routes."""
+    """Planning in the loop: workers and routes are those of a plan for `problem`.
+
+    The plan is made anew `every` so many seconds with the load of that moment, and, with `on_failure`, after a
+    failure or recovery. A new plan is in force `switch` seconds after it was asked for. `load` multiplies the
+    cameras' frame rates. With `dispatch`, a policy sends each frame to one of the plan's replicas, for
+    operators without state and with one input; for other operators, and without `dispatch` for all, frames
+    follow the plan's routes.
+    """
 
     problem: Problem
     every: float = float("inf")
@@ -231,7 +234,7 @@ class Scenario:
         for where, node in (
             *((f"workers {worker.name}", worker.node) for worker in self.workers),
             *((f"sources {source.name}", source.node) for source in self.sources),
-            *(("failures", each.target) for each in self.failures if isinstance(each.target, str)),
+            *(("failures", failure.target) for failure in self.failures if isinstance(failure.target, str)),
         ):
             if node not in nodes:
                 raise ConfigError(f"{where}: there is no node {node!r}")
@@ -257,7 +260,9 @@ class Scenario:
     def applications(self) -> dict[str, int]:
         """The number of each application."""
         if self.planned is not None:
-            return {each.name: number for number, each in enumerate(self.planned.problem.applications)}
+            return {
+                application.name: number for number, application in enumerate(self.planned.problem.applications)
+            }
         return {kind.name: number for number, kind in enumerate(self.kinds)}
 
     def scaled(self, factor: float) -> Scenario:

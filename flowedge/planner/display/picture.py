@@ -119,23 +119,24 @@ def picture(problem: Problem, plan: Plan) -> Picture:
     tiers = [tier for tier in problem.cluster.tiers if any(node.tier == tier for node in problem.cluster.nodes)]
     boxes: dict[str, Box] = {}
     shapes: list[Shape] = []
-    left = _MARGIN
+    x = _MARGIN
     tallest = max(sum(card.height + _BETWEEN for card in _of(cards, problem, tier).values()) for tier in tiers)
     for tier in tiers:
         shown = _of(cards, problem, tier)
         width = max(card.width for card in shown.values())
-        panel = Box(left, _HEAD, width + 28, tallest + 44, PANEL, radius=10)
-        shapes += [panel, Text(left + 14, _HEAD + 24, tier, 13, FAINT, bold=True)]
+        panel = Box(x, _HEAD, width + 28, tallest + 44, PANEL, radius=10)
+        shapes += [panel, Text(x + 14, _HEAD + 24, tier, 13, FAINT, bold=True)]
         top = _HEAD + 38 + (tallest - sum(card.height + _BETWEEN for card in shown.values())) / 2
         for name, card in shown.items():
-            boxes[name] = Box(left + 14, top, width, card.height, USED if card.used else UNUSED, "#cbd2d9")
+            boxes[name] = Box(x + 14, top, width, card.height, USED if card.used else UNUSED, "#cbd2d9")
             top += card.height + _BETWEEN
-        left += width + 28 + _GAP
+        x += width + 28 + _GAP
     curves, labels = _links(problem, plan, boxes)
     shapes += curves
     for name, box in boxes.items():
         shapes += _card(box, cards[name])
-    title = f"{', '.join(each.name for each in problem.applications)}: plan by {headline(problem, plan)}"
+    names = ", ".join(application.name for application in problem.applications)
+    title = f"{names}: plan by {headline(problem, plan)}"
     heading = [Text(_MARGIN, 36, title, 16, bold=True), Text(_MARGIN, 58, _summary(problem, plan), 12, FAINT)]
     width = max(map(_right, (*shapes, *labels, *heading))) + _MARGIN
     return Picture(width, _HEAD + tallest + 44 + _MARGIN, (*shapes, *labels, *heading))
@@ -182,8 +183,8 @@ def _cards(problem: Problem, plan: Plan) -> dict[str, _Card]:
     prediction = predict(problem, plan)
     rows: dict[str, list[tuple[str, float | None]]] = defaultdict(list)
     cameras: dict[str, int] = defaultdict(int)
-    for each in problem.classes:
-        cameras[each.node] += each.count
+    for camera_class in problem.classes:
+        cameras[camera_class.node] += camera_class.count
     for deployment, used in zip(plan.deployments, prediction.utilisations, strict=True):
         times = f"{deployment.replicas} x " if deployment.replicas > 1 else ""
         service = deployment.service
@@ -209,8 +210,8 @@ def _cards(problem: Problem, plan: Plan) -> dict[str, _Card]:
 
 def _free(plan: Plan) -> list[tuple[str, str]]:
     """Stages without cost and the machines where they run, each pair once."""
-    pairs = ((each.node, each.stage) for route in plan.routes for each in route.placements)
-    served = {(each.node, each.operator) for each in plan.deployments}
+    pairs = ((placement.node, placement.stage) for route in plan.routes for placement in route.placements)
+    served = {(deployment.node, deployment.operator) for deployment in plan.deployments}
     return [pair for pair in dict.fromkeys(pairs) if pair not in served]
 
 
@@ -254,17 +255,19 @@ def _links(problem: Problem, plan: Plan, boxes: dict[str, Box]) -> tuple[list[Cu
         if link.a not in boxes or link.b not in boxes:
             continue
         start, end = sorted((link.a, link.b), key=lambda name: (boxes[name].x, boxes[name].y))
-        there, back = (flows.get(2 * position + way, 0.0) for way in (0, 1))
+        forward, back = (flows.get(2 * position + way, 0.0) for way in (0, 1))
         if arcs[2 * position].start != start:
-            there, back = back, there
-        load = max(there, back) / link.bandwidth
+            forward, back = back, forward
+        load = max(forward, back) / link.bandwidth
         colour = "#cbd2d9" if not load else CALM if load < 0.5 else BUSY if load < 0.8 else FULL
         curve = Curve(_between(boxes[start], boxes[end]), colour, 1.5 + 4 * min(1.0, load))
         curves.append(curve)
         if load:
             across = boxes[start].x == boxes[end].x
             forth, against = ("↓", "↑") if across else ("→", "←")
-            ways = [f"{forth} {there / 1e6:.3g}"] * (there > 0) + [f"{against} {back / 1e6:.3g}"] * (back > 0)
+            ways = [f"{forth} {forward / 1e6:.3g}"] * (forward > 0) + [f"{against} {back / 1e6:.3g}"] * (
+                back > 0
+            )
             bandwidth = round(link.bandwidth / 1e6, 1)
             share = f"of {bandwidth:g} Mbit/s, {100 * load:.0f} %"
             x, y = curve.at(0.5)
@@ -286,20 +289,20 @@ def _between(start: Box, end: Box) -> tuple[Point, Point, Point, Point]:
 def _labels(labels: Sequence[_Label]) -> Iterator[Shape]:
     """Labels of links, moved down where they would lie on one another."""
     taken: list[tuple[float, float, float]] = []
-    for each in sorted(labels, key=lambda label: label.y):
-        half = max(_width(each.flows, 11), _width(each.share, 11)) / 2 + 4
-        y = each.y
-        while any(abs(y - other) < 36 and abs(each.x - x) < half + wide for x, other, wide in taken):
+    for label in sorted(labels, key=lambda one: one.y):
+        half = max(_width(label.flows, 11), _width(label.share, 11)) / 2 + 4
+        y = label.y
+        while any(abs(y - other) < 36 and abs(label.x - x) < half + wide for x, other, wide in taken):
             y += 4
-        taken.append((each.x, y, half))
-        yield Box(each.x - half, y - 16, 2 * half, 32, PAPER)
-        yield Text(each.x, y - 3, each.flows, 11, each.colour, "middle", bold=True)
-        yield Text(each.x, y + 11, each.share, 11, each.colour, "middle")
+        taken.append((label.x, y, half))
+        yield Box(label.x - half, y - 16, 2 * half, 32, PAPER)
+        yield Text(label.x, y - 3, label.flows, 11, label.colour, "middle", bold=True)
+        yield Text(label.x, y + 11, label.share, 11, label.colour, "middle")
 
 
 def _summary(problem: Problem, plan: Plan) -> str:
     prediction = predict(problem, plan)
-    latency = max((each.total for each in prediction.latencies), default=0.0)
+    latency = max((route_latency.total for route_latency in prediction.latencies), default=0.0)
     cameras = sum(route.cameras for route in plan.routes)
     return (
         f"{cameras} cameras, {prediction.throughput:g} frames/s, latency at most {1e3 * latency:.0f} ms, "

@@ -11,7 +11,6 @@ from flowedge.planner.model.assemble import unprofiled_kinds
 from flowedge.planner.model.plan import Plan, Route
 from flowedge.planner.model.prediction import (
     Prediction,
-    deployment_loads,
     fixed_watts,
     frame_joules,
     predict,
@@ -85,7 +84,7 @@ def reason(plan: Plan) -> str:
         head = "there is no plan: these cannot hold together (without any one of them there may be one):"
     else:
         head = "there is no plan, and this is why:"
-    return "\n".join([head, *(f"- {each}" for each in conflict)])
+    return "\n".join([head, *(f"- {limit}" for limit in conflict)])
 
 
 def _unprofiled(problem: Problem) -> list[str]:
@@ -139,23 +138,25 @@ def _figures_as_data(problem: Problem, plan: Plan) -> dict[str, Any]:
         "watts": prediction.watts,
         "reserved_nodes": prediction.shares,
         "price": prediction.price,
-        "deployments": _deployments_as_data(problem, plan, prediction),
+        "deployments": _deployments_as_data(plan, prediction),
         "routes": _routes_as_data(plan, prediction),
         "links": _links_as_data(problem, prediction),
     }
 
 
-def _deployments_as_data(problem: Problem, plan: Plan, prediction: Prediction) -> list[dict[str, Any]]:
-    loads, _ = deployment_loads(problem, plan)
+def _deployments_as_data(plan: Plan, prediction: Prediction) -> list[dict[str, Any]]:
     return [
         {
-            "operator": each.operator, "node": each.node, "replicas": each.replicas,
-            "cores": each.service.cores, "gpu": each.service.gpu, "memory": each.service.memory,
-            "batch": each.service.batch, "service": each.service.seconds,
-            "setting": dict(each.service.setting), "source": each.service.source,
+            "operator": deployment.operator, "node": deployment.node, "replicas": deployment.replicas,
+            "cores": service.cores, "gpu": service.gpu, "memory": service.memory,
+            "batch": service.batch, "service": service.seconds,
+            "setting": dict(service.setting), "source": service.source,
             "frames_per_second": load, "utilisation": used,
         }
-        for each, load, used in zip(plan.deployments, loads, prediction.utilisations, strict=True)
+        for deployment, load, used in zip(
+            plan.deployments, prediction.loads, prediction.utilisations, strict=True
+        )
+        for service in (deployment.service,)
     ]  # fmt: skip
 
 
@@ -164,7 +165,8 @@ def _routes_as_data(plan: Plan, prediction: Prediction) -> list[dict[str, Any]]:
         {
             "cameras": route.camera_class, "count": route.cameras, "setting": dict(route.setting),
             "placements": {
-                each.stage: {"node": each.node, "deployment": each.deployment} for each in route.placements
+                placement.stage: {"node": placement.node, "deployment": placement.deployment}
+                for placement in route.placements
             },
             "latency": {
                 "total": latency.total, "service": latency.service, "waiting": latency.waiting,
@@ -191,19 +193,16 @@ def _links_as_data(problem: Problem, prediction: Prediction) -> list[dict[str, A
 
 def node_loads(problem: Problem, plan: Plan) -> dict[str, NodeLoad]:
     """What the plan reserves on each node that it uses, in the cluster's order."""
-    found: dict[str, list[float]] = {}
-    loads, _ = deployment_loads(problem, plan)
-    for each, load in zip(plan.deployments, loads, strict=True):
-        service, node = each.service, problem.cluster[each.node]
-        found.setdefault(each.node, [0.0, 0.0, 0.0, fixed_watts(node)])
-        watts = each.replicas * reserved_watts(node, service) + load * frame_joules(node, service)
+    sums: dict[str, list[float]] = {}
+    for deployment, load in zip(plan.deployments, predict(problem, plan).loads, strict=True):
+        service, node = deployment.service, problem.cluster[deployment.node]
+        sums.setdefault(deployment.node, [0.0, 0.0, 0.0, fixed_watts(node)])
+        watts = deployment.replicas * reserved_watts(node, service) + load * frame_joules(node, service)
         for position, amount in enumerate((service.cores, service.gpu, service.memory)):
-            found[each.node][position] += amount * each.replicas
-        found[each.node][3] += watts
+            sums[deployment.node][position] += amount * deployment.replicas
+        sums[deployment.node][3] += watts
     return {
-        node.name: NodeLoad(node.name, *found[node.name])
-        for node in problem.cluster.nodes
-        if node.name in found
+        node.name: NodeLoad(node.name, *sums[node.name]) for node in problem.cluster.nodes if node.name in sums
     }
 
 
@@ -234,12 +233,12 @@ def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
 
 def _shortened(rows: Iterator[tuple[str, ...]], right: Sequence[int]) -> str:
     """A table of which a person can read the whole; nothing where it has a head only."""
-    found = list(rows)
-    if len(found) < 2:
+    lines = list(rows)
+    if len(lines) < 2:
         return ""
-    table = aligned(found[: _ROWS + 1], right)
-    left = len(found) - 1 - _ROWS
-    return table if left <= 0 else f"{table}\n... and {left} more (--json has all)"
+    table = aligned(lines[: _ROWS + 1], right)
+    omitted = len(lines) - 1 - _ROWS
+    return table if omitted <= 0 else f"{table}\n... and {omitted} more (--json has all)"
 
 
 def _figures(prediction: Prediction) -> str:
@@ -249,8 +248,8 @@ def _figures(prediction: Prediction) -> str:
     worst = max(prediction.latencies, key=lambda latency: latency.total)
     parts = (("service", worst.service), ("waiting", worst.waiting), ("network", worst.network))
     words = " + ".join(f"{name} {_ms(seconds)}" for name, seconds in parts)
-    known = [each for each in prediction.accuracies if each is not None]
-    accuracy = f"; accuracy at least {min(known):.3f}" if known else ""
+    accuracies = [accuracy for accuracy in prediction.accuracies if accuracy is not None]
+    accuracy = f"; accuracy at least {min(accuracies):.3f}" if accuracies else ""
     return (
         f"latency at most {_ms(worst.total)} ms = {words}{accuracy}; throughput {prediction.throughput:g} "
         f"frames/s; energy {prediction.watts:.3g} W; reserved {prediction.shares:.3g} nodes; "
@@ -260,12 +259,11 @@ def _figures(prediction: Prediction) -> str:
 
 def _routes(problem: Problem, plan: Plan, prediction: Prediction) -> Iterator[tuple[str, ...]]:
     yield "cameras", "at", "count", "setting", "latency ms", "service", "waiting", "network", "accuracy", "way"
-    classes = {each.name: each for each in problem.classes}
     for route, latency, accuracy in zip(plan.routes, prediction.latencies, prediction.accuracies, strict=True):
         times = (latency.total, latency.service, latency.waiting, latency.network)
         yield (
             route.camera_class,
-            classes[route.camera_class].node,
+            problem.camera_classes[route.camera_class].node,
             str(route.cameras),
             setting_text(route.setting),
             *map(_ms, times),
@@ -286,12 +284,12 @@ def _deployments(problem: Problem, plan: Plan, prediction: Prediction) -> Iterat
     yield "operator", "on", "replicas", "cores", "GPUs", "MiB", "service ms", "load %", "variant", "known from"
     order = {node.name: position for position, node in enumerate(problem.cluster.nodes)}
     pairs = zip(plan.deployments, prediction.utilisations, strict=True)
-    for each, used in sorted(pairs, key=lambda pair: order[pair[0].node]):
-        service = each.service
+    for deployment, used in sorted(pairs, key=lambda pair: order[pair[0].node]):
+        service = deployment.service
         yield (
-            each.operator,
-            each.node,
-            str(each.replicas),
+            deployment.operator,
+            deployment.node,
+            str(deployment.replicas),
             f"{service.cores:g}",
             f"{service.gpu:g}",
             f"{service.memory / 2**20:.3g}",

@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 
 from flowedge.planner.exact.milp import IntegerProgramme, Term
 from flowedge.planner.model.cluster import Cluster
-from flowedge.planner.model.prediction import fixed_cost, frame_joules, reserved_watts, share
+from flowedge.planner.model.prediction import fixed_cost, service_costs
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Setting
-from flowedge.planner.options.deadlines import TimedOptions, follows_input, latency_matters, options_in_time
 from flowedge.planner.options.delays import Delays
-from flowedge.planner.options.offers import Offer, settings
+from flowedge.planner.options.offers import Offer, TimedOptions, latency_matters, options_in_time, settings
 from flowedge.planner.options.routes import Place, RouteOption
 
 
@@ -48,8 +47,8 @@ class _Flow:
 class Formulation:
     """The programme of a problem; `lots` by class name, `waits` as of the offers (False: nobody waits).
 
-    `shared` counts an output that goes the same way to two stages once; it is sent once only if both are on
-    one node, so that this may be too little where the network is a tree.
+    With `shared`, an output that goes the same way to two stages counts once. It is really sent once only where
+    both are on one node; so this may count too little where the network is a tree, and stays a relaxation.
     """
 
     def __init__(
@@ -81,14 +80,14 @@ class Formulation:
     def _class(self, camera: CameraClass, lots: Sequence[int] | None) -> None:
         application = self.problem.application(camera.application)
         able = [
-            (chosen, left)
+            (chosen, options)
             for chosen in settings(self.problem, application)
-            if (left := options_in_time(self.problem, camera, chosen, self.delays, waits=self.waits))
+            if (options := options_in_time(self.problem, camera, chosen, self.delays, waits=self.waits))
             is not None
         ]
         # A lot moves as one, by switches; without lots every camera may go another way.
         for size, most in [(1, camera.count)] if lots is None else [(lot, 1) for lot in lots]:
-            flows = [self._flow(camera, application, chosen, left, size, most) for chosen, left in able]
+            flows = [self._flow(camera, application, chosen, options, size, most) for chosen, options in able]
             self.model.row([(flow.cameras, 1.0) for flow in flows], lower=most, upper=most)
             self.flows += flows
 
@@ -106,13 +105,13 @@ class Formulation:
         units = self.model.variable(cost=gain, upper=most, integer=True)
         flow = _Flow(camera, application, chosen, size, most, units)
         for stage in application.stages:
-            if follows_input(self.problem, stage):
+            if self.problem.follows_input(stage):
                 flow.at[stage.name] = flow.at[stage.inputs[0]]
                 continue
             picks = [
                 (node, offer, self._pick(flow, stage, node, offer)) for node, offer in able.options[stage.name]
             ]
-            terms = [*((each, 1.0) for *_, each in picks), (flow.cameras, -1.0)]
+            terms = [*((pick, 1.0) for *_, pick in picks), (flow.cameras, -1.0)]
             self.model.row(terms, lower=0.0, upper=0.0)
             flow.picks[stage.name] = picks
             at: dict[int, list[int]] = defaultdict(list)
@@ -127,9 +126,8 @@ class Formulation:
         """The part of a flow that has a stage on a node by an offer."""
         problem = self.problem
         host = problem.cluster.nodes[node]
-        rate = problem.rate(flow.camera) * flow.size
-        energy = offer is not None and problem.minimize == "energy"
-        cost = rate * frame_joules(host, offer.service) if energy and offer else 0.0
+        rate = problem.rates[flow.camera.name] * flow.size
+        cost = rate * service_costs(problem, host, offer.service)[1] if offer else 0.0
         pick = self.model.variable(cost=cost, upper=flow.most, integer=True)
         if offer is not None:
             replicas = self._replica(stage.name, node, offer)
@@ -162,15 +160,9 @@ class Formulation:
         key = name, node, offer
         if key not in self._replicas:
             host, service = self.problem.cluster.nodes[node], offer.service
-            part = share(host, service)
-            costs = {
-                "energy": reserved_watts(host, service),
-                "resources": part,
-                "cost": host.price * part,
-                "utility": 0.0,
-            }
-            most = 1e6 if part == 0 else np.floor(1 / part + 1e-9)
-            cost = costs[self.problem.minimize]
+            share = service.share_of(host)
+            most = 1e6 if share == 0 else np.floor(1 / share + 1e-9)
+            cost, _ = service_costs(self.problem, host, service)
             self._replicas[key] = self.model.variable(cost=cost, upper=float(most), integer=True)
         return self._replicas[key]
 
@@ -189,7 +181,7 @@ class Formulation:
             if counts and stage.source:
                 self.model.row([(done[stage.name], 1.0), *own], lower=0.0)
             for position, name in enumerate(stage.inputs):
-                stays = position == 0 and follows_input(problem, stage)
+                stays = position == 0 and problem.follows_input(stage)
                 size = problem.profiles.bytes_of(name, flow.setting)
                 ends_at = able.earliest[name][:, None] + self.delays.seconds(size) + able.remaining[stage.name]
                 useful = (ends_at <= goal * (1 + 1e-9)) & (ends_at < np.inf)
@@ -200,9 +192,9 @@ class Formulation:
                         shipped[name][leg].append(terms)
                 if counts:
                     sent = [
-                        (each, -value * (seconds[0][leg] + size * seconds[1][leg]))
+                        (flow_variable, -value * (seconds[0][leg] + size * seconds[1][leg]))
                         for leg, terms in legs.items()
-                        for each, value in terms
+                        for flow_variable, value in terms
                     ]
                     ends = [(done[stage.name], 1.0), (done[name], -1.0)]
                     self.model.row([*ends, *own, *sent], lower=0.0)
@@ -210,7 +202,7 @@ class Formulation:
                 self.model.row([(last, 1.0), (done[stage.name], -1.0)], lower=0.0)
         if goal < np.inf:
             self.model.row([(last, 1.0), (flow.cameras, -goal)], upper=0.0)
-        bits = 8 * problem.rate(flow.camera) * flow.size
+        bits = 8 * problem.rates[flow.camera.name] * flow.size
         for name, sent_legs in shipped.items():
             self._ship(bits * problem.profiles.bytes_of(name, flow.setting), sent_legs)
 
@@ -219,34 +211,34 @@ class Formulation:
     ) -> dict[tuple[int, int], list[Term]]:
         """From where to where cameras of a flow go between two stages in time, as terms that count them."""
         if len(start) == 1:
-            return {(next(iter(start)), node): [(each, 1.0) for each in picks] for node, picks in end.items()}
+            return {(next(iter(start)), node): [(pick, 1.0) for pick in picks] for node, picks in end.items()}
         if len(end) == 1:
-            return {(node, next(iter(end))): [(each, 1.0) for each in picks] for node, picks in start.items()}
+            return {(node, next(iter(end))): [(pick, 1.0) for pick in picks] for node, picks in start.items()}
         pairs = self._hops or [(a, b) for a in start for b in end if useful[a, b]]
         flows = self.model.variables(len(pairs))
         # Over links what comes to a node and is not used there goes on; between pairs of nodes it does not.
         out: dict[int, list[Term]] = defaultdict(list)
         into = out if self._hops else defaultdict(list)
-        for (a, b), each in zip(pairs, flows, strict=True):
-            out[a].append((each, -1.0))
-            into[b].append((each, 1.0))
+        for (a, b), flow in zip(pairs, flows, strict=True):
+            out[a].append((flow, -1.0))
+            into[b].append((flow, 1.0))
         for node, picks in start.items():
-            out[node] += [(each, 1.0) for each in picks]
+            out[node] += [(pick, 1.0) for pick in picks]
         for node, picks in end.items():
-            into[node] += [(each, -1.0) for each in picks]
+            into[node] += [(pick, -1.0) for pick in picks]
         for terms in (*out.values(), *(() if into is out else into.values())):
             self.model.row(terms, lower=0.0, upper=0.0)
-        return {pair: [(each, 1.0)] for pair, each in zip(pairs, flows, strict=True)}
+        return {pair: [(flow, 1.0)] for pair, flow in zip(pairs, flows, strict=True)}
 
     def _ship(self, bits: float, legs: Mapping[tuple[int, int], list[list[Term]]]) -> None:
         cluster = self.problem.cluster
         for (a, b), consumers in legs.items():
             if len(consumers) == 1 or not self.shared:
-                terms = [term for each in consumers for term in each]
+                terms = [term for consumer in consumers for term in consumer]
             else:
                 most = self.model.variable()
-                for each in consumers:
-                    self.model.row([(most, 1.0), *((pick, -value) for pick, value in each)], lower=0.0)
+                for consumer in consumers:
+                    self.model.row([(most, 1.0), *((pick, -value) for pick, value in consumer)], lower=0.0)
                 terms = [(most, 1.0)]
             for arc in cluster.path(cluster.nodes[a].name, cluster.nodes[b].name) or ():
                 self._arcs[arc] += [(pick, value * bits) for pick, value in terms]
@@ -255,7 +247,9 @@ class Formulation:
         model, cluster = self.model, self.problem.cluster
         needs: dict[tuple[int, str], list[Term]] = defaultdict(list)
         once: dict[str, list[Term]] = defaultdict(list)
-        singletons = {each.name for app in self.problem.applications for each in app.stages if each.singleton}
+        singletons = {
+            stage.name for app in self.problem.applications for stage in app.stages if stage.singleton
+        }
         for (name, node, offer), replicas in self._replicas.items():
             model.row([*self._loads[replicas], (replicas, -offer.load)], upper=0.0)
             if offer.streams < np.inf:
@@ -270,15 +264,15 @@ class Formulation:
             if have < np.inf:
                 # Not "<= used" on a node with a fixed cost: with such rows the presolve of HiGHS (scipy 1.17)
                 # called 313 W the optimum where 273 W is a solution. Rows of cameras imply it anyway.
-                model.row([(each, value / have) for each, value in terms], upper=1.0)
+                model.row([(replicas, value / have) for replicas, value in terms], upper=1.0)
         for terms in once.values():
             model.row(terms, upper=1.0)
         for arc, terms in self._arcs.items():
             most = cluster.arcs[arc].bandwidth
-            model.row([(each, value / most) for each, value in terms], upper=1.0)
+            model.row([(pick, value / most) for pick, value in terms], upper=1.0)
 
     def _routes(self, flow: _Flow, values: NDArray[np.float64]) -> Iterator[RouteOption]:
-        left = {
+        remaining = {
             name: {(node, offer): round(values[pick]) for node, offer, pick in picks if values[pick] > 0.5}
             for name, picks in flow.picks.items()
         }
@@ -289,9 +283,11 @@ class Formulation:
             for stage in flow.application.stages:
                 offer = None
                 near = [self.delays.fixed[at[name]] for name in stage.inputs]
-                if stage.name in left:
-                    able = left[stage.name]
-                    node, offer = min(able, key=lambda each: max((row[each[0]] for row in near), default=0.0))
+                if stage.name in remaining:
+                    able = remaining[stage.name]
+                    node, offer = min(
+                        able, key=lambda option: max((row[option[0]] for row in near), default=0.0)
+                    )
                     able[node, offer] -= 1
                     if not able[node, offer]:
                         del able[node, offer]

@@ -1,4 +1,4 @@
-"""Why there is no plan: goals and capacities that cannot hold together, none of which is superfluous."""
+"""Why there is no plan: an irreducible set of goals and capacities that cannot hold together."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def conflict(problem: Problem) -> tuple[str, ...]:
     """
     kept: list[_Limit] = []
     for limits in _limits(problem):
-        problem, left = _filtered(problem, limits)
-        kept += left
+        problem, needed = _filtered(problem, limits)
+        kept += needed
     if not kept:
         return tuple(_hopeless(problem)) or ("no goal or capacity is the cause: no path may lead there",)
     return tuple(limit.words for limit in kept)
@@ -47,9 +47,9 @@ def _filtered(problem: Problem, limits: Sequence[_Limit]) -> tuple[Problem, list
     if len(limits) == 1:
         return problem, list(limits)
     half = len(limits) // 2
-    problem, left = _filtered(problem, limits[:half])
+    problem, first = _filtered(problem, limits[:half])
     problem, right = _filtered(problem, limits[half:])
-    return problem, left + right
+    return problem, first + right
 
 
 def _impossible(problem: Problem) -> bool:
@@ -65,21 +65,35 @@ def _limits(problem: Problem) -> Iterator[list[_Limit]]:
         _Limit(f"link {link.a} - {link.b}: {link.bandwidth / 1e6:g} Mbit/s", _without_link(position))
         for position, link in enumerate(problem.cluster.links)
     ]
-    pins = [(each, stage) for each in problem.applications for stage in each.stages if stage.tier]
+    pins = [
+        (application, stage)
+        for application in problem.applications
+        for stage in application.stages
+        if stage.tier
+    ]
     yield [
-        _Limit(f"{each.name}: {stage.name} is pinned to {stage.tier}", _without_pin(each.name, stage.name))
-        for each, stage in pins
+        _Limit(
+            f"{application.name}: {stage.name} is pinned to {stage.tier}",
+            _without_pin(application.name, stage.name),
+        )
+        for application, stage in pins
         if not stage.source
     ]
     yield [
-        _Limit(f"{each.name}: latency at most {each.latency:g} s", _relaxed(each.name, latency=float("inf")))
-        for each in problem.applications
-        if each.latency < float("inf")
+        _Limit(
+            f"{application.name}: latency at most {application.latency:g} s",
+            _relaxed(application.name, latency=float("inf")),
+        )
+        for application in problem.applications
+        if application.latency < float("inf")
     ]
     yield [
-        _Limit(f"{each.name}: accuracy at least {each.accuracy:g}", _relaxed(each.name, accuracy=0.0))
-        for each in problem.applications
-        if each.accuracy > 0
+        _Limit(
+            f"{application.name}: accuracy at least {application.accuracy:g}",
+            _relaxed(application.name, accuracy=0.0),
+        )
+        for application in problem.applications
+        if application.accuracy > 0
     ]
 
 
@@ -113,16 +127,19 @@ def _without_pin(name: str, pinned: str) -> Callable[[Problem], Problem]:
     def free(stage: Stage) -> Stage:
         return replace(stage, tier=None) if stage.name == pinned else stage
 
-    return _changed(name, lambda each: replace(each, stages=tuple(map(free, each.stages))))
+    return _changed(name, lambda application: replace(application, stages=tuple(map(free, application.stages))))
 
 
 def _relaxed(name: str, **goals: float) -> Callable[[Problem], Problem]:
-    return _changed(name, lambda each: replace(each, **goals))  # type: ignore[arg-type]
+    return _changed(name, lambda application: replace(application, **goals))  # type: ignore[arg-type]
 
 
 def _changed(name: str, change: Callable[[Application], Application]) -> Callable[[Problem], Problem]:
     def without(problem: Problem) -> Problem:
-        applications = (change(each) if each.name == name else each for each in problem.applications)
+        applications = (
+            change(application) if application.name == name else application
+            for application in problem.applications
+        )
         return replace(problem, applications=tuple(applications))
 
     return without
@@ -135,6 +152,6 @@ def _hopeless(problem: Problem) -> Iterator[str]:
         for stage in application.stages:
             if problem.profiles.free(stage.name):
                 continue
-            profiled = {each.kind for each in problem.profiles.services if each.operator == stage.name}
+            profiled = {service.kind for service in problem.profiles.services if service.operator == stage.name}
             if not profiled & kinds:
                 yield f"{application.name}: {stage.name} has no profile for any kind of node that is there"

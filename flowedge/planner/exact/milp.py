@@ -127,7 +127,7 @@ class IntegerProgramme:
         shape = len(self._lower), len(self.costs)
         matrix = csr_array((self._values, (self._rows, self._columns)), shape=shape)
         costs, unit = scaled(self.costs)
-        found = milp(
+        result = milp(
             costs,
             integrality=None if relaxed else np.array(self.integers, int),
             bounds=Bounds(0.0, np.array(self.uppers)),
@@ -136,14 +136,14 @@ class IntegerProgramme:
             | ({"time_limit": time_limit} if time_limit < math.inf else {})
             | ({} if node_limit is None else {"node_limit": node_limit}),
         )
-        if found.status == 2:
+        if result.status == 2:
             return Solution("infeasible")
-        if found.status == 3:
-            raise ArithmeticError(f"HiGHS: {found.message}")  # unbounded: the model is wrong
-        bound = found.mip_dual_bound if found.mip_dual_bound is not None else found.fun
+        if result.status == 3:
+            raise ArithmeticError(f"HiGHS: {result.message}")  # unbounded: the model is wrong
+        bound = result.mip_dual_bound if result.mip_dual_bound is not None else result.fun
         return Solution(
-            "optimal" if found.status == 0 else "unknown",
-            found.x,
-            math.inf if found.x is None else float(np.dot(self.costs, found.x)),
+            "optimal" if result.status == 0 else "unknown",
+            result.x,
+            math.inf if result.x is None else float(np.dot(self.costs, result.x)),
             -math.inf if bound is None else unit * bound,
         )

@@ -31,12 +31,12 @@ def tables(name: str, text: str) -> dict[str, Any]:
     kind = "JSON" if PurePath(name).suffix.lower() == ".json" else "TOML"
     text = text.removeprefix("\ufeff")
     try:
-        found = json.loads(text) if kind == "JSON" else tomllib.loads(text)
+        fields = json.loads(text) if kind == "JSON" else tomllib.loads(text)
     except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{name}: is not {kind}: {error}") from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{name}: {str(found)[:40]!r} is not a table of fields, which is needed")
-    return found
+    if not isinstance(fields, dict):
+        raise ConfigError(f"{name}: {str(fields)[:40]!r} is not a table of fields, which is needed")
+    return fields
 
 
 def cluster_tables(name: str, text: str) -> dict[str, Any]:
@@ -48,16 +48,16 @@ def cluster_tables(name: str, text: str) -> dict[str, Any]:
 
 def cluster(name: str, text: str, files: Files) -> Cluster:
     """The cluster in a TOML, JSON or GraphML file. Raises `ConfigError`."""
-    found = cluster_tables(name, text)
-    with named(name, *_graphs(found)):
-        return inputs.cluster(found, lambda other: text if other == name else files(other))
+    fields = cluster_tables(name, text)
+    with named(name, *_graphs(fields)):
+        return inputs.cluster(fields, lambda other: text if other == name else files(other))
 
 
 def cameras(name: str, text: str, applications: Sequence[str]) -> tuple[CameraClass, ...]:
     """The cameras in a cluster file, which run these applications. Raises `ConfigError`."""
-    found = cluster_tables(name, text)
+    fields = cluster_tables(name, text)
     with named(name):
-        return inputs.cameras(found, applications)
+        return inputs.cameras(fields, applications)
 
 
 def profiles(name: str, text: str) -> Profiles:
@@ -65,47 +65,52 @@ def profiles(name: str, text: str) -> Profiles:
     if PurePath(name).suffix.lower() == ".csv":
         with named(name):
             return profile_table.profiles(text)
-    found = tables(name, text)
+    fields = tables(name, text)
     with named(name):
-        return inputs.profiles(found)
+        return inputs.profiles(fields)
 
 
 def problem(name: str, text: str, files: Files) -> Problem:
     """The problem in a TOML or JSON file, which may name other files. Raises `ConfigError`."""
-    found = tables(name, text)
-    machines, measured = found.pop("cluster", None), found.pop("profiles", [])
+    fields = tables(name, text)
+    machines, measured = fields.pop("cluster", None), fields.pop("profiles", [])
     part: dict[str, Any] = {}
     with named(name):
-        if not isinstance(measured, list) or not all(isinstance(each, str) for each in measured):
+        if not isinstance(measured, list) or not all(isinstance(other, str) for other in measured):
             raise ConfigError(f'profiles: {measured!r} is not a list of files like ["xeon.toml"]')
         if machines is not None and not isinstance(machines, str):
             raise ConfigError(f'cluster: {machines!r} is not a file like "cluster.toml"')
     if machines is not None:
         written = files(machines)
         part = cluster_tables(machines, written)
-        twice = sorted(part.keys() & found.keys() - {"cameras"})
+        twice = sorted(part.keys() & fields.keys() - {"cameras"})
         if twice:
             raise ConfigError(f"{name}: {twice[0]}: is in {machines} too; leave one out")
-        if not found.keys() & {"topology", "tiers", "nodes"}:
+        if not fields.keys() & {"topology", "tiers", "nodes"}:
             cluster(machines, written, files)  # it is whole, so that what is wrong is wrong in its own file
-    streams = None if "cameras" in found else part.pop("cameras", None)
-    whole = part | found
+    streams = None if "cameras" in fields else part.pop("cameras", None)
+    whole = part | fields
     with named(name, *_graphs(whole)):
-        made = inputs.problem(whole, files)
+        whole_problem = inputs.problem(whole, files)
     if machines is not None and streams is not None:
         with named(machines):
-            classes = inputs.cameras({"cameras": streams}, [each.name for each in made.applications])
-            made = replace(made, classes=classes)
-    return replace(made, profiles=joined([made.profiles, *(profiles(each, files(each)) for each in measured)]))
+            classes = inputs.cameras(
+                {"cameras": streams}, [application.name for application in whole_problem.applications]
+            )
+            whole_problem = replace(whole_problem, classes=classes)
+    return replace(
+        whole_problem,
+        profiles=joined([whole_problem.profiles, *(profiles(other, files(other)) for other in measured)]),
+    )
 
 
 def joined(parts: Iterable[Profiles]) -> Profiles:
     """Profiles from several files as one."""
     parts = list(parts)
     return Profiles(
-        tuple(each for part in parts for each in part.services),
-        tuple(each for part in parts for each in part.outputs),
-        tuple(each for part in parts for each in part.accuracies),
+        tuple(service for part in parts for service in part.services),
+        tuple(output for part in parts for output in part.outputs),
+        tuple(accuracy for part in parts for accuracy in part.accuracies),
     )
 
 
@@ -116,12 +121,12 @@ def named(name: str, *others: str) -> Iterator[None]:
         yield
     except ConfigError as error:
         words = str(error)
-        begun = words.startswith(tuple(f"{each}: " for each in (name, *others)))
+        begun = words.startswith(tuple(f"{file}: " for file in (name, *others)))
         raise ConfigError(words if begun else f"{name}: {words}") from error
 
 
-def _graphs(found: Mapping[str, Any]) -> tuple[str, ...]:
+def _graphs(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """The GraphML file that a cluster's tables name, if any."""
-    topology = found.get("topology")
+    topology = fields.get("topology")
     name = topology.get("graphml") if isinstance(topology, dict) else None
     return (name,) if isinstance(name, str) and name else ()

@@ -61,28 +61,28 @@ def cluster(
     """
     root = _root(text, where)
     keys = _Keys(root)
-    given: dict[str, Fields] = {}
+    fields_of: dict[str, Fields] = {}
     for element in _nodes(root):
         key = element.get("id")
-        if not key or key in given:
+        if not key or key in fields_of:
             wrong = f"two nodes have the id {key!r}" if key else "a node has no id"
             raise ConfigError(f"{where}: {wrong}; give every <node> an id of its own")
-        given[key] = keys.fields(element, "node")
-    names = _names(given)
-    nodes = tuple(_node(names[key], fields, node, where) for key, fields in given.items())
+        fields_of[key] = keys.fields(element, "node")
+    names = _names(fields_of)
+    nodes = tuple(_node(names[key], fields, node, where) for key, fields in fields_of.items())
     if not nodes:
         raise ConfigError(f"{where}: has no <node>; at least one is needed")
     links = []
     for edge in _all(root, "edge"):
         a, b = edge.get("source", ""), edge.get("target", "")
         for end in (a, b):
-            if end not in given:
+            if end not in fields_of:
                 raise ConfigError(f"{where}: an edge ends at {end!r}, which is no node; name one by its id")
         if a != b:
             fields = keys.fields(edge, "edge")
             field = f"{where}: edge {names[a]} - {names[b]}"
             speed = _bandwidth(fields, bandwidth, field)
-            seconds = _delay(fields, given[a], given[b], delay, field)
+            seconds = _delay(fields, fields_of[a], fields_of[b], delay, field)
             spread = units.seconds(fields.get("deviation", "0 s"), f"{field}: deviation")
             links.append(Link(names[a], names[b], speed, seconds, spread))
     try:
@@ -103,7 +103,7 @@ def _root(text: str, where: str) -> ElementTree.Element:
 
 def _all(element: ElementTree.Element, name: str) -> Iterator[ElementTree.Element]:
     """Elements of this name anywhere below, with or without GraphML's namespace."""
-    return (each for each in element.iter() if _local(each) == name)
+    return (part for part in element.iter() if _local(part) == name)
 
 
 def _local(element: ElementTree.Element) -> str:
@@ -112,7 +112,11 @@ def _local(element: ElementTree.Element) -> str:
 
 def _nodes(root: ElementTree.Element) -> Iterator[ElementTree.Element]:
     """All nodes but those that only hold others, as yEd's groups do."""
-    return (each for each in _all(root, "node") if not any(_local(child) == "graph" for child in each))
+    return (
+        candidate
+        for candidate in _all(root, "node")
+        if not any(_local(child) == "graph" for child in candidate)
+    )
 
 
 class _Keys:
@@ -130,22 +134,22 @@ class _Keys:
 
     def fields(self, element: ElementTree.Element, sort: str) -> Fields:
         """What is said of a node or edge, by attribute."""
-        found = dict(self._defaults[sort])
+        values = dict(self._defaults[sort])
         for data in element:
             if _local(data) == "data":
-                found[self._names.get(data.get("key", ""), "")] = (data.text or "").strip()
-        drawn = (each.text or "" for each in _all(element, "NodeLabel"))
-        found.setdefault("label", next(drawn, "").strip() or found.get("name", ""))
-        return {name: value for name, value in found.items() if name and value}
+                values[self._names.get(data.get("key", ""), "")] = (data.text or "").strip()
+        drawn = (label.text or "" for label in _all(element, "NodeLabel"))
+        values.setdefault("label", next(drawn, "").strip() or values.get("name", ""))
+        return {name: value for name, value in values.items() if name and value}
 
 
-def _names(given: Mapping[str, Fields]) -> dict[str, str]:
+def _names(fields_of: Mapping[str, Fields]) -> dict[str, str]:
     """Labels where they tell nodes apart, ids where not."""
-    counts = Counter(fields.get("label", "") for fields in given.values())
+    counts = Counter(fields.get("label", "") for fields in fields_of.values())
     names = {}
-    for key, fields in given.items():
+    for key, fields in fields_of.items():
         label = fields.get("label", "")
-        names[key] = label if label and counts[label] == 1 and (label == key or label not in given) else key
+        names[key] = label if label and counts[label] == 1 and (label == key or label not in fields_of) else key
     return names
 
 

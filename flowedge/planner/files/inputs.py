@@ -72,7 +72,7 @@ def problem(data: Mapping[str, Any], files: Files | None = None) -> Problem:
     return Problem(
         _cluster(file, files),
         applications,
-        _cameras(file, [each.name for each in applications]),
+        _cameras(file, [application.name for application in applications]),
         _profiles(file),
         cast(Objective, minimize),
         theta=file.number("theta", 0.0),
@@ -81,7 +81,7 @@ def problem(data: Mapping[str, Any], files: Files | None = None) -> Problem:
     )
 
 
-def profiles_as_data(known: Profiles) -> dict[str, Any]:
+def profiles_as_data(known_profiles: Profiles) -> dict[str, Any]:
     """Profiles as a profile file has them, for any writer of TOML or JSON; the reverse of `profiles`.
 
     Raises `ConfigError` for a knob whose value is None, which TOML does not have.
@@ -89,32 +89,32 @@ def profiles_as_data(known: Profiles) -> dict[str, Any]:
     return {
         "services": [
             {
-                "operator": each.operator,
-                "kind": each.kind,
-                "cores": each.cores,
-                "gpu": each.gpu,
-                "time": _written(each.seconds, "s"),
-                "deviation": _written(each.deviation, "s"),
-                "batch": each.batch,
-                "memory": _written(each.memory, "B"),
-                "setting": _setting_as_data(each.setting),
-                "source": each.source,
+                "operator": entry.operator,
+                "kind": entry.kind,
+                "cores": entry.cores,
+                "gpu": entry.gpu,
+                "time": _written(entry.seconds, "s"),
+                "deviation": _written(entry.deviation, "s"),
+                "batch": entry.batch,
+                "memory": _written(entry.memory, "B"),
+                "setting": _setting_as_data(entry.setting),
+                "source": entry.source,
             }
-            for each in known.services
+            for entry in known_profiles.services
         ],
         "outputs": [
             {
-                "operator": each.operator,
-                "size": _written(each.bytes, "B"),
-                "codec": each.codec,
-                "setting": _setting_as_data(each.setting),
-                "source": each.source,
+                "operator": output.operator,
+                "size": _written(output.bytes, "B"),
+                "codec": output.codec,
+                "setting": _setting_as_data(output.setting),
+                "source": output.source,
             }
-            for each in known.outputs
+            for output in known_profiles.outputs
         ],
         "accuracies": [
-            {"value": each.value, "setting": _setting_as_data(each.setting), "source": each.source}
-            for each in known.accuracies
+            {"value": accuracy.value, "setting": _setting_as_data(accuracy.setting), "source": accuracy.source}
+            for accuracy in known_profiles.accuracies
         ],
     }
 
@@ -188,7 +188,7 @@ def _link(data: object, where: str) -> Link:
 
 def _cameras(file: File, applications: Sequence[str]) -> tuple[CameraClass, ...]:
     only = applications[0] if len(applications) == 1 else None
-    found = []
+    classes = []
     for data, where in file.tables("cameras"):
         table = Table(data, where, ("name", "application", "node", "fps", "count"))
         name, application = table.text("name"), table.text("application", only)
@@ -196,8 +196,8 @@ def _cameras(file: File, applications: Sequence[str]) -> tuple[CameraClass, ...]
             near = suggestion(application, applications)
             raise ConfigError(f"{where}.application: there is no application {application!r}{near}")
         fps, count = table.number("fps"), table.count("count", 1)
-        found.append(CameraClass(name, application, table.text("node"), fps, count))
-    return tuple(found)
+        classes.append(CameraClass(name, application, table.text("node"), fps, count))
+    return tuple(classes)
 
 
 def _profiles(file: File) -> Profiles:
@@ -210,8 +210,8 @@ def _profiles(file: File) -> Profiles:
 
 def service(data: object, where: str) -> Service:
     """One of a profile file's services; `where` is its place for messages. Raises `ConfigError`."""
-    known = ["operator", "kind", "cores", "gpu", "time", "deviation", "batch", "memory", "setting", "source"]
-    table = Table(data, where, known)
+    names = ["operator", "kind", "cores", "gpu", "time", "deviation", "batch", "memory", "setting", "source"]
+    table = Table(data, where, names)
     seconds = table.quantity("time", units.seconds)
     if seconds == 0:
         raise ConfigError(f"{where}.time: {table.data['time']!r} is not a time above 0")
@@ -250,7 +250,7 @@ def _application(item: tuple[object, str]) -> Application:
     knobs = table.get("knobs", _are_knobs, "a table of knobs, each with a list of values", {})
     return Application(
         table.text("name"),
-        tuple(_stage(*each) for each in table.tables("stages")),
+        tuple(_stage(*stage) for stage in table.tables("stages")),
         knobs=tuple((name, tuple(values)) for name, values in sorted(knobs.items())),
         latency=table.quantity("latency", units.seconds, float("inf")),
         throughput=table.number("throughput") if "throughput" in table.data else None,

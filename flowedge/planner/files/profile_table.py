@@ -51,8 +51,8 @@ def profiles(text: str) -> Profiles:
         common = {"setting": knobs, "source": row.get("source", "table")}
         table = Table(row | common, where, (*COLUMNS[:-1], "setting"))
         if "time" in row:
-            given = {name: value for name, value in row.items() if name in SERVICE}
-            _add_service(services, inputs.service(given | common, where), where)
+            figures = {name: value for name, value in row.items() if name in SERVICE}
+            _add_service(services, inputs.service(figures | common, where), where)
         if "output" in row:
             size, codec = table.quantity("output", units.size), table.text("codec", "raw")
             output = OutputSize(table.text("operator"), size, codec, table.setting(), common["source"])
@@ -87,14 +87,14 @@ def _contradiction(where: str, what: str, former: str, value: str) -> ConfigErro
 
 def _knobs(cells: Mapping[str, str], where: str) -> dict[str, Scalar]:
     """The knobs of a row, by name."""
-    found = {name.removeprefix("setting."): _knob(cell) for name, cell in cells.items()}
-    for name, value in found.items():
+    knobs = {name.removeprefix("setting."): _knob(cell) for name, cell in cells.items()}
+    for name, value in knobs.items():
         if not name:
             raise ConfigError(f"{where}: the column 'setting.' names no knob; call it setting.NAME")
         if value != value:
             cell = cells[f"setting.{name}"]
             raise ConfigError(f"{where}.setting.{name}: {cell!r} equals no value; leave the cell empty")
-    return found
+    return knobs
 
 
 def _value(name: str, cell: str) -> Any:

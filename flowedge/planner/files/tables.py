@@ -19,13 +19,13 @@ T = TypeVar("T")
 class Table:
     """One table of a file, which says what is wrong with it by the name of the field."""
 
-    def __init__(self, data: object, where: str, known: Sequence[str]) -> None:
+    def __init__(self, data: object, where: str, names: Sequence[str]) -> None:
         if not isinstance(data, Mapping):
-            raise ConfigError(f"{where}: {data!r} is not a table of {', '.join(known)}")
+            raise ConfigError(f"{where}: {data!r} is not a table of {', '.join(names)}")
         self.data, self.where = data, where
         for name in data:
-            if name not in known:
-                raise ConfigError(f"{self.field(name)}: there is no such field{suggestion(str(name), known)}")
+            if name not in names:
+                raise ConfigError(f"{self.field(name)}: there is no such field{suggestion(str(name), names)}")
 
     def field(self, name: str) -> str:
         return f"{self.where}.{name}"
@@ -70,8 +70,8 @@ class Table:
 
     def tables(self, name: str) -> list[tuple[object, str]]:
         """The tables of an array, each with its name for messages; none where the array is left out."""
-        found = self.get(name, lambda value: isinstance(value, list), f"a list of tables [[{name}]]", ())
-        return [(table, f"{self.field(name)}[{position}]") for position, table in enumerate(found)]
+        entries = self.get(name, lambda value: isinstance(value, list), f"a list of tables [[{name}]]", ())
+        return [(table, f"{self.field(name)}[{position}]") for position, table in enumerate(entries)]
 
     def setting(self) -> Setting:
         return setting(**self.get("setting", _are_scalars, "a table of knobs and values", {}))
@@ -138,8 +138,8 @@ def rows(
             continue
         if len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
             raise ConfigError(f"line {line}: has {len(cells)} cells, the line of names has {len(names)}")
-        given = zip(names, (cell.strip() for cell in cells), strict=False)
-        yield line, {name: _with_unit(cell, unit) for (name, unit), cell in given if name and cell}
+        values = zip(names, (cell.strip() for cell in cells), strict=False)
+        yield line, {name: _with_unit(cell, unit) for (name, unit), cell in values if name and cell}
     if names is None:
         raise ConfigError(f"line 1: is missing; a line of names such as {','.join(columns[:3])} comes first")
 
@@ -148,9 +148,9 @@ def _columns(
     cells: Sequence[str], columns: Sequence[str], needed: Sequence[str], line: int
 ) -> list[tuple[str, str]]:
     """What each column is called here, and the unit in its name; nothing for one that does not count."""
-    found = [_column(cell.strip(), columns) for cell in cells]
-    names = [name for name, _ in found if name]
-    for cell, (name, _) in zip(cells, found, strict=True):
+    found_columns = [_column(cell.strip(), columns) for cell in cells]
+    names = [name for name, _ in found_columns if name]
+    for cell, (name, _) in zip(cells, found_columns, strict=True):
         near = difflib.get_close_matches(cell.strip().lower(), set(columns) - set(names), n=1, cutoff=0.8)
         if near and not name:
             raise ConfigError(f'line {line}: there is no column {cell!r}; did you mean "{near[0]}"?')
@@ -159,13 +159,13 @@ def _columns(
     for name in needed:
         if name not in names:
             raise ConfigError(f"line {line}: the column {name!r} is missing; it is needed")
-    return found
+    return found_columns
 
 
 def _column(cell: str, columns: Sequence[str]) -> tuple[str, str]:
-    for known in columns:
-        if known.endswith(".") and cell.lower().startswith(known):
-            return known + cell[len(known) :], ""
+    for column in columns:
+        if column.endswith(".") and cell.lower().startswith(column):
+            return column + cell[len(column) :], ""
     match = re.fullmatch(r"(.+?)[ _(\[]+([^\W_]+)[)\]]?", cell)
     unit = UNITS.get(match[2].lower(), "") if match else ""
     name = (match[1] if match and unit else cell).lower()

@@ -60,7 +60,7 @@ def problem(
     return Problem(cluster, wanted, tuple(cameras), profiles, minimize=minimize, theta=graph.goal.theta)
 
 
-def unprofiled_kinds(given: Problem) -> dict[str, tuple[str, ...]]:
+def unprofiled_kinds(problem: Problem) -> dict[str, tuple[str, ...]]:
     """The operators that each kind of machine cannot run for want of a profile, by kind.
 
     Operators that cost nothing run on any kind. Kinds without cores and GPUs are left out.
@@ -74,18 +74,20 @@ def unprofiled_kinds(given: Problem) -> dict[str, tuple[str, ...]]:
     >>> unprofiled_kinds(Problem(Cluster(("edge", "cloud"), nodes), (shop,), (), measured))
     {'vm': ('Detect',)}
     """
-    names = dict.fromkeys(stage.name for each in given.applications for stage in each.stages)
-    costly = [name for name in names if not given.profiles.free(name)]
-    profiled = {(each.operator, each.kind) for each in given.profiles.services}
-    kinds = dict.fromkeys(node.kind for node in given.cluster.nodes if node.cores or node.gpu)
+    names = dict.fromkeys(stage.name for application in problem.applications for stage in application.stages)
+    costly = [name for name in names if not problem.profiles.free(name)]
+    profiled = {(service.operator, service.kind) for service in problem.profiles.services}
+    kinds = dict.fromkeys(node.kind for node in problem.cluster.nodes if node.cores or node.gpu)
     lacking = {kind: tuple(name for name in costly if (name, kind) not in profiled) for kind in kinds}
     return {kind: operators for kind, operators in lacking.items() if operators}
 
 
 def _check_profiled(wanted: Sequence[Application], profiles: Profiles, assume_free: Collection[str]) -> None:
     """Refuse an operator that would cost nothing only because nobody measured it, or wrote its name wrongly."""
-    operators = dict.fromkeys(stage.name for each in wanted for stage in each.stages if not stage.source)
-    profiled = dict.fromkeys(each.operator for each in profiles.services)
+    operators = dict.fromkeys(
+        stage.name for application in wanted for stage in application.stages if not stage.source
+    )
+    profiled = dict.fromkeys(service.operator for service in profiles.services)
     if isinstance(assume_free, str):
         raise ConfigError(f'assume_free="{assume_free}": several names are needed, e.g. ("{assume_free}",)')
     for name in assume_free:

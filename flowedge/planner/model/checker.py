@@ -1,4 +1,4 @@
-"""Verifies a plan from scratch. It trusts nothing that a strategy computed."""
+"""Verification of plans from scratch, trusting nothing that a strategy computed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
-from flowedge.planner.model.plan import Deployment, Plan, Route
-from flowedge.planner.model.prediction import deployment_loads, fits, predict, traffic
-from flowedge.planner.model.problem import Application, CameraClass, Problem
+from flowedge.planner.model.plan import Plan, Route
+from flowedge.planner.model.prediction import Prediction, predict, valued
+from flowedge.planner.model.problem import Problem
 from flowedge.planner.model.profiles import holds
 
 _SLACK = 1e-6  # share of a limit by which floating point may miss it
@@ -24,32 +24,34 @@ def violations(problem: Problem, plan: Plan) -> tuple[str, ...]:
     if not plan.found:
         return ("a plan that was not found deploys something",) if plan.routes or plan.deployments else ()
     broken = tuple(_structure(problem, plan))
-    return broken or (*_capacity(problem, plan), *_goals(problem, plan))
+    if broken:
+        return broken
+    prediction = predict(problem, plan)
+    return (*_capacity(problem, plan, prediction), *_goals(problem, plan, prediction))
 
 
-def better(problem: Problem, found: Plan, start: Plan | None) -> Plan:
-    """The plan in force, in the strategy's name, where it still holds and is better than what was found."""
-    if start is None or not start.found:
-        return found
-    again = replace(found, deployments=start.deployments, routes=start.routes, reason=None, value=math.nan)
+def better(problem: Problem, plan: Plan, other: Plan | None) -> Plan:
+    """The plan, with the deployments and routes of the other one where that is valid and of less value."""
+    if other is None or not other.found:
+        return plan
+    changed = replace(plan, deployments=other.deployments, routes=other.routes, reason=None, value=math.nan)
     try:
-        again = replace(again, value=predict(problem, again).value)
+        changed = valued(problem, changed)
     except (LookupError, StopIteration, ZeroDivisionError):  # it is of other nodes or cameras
-        return found
-    if (found.found and again.value >= found.value) or violations(problem, again):
-        return found
-    return again
+        return plan
+    if (plan.found and changed.value >= plan.value) or violations(problem, changed):
+        return plan
+    return changed
 
 
 def _structure(problem: Problem, plan: Plan) -> Iterator[str]:
     """Whether the plan is one at all: names, positions, counts."""
-    classes = {each.name: each for each in problem.classes}
-    stages = {stage.name for each in problem.applications for stage in each.stages}
+    stages = {stage.name for application in problem.applications for stage in application.stages}
     profiled = set(problem.profiles.services)
     for index, deployment in enumerate(plan.deployments):
         if deployment.node not in problem.cluster.index:
             yield f"deployment {index}: there is no node {deployment.node}"
-        elif not fits(problem.cluster, deployment.node, deployment.service):
+        elif not deployment.service.fits_on(problem.cluster[deployment.node]):
             yield f"deployment {index}: {deployment.service} does not fit on {deployment.node}"
         if deployment.service not in profiled:
             yield f"deployment {index}: {deployment.service} is a variant without profile"
@@ -59,25 +61,20 @@ def _structure(problem: Problem, plan: Plan) -> Iterator[str]:
             yield f"deployment {index}: {deployment.replicas} replicas"
     served: dict[str, int] = defaultdict(int)
     for index, route in enumerate(plan.routes):
-        if route.camera_class not in classes or not _is_count(route.cameras):
+        if route.camera_class not in problem.camera_classes or not _is_count(route.cameras):
             yield f"route {index}: {route.cameras} cameras of {route.camera_class}"
             continue
         served[route.camera_class] += route.cameras
-        camera = classes[route.camera_class]
-        for fault in _route(problem, problem.application(camera.application), camera, route, plan.deployments):
+        for fault in _route(problem, plan, route):
             yield f"{_name(index, route)}: {fault}"
     for camera in problem.classes:
         if served[camera.name] != camera.count:
             yield f"{camera.name}: {served[camera.name]} of {camera.count} cameras have a route"
 
 
-def _route(
-    problem: Problem,
-    application: Application,
-    camera: CameraClass,
-    route: Route,
-    deployments: tuple[Deployment, ...],
-) -> Iterator[str]:
+def _route(problem: Problem, plan: Plan, route: Route) -> Iterator[str]:
+    camera = problem.camera_classes[route.camera_class]
+    application = problem.application(camera.application)
     if route.setting not in set(application.settings()):
         yield f"the knobs have no values {route.setting}"
         return
@@ -100,23 +97,24 @@ def _route(
         if placement.deployment is None:
             if not problem.profiles.free(stage.name):
                 yield f"{stage.name}: is served by no deployment"
-            elif not stage.source and stage.tier is None and placement.node != placed[stage.inputs[0]]:
+            elif problem.follows_input(stage) and placement.node != placed[stage.inputs[0]]:
                 yield f"{stage.name}: costs nothing, but is not on {placed[stage.inputs[0]]} with its input"
             continue
-        if placement.deployment not in range(len(deployments)):
+        if placement.deployment not in range(len(plan.deployments)):
             yield f"{stage.name}: there is no deployment {placement.deployment}"
             continue
-        deployment = deployments[placement.deployment]
+        deployment = plan.deployments[placement.deployment]
         if deployment.operator != stage.name or deployment.node != placement.node:
             yield f"{stage.name}: is served by {deployment.operator} on {deployment.node}"
         most = problem.utilisation * deployment.service.rate
-        if stage.keyed and _above(problem.rate(camera), most):
-            yield f"{stage.name}: a camera sends {problem.rate(camera):g} frames/s, a replica takes {most:g}"
+        rate = problem.rates[camera.name]
+        if stage.keyed and _above(rate, most):
+            yield f"{stage.name}: a camera sends {rate:g} frames/s, a replica takes {most:g}"
         if deployment.service.operator != stage.name or not holds(deployment.service.setting, route.setting):
             yield f"{stage.name}: its deployment serves {deployment.service.setting}, not {route.setting}"
 
 
-def _capacity(problem: Problem, plan: Plan) -> Iterator[str]:
+def _capacity(problem: Problem, plan: Plan, prediction: Prediction) -> Iterator[str]:
     used: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     for deployment in plan.deployments:
         service = deployment.service
@@ -129,33 +127,31 @@ def _capacity(problem: Problem, plan: Plan) -> Iterator[str]:
         ):
             if _above(need, have):
                 yield f"{name}: {need:g} {what} are taken, it has {have:g}"
-    for position, flow in traffic(problem, plan).items():
+    for position, flow in prediction.arcs.items():
         arc = problem.cluster.arcs[position]
         if _above(flow, arc.bandwidth):
             yield f"link {arc.start} - {arc.end}: {flow:g} bit/s are sent, it carries {arc.bandwidth:g}"
-    loads, streams = deployment_loads(problem, plan)
-    stages = {stage.name: stage for each in problem.applications for stage in each.stages}
-    for index, deployment in enumerate(plan.deployments):
+    stages = {stage.name: stage for application in problem.applications for stage in application.stages}
+    served = zip(plan.deployments, prediction.loads, prediction.streams, strict=True)
+    for deployment, load, cameras in served:
         most = problem.utilisation * deployment.replicas * deployment.service.rate
-        if _above(loads[index], most):
-            yield f"{deployment.operator} on {deployment.node}: {loads[index]:g} frames/s come, {most:g} may"
-        if stages[deployment.operator].keyed and deployment.replicas > streams[index]:
+        if _above(load, most):
+            yield f"{deployment.operator} on {deployment.node}: {load:g} frames/s come, {most:g} may"
+        if stages[deployment.operator].keyed and deployment.replicas > cameras:
             yield (
                 f"{deployment.operator} on {deployment.node}: keyed by camera, but {deployment.replicas} "
-                f"replicas are more than its {streams[index]} cameras"
+                f"replicas are more than its {cameras} cameras"
             )
     for name, stage in stages.items():
-        replicas = sum(each.replicas for each in plan.deployments if each.operator == name)
+        replicas = sum(deployment.replicas for deployment in plan.deployments if deployment.operator == name)
         if stage.singleton and replicas > 1:
             yield f"{name}: runs {replicas} times, but may only once"
 
 
-def _goals(problem: Problem, plan: Plan) -> Iterator[str]:
-    classes = {each.name: each for each in problem.classes}
-    prediction = predict(problem, plan)
+def _goals(problem: Problem, plan: Plan, prediction: Prediction) -> Iterator[str]:
     rows = zip(plan.routes, prediction.latencies, prediction.accuracies, strict=True)
     for index, (route, latency, accuracy) in enumerate(rows):
-        application = problem.application(classes[route.camera_class].application)
+        application = problem.application(problem.camera_classes[route.camera_class].application)
         if _above(latency.total, application.latency):
             yield f"{_name(index, route)}: {latency.total:g} s, at most {application.latency:g} wanted"
         if application.accuracy > 0 and (accuracy is None or accuracy < application.accuracy - _SLACK):
@@ -175,5 +171,5 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def _above(found: float, limit: float) -> bool:
-    return found > limit * (1 + _SLACK) + 1e-12
+def _above(value: float, limit: float) -> bool:
+    return value > limit * (1 + _SLACK) + 1e-12

@@ -1,10 +1,10 @@
-"""What a plan will do: load, latency with its parts, throughput, accuracy, energy. It judges every strategy.
+"""Prediction of what a plan does: load, latency with its parts, throughput, accuracy, energy.
 
-The latency of a route is the longest way through its graph,
+The latency of a route is the longest path through its graph,
 
     sum(service + wait)  +  sum over arcs(delay + certainty x deviation + bits / bandwidth),
 
-with the wait of `flowedge.planner.model.queueing`.
+with the wait of `flowedge.planner.model.profiles.Service.mean_wait`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from flowedge.planner.model.cluster import Cluster, Node
-from flowedge.planner.model.plan import Deployment, Placement, Plan, Route
-from flowedge.planner.model.problem import Application, CameraClass, Problem
+from flowedge.planner.model.cluster import Node
+from flowedge.planner.model.plan import Plan, Route
+from flowedge.planner.model.problem import Application, Problem
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.model.queueing import wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +40,18 @@ class Latency:
 class Prediction:
     """Figures of a whole plan.
 
-    `latencies` and `accuracies` belong to its routes, `utilisations` (0..1) to its deployments. `arcs` is the
-    traffic on each arc that carries any, in bit/s by position in the cluster. `watts` is the energy per second,
-    `shares` the sum of the reserved shares of nodes, `price` their cost for an hour.
+    `latencies` and `accuracies` belong to its routes. To its deployments belong `loads` (frames a second),
+    `streams` (cameras), `utilisations` (0..1) and `waits` (mean seconds that a frame waits for a replica).
+    `arcs` is the traffic on each arc that carries any, in bit/s by position in the cluster. `watts` is the
+    energy per second, `shares` the sum of the reserved shares of nodes, `price` their cost for an hour.
     """
 
     latencies: tuple[Latency, ...]
     accuracies: tuple[float | None, ...]
+    loads: tuple[float, ...]
+    streams: tuple[int, ...]
     utilisations: tuple[float, ...]
+    waits: tuple[float, ...]
     arcs: Mapping[int, float]
     throughput: float
     watts: float
@@ -58,30 +61,29 @@ class Prediction:
 
 
 def predict(problem: Problem, plan: Plan) -> Prediction:
-    """The figures of a plan that `flowedge.planner.model.checker.violations` has nothing against."""
-    classes = {each.name: each for each in problem.classes}
-    loads, streams = deployment_loads(problem, plan)
-    used = tuple(
-        loads[index] / (each.replicas * each.service.rate) for index, each in enumerate(plan.deployments)
-    )
-    waits = [
-        wait(used[index], each.service.seconds, each.service.deviation, each.replicas, streams[index])
-        for index, each in enumerate(plan.deployments)
+    """The figures of a plan, whose names and counts are those of the problem (as the checker verifies)."""
+    loads, streams = _loads(problem, plan)
+    used = [
+        load / (deployment.replicas * deployment.service.rate)
+        for load, deployment in zip(loads, plan.deployments, strict=True)
     ]
-    latencies = tuple(
-        route_latency(problem, classes[route.camera_class], route, plan.deployments, waits)
-        for route in plan.routes
-    )
+    waits = [
+        deployment.service.mean_wait(utilisation, deployment.replicas, cameras)
+        for utilisation, cameras, deployment in zip(used, streams, plan.deployments, strict=True)
+    ]
+    latencies = tuple(_latency(problem, plan, route, waits) for route in plan.routes)
     accuracies = tuple(problem.profiles.accuracy(route.setting) for route in plan.routes)
-    nodes = [problem.cluster[each.node] for each in plan.deployments]
+    nodes = [problem.cluster[deployment.node] for deployment in plan.deployments]
     shares = [
-        share(node, each.service) * each.replicas for node, each in zip(nodes, plan.deployments, strict=True)
+        deployment.service.share_of(node) * deployment.replicas
+        for node, deployment in zip(nodes, plan.deployments, strict=True)
     ]
     watts = sum(fixed_watts(node) for node in dict.fromkeys(nodes)) + sum(
-        each.replicas * reserved_watts(node, each.service) + loads[index] * frame_joules(node, each.service)
-        for index, (node, each) in enumerate(zip(nodes, plan.deployments, strict=True))
+        deployment.replicas * reserved_watts(node, deployment.service)
+        + loads[index] * frame_joules(node, deployment.service)
+        for index, (node, deployment) in enumerate(zip(nodes, plan.deployments, strict=True))
     )
-    price = sum(node.price * each for node, each in zip(nodes, shares, strict=True))
+    price = sum(node.price * share for node, share in zip(nodes, shares, strict=True))
     utility = sum(
         route.cameras * (problem.theta * latency.total - (accuracy or 0.0))
         for route, latency, accuracy in zip(plan.routes, latencies, accuracies, strict=True)
@@ -90,9 +92,12 @@ def predict(problem: Problem, plan: Plan) -> Prediction:
     return Prediction(
         latencies,
         accuracies,
-        used,
-        traffic(problem, plan),
-        sum(route.cameras * problem.rate(classes[route.camera_class]) for route in plan.routes),
+        tuple(loads),
+        tuple(streams),
+        tuple(used),
+        tuple(waits),
+        _traffic(problem, plan),
+        sum(route.cameras * problem.rates[route.camera_class] for route in plan.routes),
         watts,
         sum(shares),
         price,
@@ -100,35 +105,37 @@ def predict(problem: Problem, plan: Plan) -> Prediction:
     )
 
 
-def deployment_loads(problem: Problem, plan: Plan) -> tuple[list[float], list[int]]:
+def valued(problem: Problem, plan: Plan) -> Plan:
+    """The plan with its `value` as predicted."""
+    return replace(plan, value=predict(problem, plan).value)
+
+
+def _loads(problem: Problem, plan: Plan) -> tuple[list[float], list[int]]:
     """Frames a second, and cameras, that each deployment serves."""
-    classes = {each.name: each for each in problem.classes}
     loads, streams = [0.0] * len(plan.deployments), [0] * len(plan.deployments)
     for route in plan.routes:
         for placement in route.placements:
             if placement.deployment is not None:
-                loads[placement.deployment] += route.cameras * problem.rate(classes[route.camera_class])
+                loads[placement.deployment] += route.cameras * problem.rates[route.camera_class]
                 streams[placement.deployment] += route.cameras
     return loads, streams
 
 
-def route_latency(
-    problem: Problem,
-    camera: CameraClass,
-    route: Route,
-    deployments: tuple[Deployment, ...],
-    waits: list[float],
-) -> Latency:
+def _latency(problem: Problem, plan: Plan, route: Route, waits: Sequence[float]) -> Latency:
     """The latency along the longest path of one route's graph."""
-    stages = problem.application(camera.application).stages
+    stages = problem.application(problem.camera_classes[route.camera_class].application).stages
     position = {stage.name: at for at, stage in enumerate(stages)}
     placed = {placement.stage: placement for placement in route.placements}
     places = [placed[stage.name] for stage in stages]
-    busy = [0.0 if each.deployment is None else deployments[each.deployment].service.seconds for each in places]
-    waiting = [0.0 if each.deployment is None else waits[each.deployment] for each in places]
+    busy = [
+        0.0 if placement.deployment is None else plan.deployments[placement.deployment].service.seconds
+        for placement in places
+    ]
+    waiting = [0.0 if placement.deployment is None else waits[placement.deployment] for placement in places]
+    sizes = [problem.profiles.bytes_of(stage.name, route.setting) for stage in stages]
 
     def sent(start: int, end: int) -> float:
-        return transfer(problem, stages[start].name, places[start], places[end], route.setting)
+        return path_seconds(problem, places[start].node, places[end].node, sizes[start])
 
     inputs = [[position[name] for name in stage.inputs] for stage in stages]
     own = [service + wait for service, wait in zip(busy, waiting, strict=True)]
@@ -167,11 +174,6 @@ def longest_path(
     return done[path[0]], path[::-1]
 
 
-def transfer(problem: Problem, stage: str, start: Placement, end: Placement, chosen: Setting) -> float:
-    """Seconds that a stage's output takes from one node to another; infinite where no path is."""
-    return path_seconds(problem, start.node, end.node, problem.profiles.bytes_of(stage, chosen))
-
-
 def path_seconds(problem: Problem, start: str, end: str, size: float) -> float:
     """Seconds that `size` bytes take along the path between two nodes."""
     path = problem.cluster.path(start, end)
@@ -181,18 +183,15 @@ def path_seconds(problem: Problem, start: str, end: str, size: float) -> float:
     return sum(arc.delay + problem.certainty * arc.deviation + 8 * size / arc.bandwidth for arc in arcs)
 
 
-def traffic(problem: Problem, plan: Plan) -> dict[int, float]:
+def _traffic(problem: Problem, plan: Plan) -> dict[int, float]:
     """Bit/s on each arc that carries any."""
-    classes = {each.name: each for each in problem.classes}
     flows: dict[int, float] = defaultdict(float)
     for route in plan.routes:
-        camera = classes[route.camera_class]
+        application = problem.application(problem.camera_classes[route.camera_class].application)
         placed = {placement.stage: placement.node for placement in route.placements}
-        for start, end, size in shipments(
-            problem, problem.application(camera.application), placed, route.setting
-        ):
+        for start, end, size in shipments(problem, application, placed, route.setting):
             for arc in problem.cluster.path(start, end) or ():
-                flows[arc] += 8 * size * route.cameras * problem.rate(camera)
+                flows[arc] += 8 * size * route.cameras * problem.rates[route.camera_class]
     return dict(flows)
 
 
@@ -203,20 +202,14 @@ def shipments(
 
     Two stages on one node that take the same output are sent it once.
     """
-    found: dict[tuple[str, str, str], float] = {}
+    sizes: dict[tuple[str, str, str], float] = {}
     for stage in application.stages:
         for name in stage.inputs:
             start, end = placed[name], placed[stage.name]
             size = problem.profiles.bytes_of(name, chosen)
             if start != end and size:
-                found[name, start, end] = size
-    return [(start, end, size) for (_, start, end), size in found.items()]
-
-
-def share(node: Node, service: Service) -> float:
-    """The share of a node (0..1) that a replica reserves: of its scarcest resource."""
-    parts = ((service.cores, node.cores), (service.gpu, node.gpu), (service.memory, node.memory))
-    return max(need / have for need, have in parts if need) if any(need for need, _ in parts) else 0.0
+                sizes[name, start, end] = size
+    return [(start, end, size) for (_, start, end), size in sizes.items()]
 
 
 def fixed_watts(node: Node) -> float:
@@ -224,14 +217,9 @@ def fixed_watts(node: Node) -> float:
     return 0.0 if node.power.shared else node.power.idle
 
 
-def fixed_cost(problem: Problem, node: Node) -> float:
-    """What a node adds to the objective as soon as it has a replica."""
-    return fixed_watts(node) if problem.minimize == "energy" else 0.0
-
-
 def reserved_watts(node: Node, service: Service) -> float:
     """Watts of a replica that has nothing to do: on a node that others share, its share of the idle power."""
-    return node.power.idle * share(node, service) if node.power.shared else 0.0
+    return node.power.idle * service.share_of(node) if node.power.shared else 0.0
 
 
 def frame_joules(node: Node, service: Service) -> float:
@@ -239,12 +227,19 @@ def frame_joules(node: Node, service: Service) -> float:
     return (service.cores * node.power.core + service.gpu * node.power.gpu) * service.seconds / service.batch
 
 
-def fits(cluster: Cluster, node: str, service: Service) -> bool:
-    """Whether one replica fits on the empty node."""
-    host = cluster[node]
-    return (
-        service.kind == host.kind
-        and service.cores <= host.cores
-        and service.gpu <= host.gpu
-        and service.memory <= host.memory
-    )
+def fixed_cost(problem: Problem, node: Node) -> float:
+    """What a node adds to the objective as soon as it has a replica."""
+    return fixed_watts(node) if problem.minimize == "energy" else 0.0
+
+
+def service_costs(problem: Problem, node: Node, service: Service) -> tuple[float, float]:
+    """What a replica, and a frame beyond that, adds to the objective; latency and accuracy aside."""
+    match problem.minimize:
+        case "energy":
+            return reserved_watts(node, service), frame_joules(node, service)
+        case "resources":
+            return service.share_of(node), 0.0
+        case "cost":
+            return node.price * service.share_of(node), 0.0
+        case "utility":
+            return 0.0, 0.0

@@ -1,4 +1,4 @@
-"""What there is to plan: applications, their cameras, their goals, and the cluster they may use.
+"""A planning problem: applications with their goals, their cameras, profiles, and the cluster they may use.
 
 >>> pipeline = Application(
 ...     "people",
@@ -16,6 +16,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 from flowedge.errors import ConfigError
@@ -57,18 +58,18 @@ class Application:
     accuracy: float = 0.0
 
     def __post_init__(self) -> None:
-        known: set[str] = set()
+        earlier: set[str] = set()
         for stage in self.stages:
             for name in stage.inputs:
-                if name not in known:
+                if name not in earlier:
                     raise ConfigError(f"{self.name}.{stage.name}: its input {name!r} is no stage before it")
-            if stage.name in known:
+            if stage.name in earlier:
                 raise ConfigError(f"{self.name}: two stages are named {stage.name!r}")
             if stage.source == bool(stage.inputs):
                 raise ConfigError(
                     f"{self.name}.{stage.name}: a source has no inputs, every other stage has some"
                 )
-            known.add(stage.name)
+            earlier.add(stage.name)
 
     def settings(self) -> Iterator[Setting]:
         """Every combination of the knobs' values."""
@@ -111,15 +112,17 @@ class Problem:
     def __post_init__(self) -> None:
         self._check_names()
         names = {application.name for application in self.applications}
-        for each in self.classes:
-            if each.application not in names:
-                raise ConfigError(f"cameras {each.name}: there is no application {each.application!r}")
-            if each.node not in self.cluster.index:
-                raise ConfigError(f"cameras {each.name}: there is no node {each.node!r}")
-            if not (each.fps > 0 and each.count >= 1):
+        for camera_class in self.classes:
+            if camera_class.application not in names:
                 raise ConfigError(
-                    f"cameras {each.name}: at least 1 camera with a frame rate above 0 is needed, "
-                    f"not {each.count} at {each.fps:g}"
+                    f"cameras {camera_class.name}: there is no application {camera_class.application!r}"
+                )
+            if camera_class.node not in self.cluster.index:
+                raise ConfigError(f"cameras {camera_class.name}: there is no node {camera_class.node!r}")
+            if not (camera_class.fps > 0 and camera_class.count >= 1):
+                raise ConfigError(
+                    f"cameras {camera_class.name}: at least 1 camera with a frame rate above 0 is needed, "
+                    f"not {camera_class.count} at {camera_class.fps:g}"
                 )
         for application in self.applications:
             for stage in application.stages:
@@ -134,8 +137,8 @@ class Problem:
     def _check_names(self) -> None:
         """Names tell things apart; operators of one name are one, so they agree in what may be replicated."""
         for field, names in (
-            ("applications", [each.name for each in self.applications]),
-            ("cameras", [each.name for each in self.classes]),
+            ("applications", [application.name for application in self.applications]),
+            ("cameras", [camera_class.name for camera_class in self.classes]),
         ):
             twice = [name for name, count in Counter(names).items() if count > 1]
             if twice:
@@ -150,11 +153,29 @@ class Problem:
                         f"give it another name"
                     )
 
+    @cached_property
+    def camera_classes(self) -> dict[str, CameraClass]:
+        """The camera classes by name."""
+        return {camera_class.name: camera_class for camera_class in self.classes}
+
+    @cached_property
+    def rates(self) -> dict[str, float]:
+        """Frames a second that each camera of a class sends through its graph, by name of the class."""
+        rates = {}
+        for camera_class in self.classes:
+            wanted = self.application(camera_class.application).throughput
+            rates[camera_class.name] = camera_class.fps if wanted is None else min(camera_class.fps, wanted)
+        return rates
+
+    @property
+    def latency_counts(self) -> bool:
+        """Whether latency is a part of what is minimised, beside any goal for it."""
+        return self.minimize == "utility" and self.theta > 0
+
+    def follows_input(self, stage: Stage) -> bool:
+        """Whether a stage costs nothing and so runs where its first input does."""
+        return not stage.source and stage.tier is None and self.profiles.free(stage.name)
+
     def application(self, name: str) -> Application:
         """The application of this name."""
-        return next(each for each in self.applications if each.name == name)
-
-    def rate(self, each: CameraClass) -> float:
-        """Frames a second that each camera of a class sends through its graph."""
-        wanted = self.application(each.application).throughput
-        return each.fps if wanted is None else min(each.fps, wanted)
+        return next(application for application in self.applications if application.name == name)

@@ -1,4 +1,4 @@
-"""What operators cost and yield, measured or from tables: the planner's only knowledge about them.
+"""Profiles: what operators cost and yield, measured or from tables. The planner knows nothing else about them.
 
 >>> profiles = Profiles(
 ...     services=(Service("Detect", "xeon", cores=1, seconds=0.04, setting=setting(size=640)),),
@@ -10,11 +10,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias, TypeVar
 
+from flowedge.planner.model.cluster import Node
 from flowedge.values import Scalar
 
 Setting: TypeAlias = tuple[tuple[str, Scalar], ...]
@@ -60,6 +62,55 @@ class Service:
         """The most frames a second of one replica."""
         alone = self.batch / self.seconds
         return min(alone, self.batch * self.cores / self.work) if self.work else alone
+
+    def fits_on(self, node: Node) -> bool:
+        """Whether one replica fits on the empty node."""
+        return (
+            self.kind == node.kind
+            and self.cores <= node.cores
+            and self.gpu <= node.gpu
+            and self.memory <= node.memory
+        )
+
+    def share_of(self, node: Node) -> float:
+        """The share of a node (0..1) that a replica reserves: of its scarcest resource."""
+        parts = ((self.cores, node.cores), (self.gpu, node.gpu), (self.memory, node.memory))
+        return max(need / have for need, have in parts if need) if any(need for need, _ in parts) else 0.0
+
+    def mean_wait(self, utilisation: float, replicas: int = 1, streams: int | None = None) -> float:
+        """Mean seconds that a frame waits for one of the replicas, each busy for a share `utilisation`.
+
+        The Allen-Cunneen approximation of a G/G/c queue with Sakasegawa's form for c servers,
+
+            W = (ca^2 + cs^2) / 2  *  rho^(sqrt(2 (c + 1)) - 1) / (c (1 - rho))  *  s,
+
+        with ca = 1: periodic cameras that are not synchronised arrive more evenly than Poisson, so it errs on
+        the safe side. `streams` periodic cameras can never wait longer than for one frame of each other: with S
+        streams over c servers at most (ceil(S / c) - 1) services.
+
+        >>> detect = Service("Detect", "xeon", cores=1, seconds=0.010)
+        >>> round(detect.mean_wait(0.8), 4), detect.mean_wait(0.8, streams=1)
+        (0.02, 0.0)
+        """
+        if utilisation >= 1:
+            return math.inf
+        variability = (1 + (self.deviation / self.seconds) ** 2) / 2
+        together = math.pow(utilisation, math.sqrt(2 * (replicas + 1)) - 1)
+        mean = variability * together / (replicas * (1 - utilisation)) * self.seconds
+        if streams is None:
+            return mean
+        return min(mean, (math.ceil(streams / replicas) - 1) * self.seconds)
+
+    def replaces(self, other: Service) -> bool:
+        """Whether it needs no more than another, is no slower and makes nobody wait longer."""
+        return (
+            self.kind == other.kind
+            and self.rate >= other.rate
+            and all(
+                getattr(self, name) <= getattr(other, name) for name in ("cores", "gpu", "memory", "seconds")
+            )
+            and self.mean_wait(0.5) <= other.mean_wait(0.5)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +161,22 @@ class Profiles:
         key = operator, chosen
         if key not in self._of:
             candidates = self._services.get(operator, ())
-            self._of[key] = tuple(each for each in candidates if holds(each.setting, chosen))
+            self._of[key] = tuple(service for service in candidates if holds(service.setting, chosen))
         return self._of[key]
+
+    def undominated(self, operator: str, chosen: Setting) -> list[Service]:
+        """As `services_of`, without those that another one replaces under every setting that they serve."""
+        kept: list[Service] = []
+        for service in self.services_of(operator, chosen):
+            if any(holds(other.setting, service.setting) and other.replaces(service) for other in kept):
+                continue
+            kept = [
+                other
+                for other in kept
+                if not (holds(service.setting, other.setting) and service.replaces(other))
+            ]
+            kept.append(service)
+        return kept
 
     def bytes_of(self, operator: str, chosen: Setting) -> float:
         """Bytes a frame under a setting, by the smallest codec; 0 for what was not measured (small events)."""
@@ -123,13 +188,13 @@ class Profiles:
 
     def accuracy(self, chosen: Setting) -> float | None:
         """The accuracy under a setting, by the most specific entry; None where nobody knows."""
-        known = [entry for entry in self.accuracies if holds(entry.setting, chosen)]
-        return max(known, key=lambda entry: len(entry.setting)).value if known else None
+        entries = [entry for entry in self.accuracies if holds(entry.setting, chosen)]
+        return max(entries, key=lambda entry: len(entry.setting)).value if entries else None
 
     @cached_property
     def _services(self) -> dict[str, list[Service]]:
-        found = _by_operator(self.services)
-        return {name: entries for name, entries in found.items() if not all(map(_negligible, entries))}
+        by_operator = _by_operator(self.services)
+        return {name: entries for name, entries in by_operator.items() if not all(map(_negligible, entries))}
 
     @cached_property
     def _outputs(self) -> dict[str, list[OutputSize]]:
@@ -155,7 +220,7 @@ def _negligible(service: Service) -> bool:
 
 
 def _by_operator(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-    found: dict[str, list[Entry]] = {}
+    grouped: dict[str, list[Entry]] = {}
     for entry in entries:
-        found.setdefault(entry.operator, []).append(entry)
-    return found
+        grouped.setdefault(entry.operator, []).append(entry)
+    return grouped

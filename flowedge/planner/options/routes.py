@@ -7,10 +7,10 @@ The exact programme and the papers' strategies choose among these; the default s
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flowedge.planner.model.plan import Deployment, Placement, Plan, Route
-from flowedge.planner.model.prediction import longest_path, predict
+from flowedge.planner.model.prediction import longest_path, valued
 from flowedge.planner.model.problem import Application, Problem
 from flowedge.planner.model.profiles import Setting
 from flowedge.planner.options.delays import Delays
@@ -50,11 +50,10 @@ def latency(problem: Problem, application: Application, option: RouteOption, del
 
 
 def assemble(problem: Problem, strategy: str, chosen: Iterable[tuple[RouteOption, int]]) -> Plan:
-    """The plan in which so many cameras take each column, with the fewest replicas that keep the offers.
+    """The plan in which so many cameras take each option, with the fewest replicas that keep its offers.
 
     Its value is that of `flowedge.planner.model.prediction.predict`; nothing else is checked here.
     """
-    classes = {each.name: each for each in problem.classes}
     together: dict[RouteOption, int] = {}
     for column, cameras in chosen:
         together[column] = together.get(column, 0) + cameras
@@ -62,7 +61,7 @@ def assemble(problem: Problem, strategy: str, chosen: Iterable[tuple[RouteOption
     needs: list[tuple[float, int]] = []
     routes = []
     for column, cameras in together.items():
-        rate = problem.rate(classes[column.camera_class])
+        rate = problem.rates[column.camera_class]
         placements = []
         for place in column.places:
             position = None
@@ -77,5 +76,4 @@ def assemble(problem: Problem, strategy: str, chosen: Iterable[tuple[RouteOption
         Deployment(offer.service.operator, node, offer.service, offer.replicas(*need))
         for (node, offer), need in zip(keys, needs, strict=True)
     )
-    plan = Plan(strategy, deployments, tuple(routes))
-    return replace(plan, value=predict(problem, plan).value)
+    return valued(problem, Plan(strategy, deployments, tuple(routes)))

@@ -14,19 +14,17 @@ from typing import TypeAlias
 
 from flowedge.planner.model.checker import violations
 from flowedge.planner.model.plan import Plan, Reason
-from flowedge.planner.model.prediction import share
 from flowedge.planner.model.problem import CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.options.deadlines import follows_input
 from flowedge.planner.options.delays import Delays, path_delays
 from flowedge.planner.options.offers import Offer, hosts, offers
 from flowedge.planner.options.routes import Place, RouteOption, assemble, latency
 
 Order: TypeAlias = Callable[[Stage, int | None, Sequence[int]], Sequence[int]]
-"""Which of the able nodes to try, in order, for a stage; given is also where its first input is."""
+"""The nodes to try for a stage, in order, by the stage, the node of its first input and the able nodes."""
 
 Attempts: TypeAlias = Callable[[CameraClass], Iterator[Order]]
-"""One after the other, until a camera has a place."""
+"""For a camera, the orders to try one after the other until it has a place."""
 
 _DRAWS = 10
 _LEVELS = 3  # of `offers`, from the fullest
@@ -68,11 +66,11 @@ def random_placement(problem: Problem, start: Plan | None = None, *, seed: int =
 def _in_tier(problem: Problem, tier: str) -> Attempts:
     def attempts(camera: CameraClass) -> Iterator[Order]:
         def order(stage: Stage, before: int | None, able: Sequence[int]) -> Sequence[int]:
-            there = [node for node in able if stage.tier or problem.cluster.nodes[node].tier == tier]
+            in_tier = [node for node in able if stage.tier or problem.cluster.nodes[node].tier == tier]
             if stage.source:
                 return able
-            near = _nearest(problem, camera, there)
-            return [before, *near] if before in there else near
+            near = _nearest(problem, camera, in_tier)
+            return [before, *near] if before in in_tier else near
 
         yield order
 
@@ -112,13 +110,13 @@ class _Filler:
     def _camera(self, camera: CameraClass, attempts: Attempts, delays: Delays) -> RouteOption | None:
         problem = self.problem
         application = problem.application(camera.application)
-        known = [
+        settings = [
             chosen
             for chosen in application.settings()
             if (problem.profiles.accuracy(chosen) or 0.0) >= application.accuracy
         ]
         for order in attempts(camera):
-            for chosen in known:
+            for chosen in settings:
                 for level in range(_LEVELS):
                     column = self._column(camera, chosen, order, level)
                     if column and latency(problem, application, column, delays) <= application.latency:
@@ -134,7 +132,7 @@ class _Filler:
         places: list[Place] = []
         for stage in problem.application(camera.application).stages:
             before = at[stage.inputs[0]] if stage.inputs else None
-            if before is not None and follows_input(problem, stage):
+            if before is not None and problem.follows_input(stage):
                 place: Place | None = Place(stage.name, nodes[before].name)
             else:
                 able = self._able(camera, stage, chosen)
@@ -151,20 +149,20 @@ class _Filler:
     def _able(self, camera: CameraClass, stage: Stage, chosen: Setting) -> dict[int, list[Service]]:
         key = camera.name, stage.name, chosen
         if key not in self.able:
-            found: dict[int, list[Service]] = defaultdict(list)
+            services: dict[int, list[Service]] = defaultdict(list)
             for node, service in hosts(self.problem, camera, stage, chosen):
-                found[node] += [service] if service else []
-            self.able[key] = dict(found)
+                services[node] += [service] if service else []
+            self.able[key] = dict(services)
         return self.able[key]
 
     def _place(
         self, camera: CameraClass, stage: Stage, able: Mapping[int, Sequence[Service]], level: int
     ) -> Place | None:
-        nodes, rate = self.problem.cluster.nodes, self.problem.rate(camera)
+        nodes, rate = self.problem.cluster.nodes, self.problem.rates[camera.name]
         if stage.singleton:  # where it runs already
             level = 0
-            there = [key for key, (_, streams) in self.served.items() if streams]
-            once = [(node, offer.service) for node, offer in there if offer.service.operator == stage.name]
+            running = [key for key, (_, streams) in self.served.items() if streams]
+            once = [(node, offer.service) for node, offer in running if offer.service.operator == stage.name]
             able = {node: [service] for node, service in once} or able
         for node, services in able.items():
             if self.problem.profiles.free(stage.name):
@@ -177,7 +175,7 @@ class _Filler:
         return None
 
     def _change(self, camera: CameraClass, column: RouteOption, cameras: int) -> None:
-        rate = self.problem.rate(camera) * cameras
+        rate = self.problem.rates[camera.name] * cameras
         for place in column.places:
             if place.offer is not None:
                 node = self.problem.cluster.index[place.node]
@@ -190,4 +188,4 @@ class _Filler:
         load, streams = self.served.get((node, offer), (0.0, 0))
         before = offer.replicas(load, streams) if streams else 0
         after = offer.replicas(load + rate, streams + cameras) if streams + cameras else 0
-        return (after - before) * share(self.problem.cluster.nodes[node], offer.service)
+        return (after - before) * offer.service.share_of(self.problem.cluster.nodes[node])

@@ -1,10 +1,11 @@
 """CARE: the least instances, cores and GPUs that reach quality and latency, found by deploying and measuring.
 
 Calagna, Ravera and Chiasserini 2026, "Orchestrating Composite Applications at the Edge" (NOMS), section III.
-For each camera it looks for one (x, c, g): x is the setting, in order of its knob `tiles`; all operators get
-c cores for each instance and a GPU if g. An operator that has no profile with so many cores gets the next
-fewer, or the fewest there are. What CARE deploys and measures is taken from the profiles by `measure`; every
-call of it counts as a deployment tried, which is the price of the search.
+For each camera it looks for one (x, c, g): x is the setting, and settings are tried in order of their knob
+`tiles`; every instance of an operator gets c cores, and a GPU if g. An operator without a profile for c cores
+gets the next fewer that it has a profile for, or the fewest of all. Where CARE deploys and measures, `measure`
+looks the figures up in the profiles; every call of it counts as a deployment tried, which is the price of the
+search.
 
 `care` is the listing of the paper with its indentation mended (an instance may go to every server, the
 application is deployed when all its instances are placed) and with an end, where x or c have none.
@@ -26,7 +27,6 @@ from flowedge.planner.model.cluster import Node
 from flowedge.planner.model.plan import Plan, Reason
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.options.deadlines import follows_input
 from flowedge.planner.options.delays import Delays, path_delays
 from flowedge.planner.options.offers import Offer
 from flowedge.planner.options.routes import Place, RouteOption, assemble, latency
@@ -73,11 +73,11 @@ def measure(problem: Problem, column: RouteOption, delays: Delays) -> tuple[floa
 
     The latency is infinite where an instance with state cannot keep up with the camera.
     """
-    camera = next(each for each in problem.classes if each.name == column.camera_class)
+    camera = next(camera_class for camera_class in problem.classes if camera_class.name == column.camera_class)
     application = problem.application(camera.application)
     keyed = {stage.name for stage in application.stages if stage.keyed}
     slow = any(
-        place.offer and place.stage in keyed and problem.rate(camera) > place.offer.load * (1 + 1e-9)
+        place.offer and place.stage in keyed and problem.rates[camera.name] > place.offer.load * (1 + 1e-9)
         for place in column.places
     )
     quality = problem.profiles.accuracy(column.setting) or 0.0
@@ -106,13 +106,13 @@ def _planned(problem: Problem, name: str, shared: bool, search: _Search) -> Plan
         testbed.failed.clear()
         testbed.poor.clear()
         for _ in range(camera.count):
-            found = search(testbed, camera)
-            if isinstance(found, str):
+            column = search(testbed, camera)
+            if isinstance(column, str):
                 return Plan(
-                    name, tried=testbed.tried, reason=Reason((f"{camera.name}: {found}",), proven=False)
+                    name, tried=testbed.tried, reason=Reason((f"{camera.name}: {column}",), proven=False)
                 )
-            testbed.commit(camera, found)
-            chosen.append((found, 1))
+            testbed.commit(camera, column)
+            chosen.append((column, 1))
     plan = replace(assemble(problem, name, chosen), tried=testbed.tried)
     broken = violations(problem, plan)
     return Plan(name, tried=testbed.tried, reason=Reason(broken, proven=False)) if broken else plan
@@ -120,7 +120,7 @@ def _planned(problem: Problem, name: str, shared: bool, search: _Search) -> Plan
 
 def _literal(testbed: _Testbed, camera: CameraClass) -> RouteOption | str:
     goal = testbed.problem.application(camera.application)
-    for setting in testbed.settings(goal):
+    for setting in testbed.settings_by_tiles(goal):
         good = True
         for gpu in (False, True):
             if not good:
@@ -145,7 +145,7 @@ def _pruned(testbed: _Testbed, camera: CameraClass) -> RouteOption | str:
     goal = testbed.problem.application(camera.application)
     rows = (
         testbed.escalation(goal, setting, rows=(gpu,))
-        for setting in testbed.settings(goal)
+        for setting in testbed.settings_by_tiles(goal)
         for gpu in (False, True)
     )
     return _least(testbed, (_fewest_cores(testbed, camera, row) for row in rows))
@@ -153,19 +153,21 @@ def _pruned(testbed: _Testbed, camera: CameraClass) -> RouteOption | str:
 
 def _every(testbed: _Testbed, camera: CameraClass) -> RouteOption | str:
     goal = testbed.problem.application(camera.application)
-    choices = (each for setting in testbed.settings(goal) for each in testbed.escalation(goal, setting))
+    choices = (
+        choice for setting in testbed.settings_by_tiles(goal) for choice in testbed.escalation(goal, setting)
+    )
     return _least(testbed, (_fewest_cores(testbed, camera, [choice]) for choice in choices))
 
 
 def _least(testbed: _Testbed, columns: Iterator[RouteOption | None]) -> RouteOption | str:
     """The column of the least value."""
-    found = [column for column in columns if column is not None]
-    return min(found, key=lambda column: assemble(testbed.problem, "", [(column, 1)]).value, default=_NONE)
+    deployable = [column for column in columns if column is not None]
+    return min(deployable, key=lambda column: assemble(testbed.problem, "", [(column, 1)]).value, default=_NONE)
 
 
 def _greedy(testbed: _Testbed, camera: CameraClass) -> RouteOption | str:
     goal = testbed.problem.application(camera.application)
-    for setting in testbed.settings(goal):
+    for setting in testbed.settings_by_tiles(goal):
         column = _fewest_cores(testbed, camera, testbed.escalation(goal, setting))
         if column is not None:
             return column
@@ -210,7 +212,7 @@ class _Testbed:
         self.left = {node.name: (node.cores, node.gpu, node.memory) for node in cluster.nodes}
         self._once: dict[str, Place] = {}
 
-    def settings(self, application: Application) -> list[Setting]:
+    def settings_by_tiles(self, application: Application) -> list[Setting]:
         """All settings, in order of their tiles."""
         return sorted(application.settings(), key=lambda chosen: _number(dict(chosen).get("tiles")))
 
@@ -243,27 +245,29 @@ class _Testbed:
         for place in column.places:
             if place.offer is not None and place.stage not in self._once:
                 self.left[place.node] = self._after(self.left[place.node], camera, place.offer)
-        singletons = {each.name for each in self._application(camera).stages if each.singleton}
+        singletons = {stage.name for stage in self._application(camera).stages if stage.singleton}
         self._once |= {place.stage: place for place in column.places if place.stage in singletons}
 
     def _placed(self, camera: CameraClass, choice: _Choice, share: float, literal: bool) -> RouteOption | None:
-        left = dict(self.left)
-        order = sorted(self.problem.cluster.nodes, key=lambda node: (-left[node.name][1], -left[node.name][0]))
+        remaining = dict(self.left)
+        order = sorted(
+            self.problem.cluster.nodes, key=lambda node: (-remaining[node.name][1], -remaining[node.name][0])
+        )
         at: dict[str, Place] = {}
         placed = False
         for stage in self._application(camera).stages:
             if stage.source:
                 able = [self.problem.cluster[camera.node]]
-            elif follows_input(self.problem, stage):
+            elif self.problem.follows_input(stage):
                 able = [self.problem.cluster[at[stage.inputs[0]].node]]
             else:
                 able = [node for node in order if stage.tier in (None, node.tier)]
             for place in self._places(stage, choice, share, able):
                 if place.offer is None or stage.name in self._once:
                     break
-                after = self._after(left[place.node], camera, place.offer)
+                after = self._after(remaining[place.node], camera, place.offer)
                 if min(after) >= -1e-9 or (literal and placed):
-                    left[place.node] = after
+                    remaining[place.node] = after
                     placed = True
                     break
                 if literal:
@@ -290,24 +294,27 @@ class _Testbed:
 
     def _variant(self, stage: Stage, node: Node, choice: _Choice, share: float) -> Service | None:
         """How a stage is served with so many cores, and this share of a GPU, on this kind of node."""
-        known = self._known(stage, choice.setting, choice.gpu)
+        services = self._known(stage, choice.setting, choice.gpu)
         return _closest(
-            [each for each in known if each.kind == node.kind and each.gpu in (0.0, share)], choice.cores
+            [service for service in services if service.kind == node.kind and service.gpu in (0.0, share)],
+            choice.cores,
         )
 
     def _known(self, stage: Stage, setting: Setting, gpu: bool) -> list[Service]:
         """The services of a stage with or without a GPU; without one too where it knows none."""
-        known = self.problem.profiles.services_of(stage.name, setting)
-        return [each for each in known if gpu and each.gpu] or [each for each in known if not each.gpu]
+        services = self.problem.profiles.services_of(stage.name, setting)
+        return [service for service in services if gpu and service.gpu] or [
+            service for service in services if not service.gpu
+        ]
 
     def _levels(self, application: Application, setting: Setting, gpu: bool) -> list[float]:
         """Numbers of cores of which each makes a difference to some stage."""
-        known = [self._known(stage, setting, gpu) for stage in application.stages]
-        if gpu and not any(each.gpu for services in known for each in services):
+        by_stage = [self._known(stage, setting, gpu) for stage in application.stages]
+        if gpu and not any(service.gpu for services in by_stage for service in services):
             return []
         levels: dict[tuple[float, ...], float] = {}
-        for cores in sorted({each.cores for services in known for each in services}) or [0.0]:
-            got = tuple(found.cores for services in known if (found := _closest(services, cores)))
+        for cores in sorted({service.cores for services in by_stage for service in services}) or [0.0]:
+            got = tuple(closest.cores for services in by_stage if (closest := _closest(services, cores)))
             levels.setdefault(got, cores)
         return list(levels.values())
 
@@ -316,20 +323,20 @@ class _Testbed:
         if not choice.gpu:
             return [0.0]
         stages = self._application(camera).stages
-        known = [each.gpu for stage in stages for each in self._known(stage, choice.setting, gpu=True)]
-        shares = sorted({gpu for gpu in known if gpu}, reverse=True)
+        gpus = [service.gpu for stage in stages for service in self._known(stage, choice.setting, gpu=True)]
+        shares = sorted({gpu for gpu in gpus if gpu}, reverse=True)
         return shares if self.shared else shares[:1]
 
     def _after(
-        self, left: tuple[float, float, float], camera: CameraClass, offer: Offer
+        self, remaining: tuple[float, float, float], camera: CameraClass, offer: Offer
     ) -> tuple[float, float, float]:
         service = offer.service
-        replicas = offer.replicas(self.problem.rate(camera), 1)
+        replicas = offer.replicas(self.problem.rates[camera.name], 1)
         gpu = service.gpu if self.shared else math.ceil(service.gpu)
         return (
-            left[0] - replicas * service.cores,
-            left[1] - replicas * gpu,
-            left[2] - replicas * service.memory,
+            remaining[0] - replicas * service.cores,
+            remaining[1] - replicas * gpu,
+            remaining[2] - replicas * service.memory,
         )
 
     def _application(self, camera: CameraClass) -> Application:
@@ -338,10 +345,10 @@ class _Testbed:
 
 def _closest(able: list[Service], cores: float) -> Service | None:
     """The service with the most cores up to a number, else with the fewest."""
-    enough = [each for each in able if each.cores <= cores]
+    enough = [service for service in able if service.cores <= cores]
     if enough:
-        return max(enough, key=lambda each: (each.cores, -each.seconds))
-    return min(able, key=lambda each: (each.cores, each.seconds), default=None)
+        return max(enough, key=lambda service: (service.cores, -service.seconds))
+    return min(able, key=lambda service: (service.cores, service.seconds), default=None)
 
 
 def _number(value: Scalar) -> float:

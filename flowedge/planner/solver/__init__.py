@@ -25,13 +25,14 @@ modules:
        v
     plan (and back, from the plan in force)                      translate              ----> plan
 
-1. Settings and services that others beat are left out (`flowedge.planner.options.offers`). Cameras at one node
-   with one rate and one application are a group.
+1. Settings that others beat (`flowedge.planner.options.offers`) and services that others replace
+   (`flowedge.planner.model.profiles`) are left out. Cameras at one node with one rate and one application are
+   a group.
 2. A small problem is solved as one mixed-integer programme; where its plan is proven the best, that is the
    answer.
 3. Column generation solves a relaxation. A *column* is one assignment of all stages of a group to nodes and
-   services; the restricted master problem spreads the cameras over the columns that are known, and label
-   setting finds those that its prices (duals) ask for. Its optimum is the bound.
+   services; the restricted master problem spreads the cameras over the columns generated so far, and label
+   setting finds further ones that its prices (duals) ask for. Its optimum is the bound.
 4. Rounding puts whole cameras on columns. These are *assignments* in a *partial plan*, which counts whole
    replicas in *pools* (all replicas of one service of a stage on a node) and keeps every wait within its limit.
 5. Insertion places further cameras at the least marginal cost, by label setting again; repair removes others

@@ -8,10 +8,10 @@ prices p from 0,
 
     sum over groups(cameras x least priced cost of a camera) - sum of the prices of what is scarce
 
-(capacities being scaled to 1) is a lower bound as well (Lagrange), which holds before the end, if no replica is
-paid more than it costs, and no machine more than its fixed cost and the price of its limit. What is left of a
-replica's cost is shared by all the frames that it could carry: that is true of pools that are in no column yet,
-too.
+(capacities being scaled to 1) is a lower bound as well (Lagrange), at any iteration, provided that the prices
+pay for no replica more than it costs, and for no machine more than its fixed cost and the price of its limit.
+The part of a replica's cost that the prices do not pay is shared by all the frames that it could carry; this
+holds for pools that are in no column yet, too.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from flowedge.planner.solver.tuning import Budget, Tuning, tuning_for
 class Relaxation:
     """What column generation found: `values` are cameras on `columns`, `bound` holds for every plan.
 
-    `prices` are those of the rows. `missing` are cameras without any column; where it is above 0 and `proven`,
-    there is no plan at all.
+    `prices` are those of the rows. `missing` counts the cameras without any column; where it is above 0 and
+    `proven`, there is no plan at all. `scarce` names the rows of resources, links and singletons with a price.
     """
 
     columns: list[Column]
@@ -80,19 +80,19 @@ class ColumnGeneration:
         return self.programme.columns
 
     def solve(self, budget: Budget, *, gap: float = 1e-4) -> Relaxation:
-        """Generates columns until the bound is within a share `gap` of the value, or the budget is spent."""
+        """Generate columns until the bound is within a share `gap` of the value, or the budget is spent."""
         if not self.tuning.few:
             self._begin(budget)
-        found = self._generate(budget, gap, phase=2)
-        if found.missing > self.tuning.missing and self._narrow:
+        relaxation = self._generate(budget, gap, phase=2)
+        if relaxation.missing > self.tuning.missing and self._narrow:
             self._narrow = False
-            found = self._generate(budget, gap, phase=2)
-        if found.missing > self.tuning.missing:
-            found = self._generate(budget, gap, phase=1)
-            if found.missing <= self.tuning.missing:
+            relaxation = self._generate(budget, gap, phase=2)
+        if relaxation.missing > self.tuning.missing:
+            relaxation = self._generate(budget, gap, phase=1)
+            if relaxation.missing <= self.tuning.missing:
                 self.programme.complete = True
-                found = self._generate(budget, gap, phase=2)
-        return found
+                relaxation = self._generate(budget, gap, phase=2)
+        return relaxation
 
     def _generate(self, budget: Budget, gap: float, *, phase: int) -> Relaxation:
         bound, rounds = -np.inf, 0
@@ -112,9 +112,9 @@ class ColumnGeneration:
         proven = phase == 1 and bound > self.tuning.missing
         names = list(self.programme.rows)
         scarce = tuple(
-            names[each]
-            for each in np.nonzero(now.rows > 1e-9)[0]
-            if names[each][0] in ("link", "singleton", *RESOURCES)
+            names[position]
+            for position in np.nonzero(now.rows > 1e-9)[0]
+            if names[position][0] in ("link", "singleton", *RESOURCES)
         )
         return Relaxation(
             self.columns, now.values, now.rows, now.value, bound, now.missing, proven, rounds, scarce
@@ -127,8 +127,9 @@ class ColumnGeneration:
             self._price(np.zeros(0), 2, budget, dear=outside)
 
     def nearest(self, node: int, most: int) -> NDArray[np.bool_]:
-        """The nodes that are the nearest to cameras at a node, of all that could do anything, and a few of each
-        tier; kept.
+        """The nodes nearest to cameras at a node, of those that could serve anything, and a few of each tier.
+
+        Kept for the next call.
         """
         if (node, most) not in self._near:
             cluster = self.problem.cluster
@@ -158,7 +159,10 @@ class ColumnGeneration:
         """The most by which a camera of each group can make the objective better."""
         if self.problem.minimize != "utility":
             return [0.0] * len(self.groups)
-        return [max(each.accuracy for each in self.configurations[group.application]) for group in self.groups]
+        return [
+            max(configuration.accuracy for configuration in self.configurations[group.application])
+            for group in self.groups
+        ]
 
     def _price(
         self,
@@ -168,9 +172,9 @@ class ColumnGeneration:
         *,
         dear: NDArray[np.bool_] | None = None,
     ) -> tuple[int, float]:
-        """Adds the columns that would lower the value; how many, and the Lagrangian bound at these prices.
+        """Add columns that would lower the value; return how many, and the Lagrangian bound at these prices.
 
-        With `dear` nodes, which are then avoided, it adds the cheapest columns and there is no bound.
+        With `dear` nodes, which are then avoided, it adds the cheapest columns and the bound means nothing.
         """
         groups, programme = len(self.groups), self.programme
         least = np.full(groups, np.inf)
@@ -188,8 +192,8 @@ class ColumnGeneration:
                 offered = self._offered(configuration, prices, phase, kept, payer)
                 if dear is not None:
                     offered = [
-                        replace(each, cost=each.cost + self.tuning.avoided_cost * dear[each.nodes])
-                        for each in offered
+                        replace(choices, cost=choices.cost + self.tuning.avoided_cost * dear[choices.nodes])
+                        for choices in offered
                     ]
                 budget.spend(self.tuning.work_choices * len(offered))
                 ready[key] = offered, potentials(configuration, offered, byte_prices, len(self.delays.fixed))
@@ -201,15 +205,15 @@ class ColumnGeneration:
                 configuration, self.delays, *ready[key], self.tuning, byte_prices, worth, self._most
             )
             if not self._narrow:
-                found = search.extend(node, ceiling)
+                labels = search.extend(node, ceiling)
             else:
-                found = search.among(node, self.nearest(node, self.tuning.nearest), ceiling)
-            budget.spend(found.work)
+                labels = search.among(node, self.nearest(node, self.tuning.nearest), ceiling)
+            budget.spend(labels.work)
             for number, rate in zip(numbers, rates, strict=True):
-                added += self._add_cheapest(number, configuration, found, least[number], constant)
-                cheapest = min(found.costs[0] if len(found.costs) else np.inf, found.floor)
+                added += self._add_cheapest(number, configuration, labels, least[number], constant)
+                cheapest = min(labels.costs[0] if len(labels.costs) else np.inf, labels.floor)
                 least[number] = min(least[number], cheapest * rate + constant)
-        cameras = np.array([each.cameras for each in self.groups])
+        cameras = np.array([group.cameras for group in self.groups])
         least -= (
             np.nan_to_num(abs(least), posinf=0.0) * self.tuning.worthwhile
         )  # what a column may cost less unseen
@@ -221,7 +225,7 @@ class ColumnGeneration:
         Their key is the configuration, the node, the rate (0: any), the worth of a second, and the group that
         pays for pools (-1: all alike).
         """
-        found: dict[
+        searches: dict[
             tuple[int, int, float, float, int], tuple[tuple[Configuration, int, float, float, int], list[int]]
         ] = {}
         for number, group in enumerate(self.groups):
@@ -229,8 +233,8 @@ class ColumnGeneration:
                 worth = self._per_camera(configuration, phase)[1] / group.rate
                 payer = number if self.tuning.few else -1
                 key = configuration, group.node, self._kept_rate(configuration, group.rate), worth, payer
-                found.setdefault((id(configuration), *key[1:]), (key, []))[1].append(number)
-        return list(found.values())
+                searches.setdefault((id(configuration), *key[1:]), (key, []))[1].append(number)
+        return list(searches.values())
 
     def _per_camera(self, configuration: Configuration, phase: int) -> tuple[float, float]:
         """What a camera adds to the objective beside its frames, and what each second of latency adds."""
@@ -246,7 +250,7 @@ class ColumnGeneration:
     def _offered(
         self, configuration: Configuration, prices: Floats, phase: int, rate: float, payer: int
     ) -> list[PricedChoices]:
-        """What a frame (of the group that pays) costs by each choice on these prices."""
+        """What a frame, of the group that pays, costs at these prices by each choice of each stage."""
         programme, nodes = self.programme, self.problem.cluster.nodes
         unit = np.zeros((len(self.delays.fixed), len(RESOURCES)))
         for (what, where), row in programme.rows.items():
@@ -254,7 +258,7 @@ class ColumnGeneration:
                 unit[where, RESOURCES.index(what)] = prices[row] / getattr(nodes[where], what)
         if phase == 2:
             unit[:, 0] += self._unused_prices(len(prices))
-        found = []
+        offered_by_stage = []
         stages = zip(
             configuration.application.stages, configuration.choices, configuration.admits(rate), strict=True
         )
@@ -265,23 +269,27 @@ class ColumnGeneration:
             replica += prices[single] if single < len(prices) else 0.0
             paid, own = programme.paid(prices, payer, stage.name, choices)
             own += programme.stage_prices(prices, stage.name, payer, choices)
-            left = np.maximum(replica - paid, 0.0)
+            unpaid = np.maximum(replica - paid, 0.0)
             own += choices.frame if phase == 2 else 0.0
-            cost = own + left / programme.carried(stage.name, choices)
+            cost = own + unpaid / programme.carried(stage.name, choices)
             offered = PricedChoices(choices.nodes, cost, choices.seconds, np.arange(len(choices)))
-            found.append((offered if mask is None else offered.only(mask)).best())
-        return found
+            offered_by_stage.append((offered if mask is None else offered.only(mask)).best())
+        return offered_by_stage
 
-    def _unused_prices(self, known: int) -> Floats:
-        """By node with a fixed cost and without rows among the `known`, the price of a core: all pay its cost.
+    def _unused_prices(self, row_count: int) -> Floats:
+        """By node with a fixed cost that none of the first `row_count` rows is about, the price of a core.
 
-        It is a valid price, since no more than all cores are taken.
+        All cores together pay the fixed cost. It is a valid price, since no more than all cores are taken.
         """
         costs = self.programme.fixed_costs
         cores = np.array([node.cores for node in self.problem.cluster.nodes], float)
-        found: Floats = np.divide(costs, cores, out=np.zeros_like(costs), where=(cores > 0) & (cores < np.inf))
-        found[[node for node, each in self.programme.machines.items() if each.takes[0][0] < known]] = 0.0
-        return found
+        core_prices: Floats = np.divide(
+            costs, cores, out=np.zeros_like(costs), where=(cores > 0) & (cores < np.inf)
+        )
+        core_prices[
+            [node for node, machine in self.programme.machines.items() if machine.takes[0][0] < row_count]
+        ] = 0.0
+        return core_prices
 
     def _byte_prices(self, prices: Floats) -> Floats | None:
         """What a byte a second costs from node to node along its path; None where all links are free."""
@@ -294,20 +302,20 @@ class ColumnGeneration:
         return prices_along_paths(self.problem.cluster, byte_prices) if byte_prices else None
 
     def _add_cheapest(
-        self, number: int, configuration: Configuration, found: CompleteLabels, least: float, constant: float
+        self, number: int, configuration: Configuration, labels: CompleteLabels, least: float, constant: float
     ) -> int:
         """Add the cheapest new columns that cost less than `least`; return how many."""
         added = 0
-        for position, cost in enumerate(found.costs):
+        for position, cost in enumerate(labels.costs):
             if cost * self.groups[number].rate + constant >= least:
                 break
-            rows = tuple(map(int, found.rows[position]))
-            nodes = tuple(map(int, found.nodes[position]))
+            rows = tuple(map(int, labels.rows[position]))
+            nodes = tuple(map(int, labels.nodes[position]))
             key = number, id(configuration), rows, nodes
             if key in self._known:
                 continue
             self._known.add(key)
-            self.programme.add(number, configuration, rows, nodes, float(found.seconds[position]))
+            self.programme.add(number, configuration, rows, nodes, float(labels.seconds[position]))
             added += 1
             if added == self.tuning.columns:
                 break

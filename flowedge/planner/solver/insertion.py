@@ -1,10 +1,10 @@
 """Insertion: the cheapest assignment for more cameras, given all others, by label setting on marginal costs.
 
-A choice of a node and a service costs the replicas that it adds to the pool there (none, where there is room in
-the present ones) and its frames; it takes the service time and the wait that these cameras would have then.
-More replicas for less wait are another choice. `blend` (0..1) is how much of the cameras' own share of the
-replicas is counted instead of what they add: at 1 they pay for replicas in part even if they open them, which
-lets several assignments meet.
+A choice of a node and a service costs the replicas that it adds to the pool there (none, where the present ones
+have room) and its frames; it takes the service time and the wait that these cameras would have then. More
+replicas for less wait are another choice. `blend` (0..1) weighs two ways to count replicas: at 0 the cameras
+pay for those that they add, at 1 for their own share of those that they use. The latter lets several
+assignments gather at a pool that the first of them would have to pay for alone.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ def insert(
     prices = prices or Prices(np.zeros_like(partial.free), {})
     prices = Prices(prices.nodes.copy(), dict(prices.arcs))
     for _ in range(partial.tuning.insertion_tries):
-        found: list[tuple[float, int, Configuration, CompleteLabels]] = []
+        candidates: list[tuple[float, int, Configuration, CompleteLabels]] = []
         for configuration in configurations:
             constant = -cameras * configuration.accuracy if partial.problem.minimize == "utility" else 0.0
-            least = min((each[0] for each in found), default=ceiling) - constant
+            least = min((candidate[0] for candidate in candidates), default=ceiling) - constant
             labels = _complete_labels(partial, configuration, group, cameras, blend, prices, near, least)
-            found += [
+            candidates += [
                 (float(cost) + constant, at, configuration, labels) for at, cost in enumerate(labels.costs)
             ]
-        found.sort(key=lambda each: each[0])
-        for _, at, configuration, labels in found[: partial.tuning.insertion_candidates]:
+        candidates.sort(key=lambda candidate: candidate[0])
+        for _, at, configuration, labels in candidates[: partial.tuning.insertion_candidates]:
             assignment = _assignment(partial, group, cameras, configuration, labels, at)
             if assignment is None:
                 continue
@@ -71,7 +71,7 @@ def insert(
                 return True
             overloaded_nodes, overloaded_arcs = partial.overloaded_nodes(), partial.overloaded_arcs()
             partial.remove(assignment)
-        if not found or assignment is None:
+        if not candidates or assignment is None:
             return False
         _raise(partial, prices, overloaded_nodes, overloaded_arcs, assignment)
     return False
@@ -96,8 +96,8 @@ def _raise(
         prices.nodes[node] = partial.tuning.dearer * prices.nodes[node] + scale / limits
     for arc in overloaded_arcs:
         size = sum(
-            each
-            for other, each in arcs_used(partial.problem, assignment.configuration, assignment.nodes)
+            output_size
+            for other, output_size in arcs_used(partial.problem, assignment.configuration, assignment.nodes)
             if other == arc
         )
         prices.arcs[arc] = partial.tuning.dearer * prices.arcs.get(arc, 0.0) + scale / max(1.0, size * rate)
@@ -138,9 +138,9 @@ def _complete_labels(
         partial.tuning.insertion_labels,
         opening=(1 - blend) * partial.opening_costs() if partial.fixed_costs.any() else None,
     )
-    found = search.extend(partial.groups[group].node, ceiling)
-    partial.budget.spend(found.work + partial.tuning.work_insertion * len(offered))
-    return found
+    complete = search.extend(partial.groups[group].node, ceiling)
+    partial.budget.spend(complete.work + partial.tuning.work_insertion * len(offered))
+    return complete
 
 
 def _offered(
@@ -155,16 +155,16 @@ def _offered(
 ) -> PricedChoices:
     """The choices of a stage at marginal cost; a row is named row x levels + level."""
     frames = rate * cameras
-    there = partial.pools.get(name, {})
+    pools = partial.pools.get(name, {})
     single = name in partial.singletons
     kind = choices.kinds[1][rows]
     added, waits = new_pool_levels(partial, name, choices, frames, cameras)
     more, wait = added[kind], waits[kind]
     if single:
         more[more > 1] = np.inf
-        if there:
+        if pools:
             more[:] = np.inf
-    for (node, service), pool in there.items():
+    for (node, service), pool in pools.items():
         row = choices.row.get((node, service), -1)
         at = int(np.searchsorted(rows, row))
         if row < 0 or at == len(rows) or rows[at] != row:
@@ -237,21 +237,21 @@ def _idle(partial: PartialPlan, nodes: NDArray[np.int64]) -> Floats:
 def levels(
     partial: PartialPlan, name: str, service: Service, pool: Pool | None, frames: float, cameras: int
 ) -> list[tuple[int, float]]:
-    """Numbers of replicas for a pool that is to serve more, and the waits there; the last is nobody's wait."""
+    """Numbers of replicas for a pool that is to serve more, and the wait with each: more until nobody waits."""
     load = frames + (pool.load if pool else 0.0)
     streams = cameras + (pool.streams if pool else 0)
     if name in partial.singletons:
         longest = partial.longest(service)
         return [(partial.replicas(service, load, streams, longest)[0], longest)]
     wait_limit = min(pool.wait_limits.values()) if pool else math.inf
-    found: list[tuple[int, float]] = []
+    options: list[tuple[int, float]] = []
     for _ in range(partial.tuning.levels):
         count, seconds = partial.replicas(service, load, streams, wait_limit)
-        found.append((count, seconds))
+        options.append((count, seconds))
         if seconds <= 0:
             break
-        wait_limit = seconds / 2 if len(found) < partial.tuning.levels - 1 else 0.0
-    return found
+        wait_limit = seconds / 2 if len(options) < partial.tuning.levels - 1 else 0.0
+    return options
 
 
 def _assignment(
@@ -285,7 +285,7 @@ def _assignment(
 def insert_all(
     partial: PartialPlan,
     master: ColumnGeneration,
-    left: list[tuple[int, int]],
+    unplaced: list[tuple[int, int]],
     prices: Prices,
     *,
     blend: float = 0.0,
@@ -297,8 +297,8 @@ def insert_all(
     It gives up where the value would come to `ceiling` or more, and when the budget is spent.
     """
     gains = master.gains()
-    behind = sum(gains[group] * cameras for group, cameras in left)
-    waiting = list(reversed(left))
+    behind = sum(gains[group] * cameras for group, cameras in unplaced)
+    waiting = list(reversed(unplaced))
     lost: list[tuple[int, int]] = []
     while waiting:
         group, cameras = waiting.pop()

@@ -15,12 +15,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from flowedge.planner.model.prediction import fixed_cost, frame_joules, reserved_watts, share
+from flowedge.planner.model.prediction import fixed_cost, service_costs
 from flowedge.planner.model.problem import Application, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.options.deadlines import follows_input, least_remaining
 from flowedge.planner.options.delays import Delays
-from flowedge.planner.options.offers import services, settings
+from flowedge.planner.options.offers import least_remaining, settings
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -53,15 +52,16 @@ class Choices:
     @cached_property
     def kinds(self) -> tuple[tuple[Service | None, ...], Ints]:
         """The services that differ, and for each row which of them it is."""
-        found: dict[Service | None, int] = {}
-        rows = [found.setdefault(each, len(found)) for each in self.services]
-        return tuple(found), np.array(rows, np.int64)
+        numbers: dict[Service | None, int] = {}
+        rows = [numbers.setdefault(service, len(numbers)) for service in self.services]
+        return tuple(numbers), np.array(rows, np.int64)
 
     @cached_property
     def row(self) -> dict[tuple[int, Service | None], int]:
         """Where each node and service is."""
         return {
-            (int(node), each): at for at, (node, each) in enumerate(zip(self.nodes, self.services, strict=True))
+            (int(node), service): at
+            for at, (node, service) in enumerate(zip(self.nodes, self.services, strict=True))
         }
 
 
@@ -83,6 +83,11 @@ class Configuration:
     choices: tuple[Choices, ...]
     rest: tuple[Floats, ...]
 
+    @property
+    def size(self) -> int:
+        """How many choices its stages have in all."""
+        return sum(len(table) for table in self.choices)
+
     @cached_property
     def consumers(self) -> tuple[tuple[int, ...], ...]:
         """The stages that take each stage's output."""
@@ -97,13 +102,17 @@ class Configuration:
         With `byte_prices` also those that were sent an output which goes elsewhere later: to their node it is
         free.
         """
-        found = []
+        live_stages = []
         for now in range(len(self.inputs)):
-            waiting = {stage for stage in range(now + 1) if any(each > now for each in self.consumers[stage])}
+            waiting = {
+                stage for stage in range(now + 1) if any(consumer > now for consumer in self.consumers[stage])
+            }
             if byte_prices:
-                waiting |= {each for stage in waiting for each in self.consumers[stage] if each <= now}
-            found.append(tuple(sorted(waiting)))
-        return found
+                waiting |= {
+                    consumer for stage in waiting for consumer in self.consumers[stage] if consumer <= now
+                }
+            live_stages.append(tuple(sorted(waiting)))
+        return live_stages
 
     def admits(self, rate: float) -> tuple[NDArray[np.bool_] | None, ...]:
         """For keyed stages, which choices take a whole camera of this rate by one replica; None for all."""
@@ -133,27 +142,29 @@ def group_cameras(problem: Problem) -> tuple[list[Group], list[int]]:
     numbers: dict[tuple[str, int, float], int] = {}
     counts: list[int] = []
     of = []
-    for each in problem.classes:
-        key = each.application, problem.cluster.index[each.node], problem.rate(each)
+    for camera in problem.classes:
+        key = camera.application, problem.cluster.index[camera.node], problem.rates[camera.name]
         number = numbers.setdefault(key, len(numbers))
         if number == len(counts):
             counts.append(0)
-        counts[number] += each.count
+        counts[number] += camera.count
         of.append(number)
     return [Group(*key, count) for key, count in zip(numbers, counts, strict=True)], of
 
 
 def configurations(problem: Problem, delays: Delays) -> dict[str, tuple[Configuration, ...]]:
     """The settings worth a look of each application."""
-    found = {}
+    by_application = {}
+    used = {camera.application for camera in problem.classes}
     for application in problem.applications:
-        if any(each.application == application.name for each in problem.classes):
-            made = (
-                _configuration(problem, application, chosen, delays)
-                for chosen in settings(problem, application)
-            )
-            found[application.name] = tuple(each for each in made if all(map(len, each.choices)))
-    return found
+        if application.name in used:
+            able = []
+            for chosen in settings(problem, application):
+                configuration = _configuration(problem, application, chosen, delays)
+                if all(map(len, configuration.choices)):
+                    able.append(configuration)
+            by_application[application.name] = tuple(able)
+    return by_application
 
 
 def _configuration(
@@ -161,12 +172,12 @@ def _configuration(
 ) -> Configuration:
     names = [stage.name for stage in application.stages]
     inputs = tuple(tuple(names.index(name) for name in stage.inputs) for stage in application.stages)
-    follow = tuple(follows_input(problem, stage) for stage in application.stages)
+    follow = tuple(problem.follows_input(stage) for stage in application.stages)
+    accuracy = problem.profiles.accuracy(chosen) or 0.0
     sizes = tuple(problem.profiles.bytes_of(name, chosen) for name in names)
     choices = tuple(_choices(problem, stage, chosen) for stage in application.stages)
-    own = [_quickest(len(delays.fixed), each) for each in choices]
+    own = [_quickest(len(delays.fixed), table) for table in choices]
     rest = tuple(least_remaining(inputs, follow, own, lambda stage: delays.seconds(sizes[stage])))
-    accuracy = problem.profiles.accuracy(chosen) or 0.0
     return Configuration(application, chosen, accuracy, inputs, sizes, follow, choices, rest)
 
 
@@ -185,15 +196,9 @@ def _choices(problem: Problem, stage: Stage, chosen: Setting) -> Choices:
             none,
             np.zeros((len(able), 3)),
         )
-    known = services(problem, stage, chosen)
-    pairs = [
-        (at, service)
-        for at in able
-        for service in known
-        if service.kind == nodes[at].kind
-        and all(getattr(service, what) <= getattr(nodes[at], what) for what in RESOURCES)
-    ]
-    costs = [_costs(problem, at, service) for at, service in pairs]
+    services = problem.profiles.undominated(stage.name, chosen)
+    pairs = [(at, service) for at in able for service in services if service.fits_on(nodes[at])]
+    costs = [service_costs(problem, nodes[at], service) for at, service in pairs]
     return Choices(
         np.array([at for at, _ in pairs], np.int64),
         tuple(service for _, service in pairs),
@@ -201,8 +206,15 @@ def _choices(problem: Problem, stage: Stage, chosen: Setting) -> Choices:
         np.array([problem.utilisation * service.rate for _, service in pairs]),
         np.array([reserve for reserve, _ in costs]),
         np.array([frame for _, frame in costs]),
-        np.array([[getattr(each, what) for what in RESOURCES] for _, each in pairs]).reshape(-1, 3),
+        np.array([[getattr(service, what) for what in RESOURCES] for _, service in pairs]).reshape(-1, 3),
     )
+
+
+def _quickest(count: int, choices: Choices) -> Floats:
+    """By node, of so many, the least time of a choice there; infinite where there is none."""
+    seconds = np.full(count, np.inf)
+    np.minimum.at(seconds, choices.nodes, choices.seconds)
+    return seconds
 
 
 def fixed_costs(problem: Problem) -> Floats:
@@ -210,36 +222,15 @@ def fixed_costs(problem: Problem) -> Floats:
     return np.array([fixed_cost(problem, node) for node in problem.cluster.nodes], float)
 
 
-def _costs(problem: Problem, at: int, service: Service) -> tuple[float, float]:
-    """What a replica, and a frame beyond that, adds to the objective; latency and accuracy aside."""
-    node = problem.cluster.nodes[at]
-    match problem.minimize:
-        case "energy":
-            return reserved_watts(node, service), frame_joules(node, service)
-        case "resources":
-            return share(node, service), 0.0
-        case "cost":
-            return node.price * share(node, service), 0.0
-        case "utility":
-            return 0.0, 0.0
-
-
-def _quickest(count: int, choices: Choices) -> Floats:
-    """By node, the least time of a choice there; infinite where there is none."""
-    seconds = np.full(count, np.inf)
-    np.minimum.at(seconds, choices.nodes, choices.seconds)
-    return seconds
-
-
 def arcs_used(problem: Problem, configuration: Configuration, nodes: Sequence[int]) -> list[tuple[int, float]]:
     """The arcs that a frame goes over, and its bytes there; an output is sent to a node only once."""
     cluster = problem.cluster
-    found, sent = [], set()
+    used, sent = [], set()
     for stage, inputs in enumerate(configuration.inputs):
         for name in inputs:
             start, end, size = nodes[name], nodes[stage], configuration.sizes[name]
             if size and start != end and (name, end) not in sent:
                 sent.add((name, end))
                 path = cluster.path(cluster.nodes[start].name, cluster.nodes[end].name) or ()
-                found += [(arc, size) for arc in path]
-    return found
+                used += [(arc, size) for arc in path]
+    return used

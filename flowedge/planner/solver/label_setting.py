@@ -45,8 +45,8 @@ class PricedChoices:
 class CompleteLabels:
     """Labels of the whole graph, cheapest first: costs, seconds, `rows` (L x stages) and `nodes` (L x stages).
 
-    No assignment that was not looked at costs less than `floor`; it is infinite if every one was. `work` is how
-    much there was to do, in pairs of a label and an offer.
+    An assignment that the search skipped costs at least `floor`, which is infinite where it skipped none.
+    `work` is the effort of the search, in pairs of a label and a choice.
     """
 
     costs: Floats
@@ -87,8 +87,8 @@ class LabelSetting:
     """A search on given prices: `byte_prices` per byte from node to node (None if free), `worth` of a second.
 
     At most `most` labels are kept at a stage. `opening` is what a node costs an assignment that uses it, once
-    (None if nothing); of labels that differ only in stages which do not matter any more one is kept, so that
-    with it the search is a heuristic.
+    (None if nothing). With it the search is a heuristic: of labels that differ only in stages which matter no
+    longer one is kept, though the others may have paid for a node that a later stage uses as well.
     """
 
     configuration: Configuration
@@ -102,10 +102,10 @@ class LabelSetting:
     opening: Floats | None = None
 
     def among(self, source: int, nodes: NDArray[np.bool_], ceiling: float = np.inf) -> CompleteLabels:
-        """As `extend`, but only over some nodes; `floor` is then what is known of all others."""
-        offered = [each.only(nodes[each.nodes]) for each in self.offered]
-        found = replace(self, offered=offered).extend(source, ceiling)
-        return replace(found, floor=min(found.floor, self._least(source)))
+        """As `extend`, but only over some nodes; `floor` then bounds assignments that use others as well."""
+        offered = [choices.only(nodes[choices.nodes]) for choices in self.offered]
+        complete = replace(self, offered=offered).extend(source, ceiling)
+        return replace(complete, floor=min(complete.floor, self._least(source)))
 
     def _least(self, source: int) -> float:
         """The least cost of any assignment of cameras at a node, as far as it is known beforehand."""
@@ -148,7 +148,7 @@ class LabelSetting:
         inputs = self.configuration.inputs[stage]
         offered = self.offered[stage]
         ahead = labels.bound - self.rest[stage][labels.nodes[:, inputs[0]] if inputs else source]
-        children = [each for each, come in enumerate(self.configuration.inputs) if come and come[0] == stage]
+        children = [child for child, come in enumerate(self.configuration.inputs) if come and come[0] == stage]
         if self.configuration.follows_input[stage]:
             label = np.arange(len(labels))
             nodes = labels.nodes[:, inputs[0]]
@@ -177,13 +177,13 @@ class LabelSetting:
         goal = self.configuration.application.latency
         kept = np.nonzero((latency <= goal * (1 + TOLERANCE)) & (latency < np.inf) & (bound < ceiling))[0]
         label = label[kept]
-        found = _Labels(
+        extended = _Labels(
             cost[kept], bound[kept], low[kept], labels.nodes[label], labels.times[label], labels.rows[label]
         )
-        found.nodes[:, stage] = nodes[kept]
-        found.times[:, stage] = done[kept]
-        found.rows[:, stage] = rows[kept]
-        return found
+        extended.nodes[:, stage] = nodes[kept]
+        extended.times[:, stage] = done[kept]
+        extended.rows[:, stage] = rows[kept]
+        return extended
 
     def _opened(self, labels: _Labels, stage: int, label: Ints, nodes: Ints) -> Floats | float:
         """The cost of using a node, where a stage has a replica and none of the stages before has one there."""
@@ -211,7 +211,7 @@ class LabelSetting:
         return ready
 
     def _sent(self, labels: _Labels, stage: int, label: Ints, nodes: Ints) -> Floats:
-        """The byte_prices for the inputs of a stage; nothing for an output that this node is sent already."""
+        """The price of sending a stage its inputs; nothing for an output that this node is sent already."""
         assert self.byte_prices is not None
         total = np.zeros(len(label))
         for name in self.configuration.inputs[stage]:

@@ -117,7 +117,7 @@ def ruin_and_recreate(
             failed = 0
             continue
         for group in touched:
-            for assignment in [each for each in partial.assignments[group] if each not in kept[group]]:
+            for assignment in [new for new in partial.assignments[group] if new not in kept[group]]:
                 partial.remove(assignment)
         for assignment in removed:
             partial.add(assignment)
@@ -175,8 +175,10 @@ def _machine(partial: PartialPlan, rng: random.Random) -> list[Assignment]:
     if not served:
         return _single(partial, rng)
     node = rng.choice(served)[1][1]
-    there = (pool for pools in partial.pools.values() for (at, _), pool in pools.items() if at == node)
-    return list(dict.fromkeys(each for pool in there for each in pool.wait_limits))[: partial.tuning.removed]
+    on_node = (pool for pools in partial.pools.values() for (at, _), pool in pools.items() if at == node)
+    return list(dict.fromkeys(assignment for pool in on_node for assignment in pool.wait_limits))[
+        : partial.tuning.removed
+    ]
 
 
 def _neighbourhoods(partial: PartialPlan) -> tuple[_Neighbourhood, ...]:
@@ -202,7 +204,7 @@ Part: TypeAlias = tuple[Assignment, int]
 def shift_stages(partial: PartialPlan) -> None:
     """Shift stages until no shift makes the plan better, or the budget is spent."""
     while not partial.budget.over:
-        keys = [(name, node, service) for name, there in partial.pools.items() for node, service in there]
+        keys = [(name, node, service) for name, pools in partial.pools.items() for node, service in pools]
         if not sum(_shifted(partial, key) for key in keys):
             return
 
@@ -230,15 +232,15 @@ def _parts(partial: PartialPlan, key: PoolKey) -> list[list[Part]]:
     if pool is None:  # it has left as a part of another shift
         return []
     assignments = list(pool.wait_limits)
-    found = [[(assignment, assignment.cameras) for assignment in assignments]]
+    departures = [[(assignment, assignment.cameras) for assignment in assignments]]
     if name in partial.singletons:
-        return found
+        return departures
     if len(assignments) > 1:
-        found += [[(assignment, assignment.cameras)] for assignment in assignments]
+        departures += [[(assignment, assignment.cameras)] for assignment in assignments]
     for kept in range(pool.replicas - 1, max(0, pool.replicas - partial.tuning.freed), -1):
         surplus = pool.load - kept * partial.problem.utilisation * service.rate
-        found.append(_least(partial, assignments[: partial.tuning.shifted], surplus))
-    return [parts for parts in found if parts]
+        departures.append(_least(partial, assignments[: partial.tuning.shifted], surplus))
+    return [parts for parts in departures if parts]
 
 
 def _least(partial: PartialPlan, assignments: Sequence[Assignment], surplus: float) -> list[Part]:
@@ -268,10 +270,10 @@ def _targets(
         if (assignment, assignment.cameras) not in parts
     ]
     here = choices.row[node, service]
-    left = 0
+    kept_replicas = 0
     if stay:
-        left, _ = partial.replicas(service, pool.load - frames, pool.streams - cameras, min(stay))
-    saved = (pool.replicas - left) * choices.reserve[here] + frames * choices.frame[here]
+        kept_replicas, _ = partial.replicas(service, pool.load - frames, pool.streams - cameras, min(stay))
+    saved = (pool.replicas - kept_replicas) * choices.reserve[here] + frames * choices.frame[here]
     opening = partial.opening_costs()
     if not stay and partial.pool_counts[node] == 1:  # the node is left unused
         saved += partial.fixed_costs[node]
@@ -311,14 +313,14 @@ def _tried(partial: PartialPlan, key: PoolKey, parts: Sequence[Part], choices: C
             new.append(rest)
     if not all(new):
         return False
-    made = [assignment for assignment in new if assignment is not None]
+    assignments = [assignment for assignment in new if assignment is not None]
     for assignment, _ in parts:
         partial.remove(assignment)
-    for assignment in made:
+    for assignment in assignments:
         partial.add(assignment)
     if partial.value < before - TOLERANCE * max(1.0, abs(before)) and partial.feasible():
         return True
-    for assignment in made:
+    for assignment in assignments:
         partial.remove(assignment)
     for assignment, _ in parts:
         partial.add(assignment)

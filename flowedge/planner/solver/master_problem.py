@@ -1,10 +1,10 @@
-"""The restricted master problem: the linear programme over the columns that are known so far.
+"""The restricted master problem: the linear programme over the columns generated so far.
 
 Cameras are spread over columns, and pools have replicas, both in fractions, at the least cost. What nodes,
 links and singletons have is scaled to 1, and a pool has at least
 
-    load / (utilisation x rate)                                      replicas: they carry what there is;
-    cameras of a group that use it / all cameras of that group       replicas: it is there at all.
+    load / (utilisation x rate)                                      replicas: they carry the load;
+    cameras of a group that use it / all cameras of that group       replicas: one is needed at all.
 
 A node that adds something to the objective as soon as it has a replica (its whole idle power) is used to an
 extent u from 0 to 1, which is at least
@@ -14,9 +14,10 @@ extent u from 0 to 1, which is at least
 
 On a node that others share, idle power is a cost of its replicas instead, by their shares.
 
-The second is implied by whole replicas alone. It is what makes the bound a good one where a camera needs but a
-part of a replica. With many groups, where it rarely matters, pools have no variables of their own: every column
-has its part of the replicas in it (and no replica carries more than all the cameras send).
+Where replicas are whole, the second limit of a pool follows from the first; here, where they are fractions, it
+makes the bound a good one for cameras that need only a part of a replica. With many groups, where it rarely
+matters, pools have no variables of their own: every column includes its part of the replicas (and no replica
+carries more than all the cameras send).
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ from flowedge.planner.solver.tuning import Tuning
 
 RowName: TypeAlias = tuple[str, int]
 """A resource of a node (by position), "link" and an arc, "singleton" and its number: these are scarce. "load"
-and a pool, "there" and pool x groups + group: what a pool must have. "used" and a node, which is at most 1, and
-"stage" and a number (`stage_rows`): to what extent a node must be."""
+and a pool, "presence" and pool x groups + group: replicas that a pool must have. "used" and a node: its extent
+of use, which is at most 1. "stage" and a number (`stage_rows`): the least extent to which a node is used."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class RestrictedMaster:
 
     def __post_init__(self) -> None:
         self.fixed_costs = fixed_costs(self.problem)
-        stages = {each.name: each.stages for each in self.problem.applications}
+        stages = {application.name: application.stages for application in self.problem.applications}
         for group in self.groups:
             for stage in stages[group.application]:
                 self.asked[stage.name] += group.load
@@ -192,11 +193,11 @@ class RestrictedMaster:
 
     def stage_prices(self, prices: Floats, name: str, group: int, choices: Choices) -> Floats:
         """By choice of a stage, what a frame of a group pays for the use of its node."""
-        found = np.zeros(len(choices))
+        node_prices = np.zeros(len(choices))
         for node, row in self.stage_rows.get((name, group), {}).items():
             if row < len(prices):
-                found[choices.nodes == node] = prices[row] / self.groups[group].load
-        return found
+                node_prices[choices.nodes == node] = prices[row] / self.groups[group].load
+        return node_prices
 
     @property
     def _variables(self) -> list[_PoolTerms]:
@@ -219,8 +220,8 @@ class RestrictedMaster:
         group = self.groups[number]
         musts = [(self._must(pool, ("load", pool)), group.rate / capacity)]
         if group.load < capacity:  # else the load says more
-            there = self._must(pool, ("there", pool * len(self.groups) + number))
-            musts.append((there, 1 / group.cameras))
+            presence = self._must(pool, ("presence", pool * len(self.groups) + number))
+            musts.append((presence, 1 / group.cameras))
         return musts
 
     def _must(self, pool: int, row: RowName) -> int:
@@ -244,9 +245,9 @@ class RestrictedMaster:
                 continue
             paid[row] = prices[self.pools[pool].rows].sum()
             own[row] = prices[self.rows["load", pool]] / choices.capacity[row]
-            there = self.rows.get(("there", pool * len(self.groups) + number))
-            if there is not None:
-                own[row] += prices[there] / self.groups[number].load
+            presence = self.rows.get(("presence", pool * len(self.groups) + number))
+            if presence is not None:
+                own[row] += prices[presence] / self.groups[number].load
         return paid, own
 
     def costs(self, phase: int) -> Floats:
@@ -260,7 +261,7 @@ class RestrictedMaster:
         )
 
     def _padded(self, prices: Floats) -> Floats:
-        """Prices, and nothing for rows that are newer."""
+        """Prices, with 0 for rows that are newer."""
         return np.asarray(np.r_[prices, np.zeros(len(self.rows) - len(prices))])
 
     def optimum(self, phase: int) -> Optimum:
@@ -270,15 +271,15 @@ class RestrictedMaster:
             cameras = float(self._cameras().sum())
             lost = np.inf if phase == 2 else 1.0
             return Optimum(np.zeros(0), lost * cameras, np.zeros(0), np.full(groups, lost), cameras)
-        found = self._solved(self._matrices(phase), np.zeros(columns + len(self._variables)))
-        if found.status != 0:
-            raise ArithmeticError(f"HiGHS: {found.message}")
+        result = self._solved(self._matrices(phase), np.zeros(columns + len(self._variables)))
+        if result.status != 0:
+            raise ArithmeticError(f"HiGHS: {result.message}")
         return Optimum(
-            np.asarray(found.x[:columns]),
-            float(found.fun),
-            np.maximum(0.0, -np.asarray(found.ineqlin.marginals)) if self.rows else np.zeros(0),
-            np.asarray(found.eqlin.marginals),
-            float(found.x[-groups:].sum()),
+            np.asarray(result.x[:columns]),
+            float(result.fun),
+            np.maximum(0.0, -np.asarray(result.ineqlin.marginals)) if self.rows else np.zeros(0),
+            np.asarray(result.eqlin.marginals),
+            float(result.x[-groups:].sum()),
         )
 
     def dive(self) -> list[int]:
@@ -292,20 +293,20 @@ class RestrictedMaster:
         fixed, most = np.zeros(columns), np.full(columns, np.inf)
         steps: list[tuple[int, float]] = []
         while True:
-            found = self._solved(matrices, np.r_[fixed, self._open(fixed)], most)
-            if found.status != 0:  # there is no room for the last ones
+            result = self._solved(matrices, np.r_[fixed, self._open(fixed)], most)
+            if result.status != 0:  # there is no room for the last ones
                 if not steps:
                     return [0] * columns
                 position, count = steps.pop()
                 fixed[position] -= count
                 most[position] = fixed[position]
                 continue
-            left = found.x[:columns] - fixed
-            if left.max() < 1e-6:
+            remaining = result.x[:columns] - fixed
+            if remaining.max() < 1e-6:
                 return [round(count) for count in fixed]
-            whole = np.floor(left + 1e-6)
+            whole = np.floor(remaining + 1e-6)
             if not whole.any():
-                whole[left.argmax()] = 1
+                whole[remaining.argmax()] = 1
             fixed += whole
             steps += [(int(position), float(whole[position])) for position in np.nonzero(whole)[0]]
 

@@ -1,9 +1,9 @@
 """A plan under construction: assignments of cameras, and the pools of replicas that serve them.
 
 A pool is all replicas of one service of one stage on one node. Each assignment has a limit to its wait in each
-of its pools, such that it is in time if all limits hold; a pool has the fewest replicas that keep them, by
-`flowedge.planner.model.queueing`. So assignments can be added and removed one by one, and what is there stays
-in time.
+of its pools, such that it is in time if all limits hold; a pool has the fewest replicas that keep the limits of
+all its assignments, by `flowedge.planner.model.profiles.Service.mean_wait`. So assignments can be added and
+removed one by one, and the others stay in time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy as np
 from flowedge.planner.model.prediction import longest_path
 from flowedge.planner.model.problem import Problem
 from flowedge.planner.model.profiles import Service
-from flowedge.planner.model.queueing import wait
 from flowedge.planner.options.delays import Delays
 from flowedge.planner.solver.instance import (
     RESOURCES,
@@ -74,7 +73,7 @@ def replicas(
 def wait_in(service: Service, load: float, streams: int, count: int) -> float:
     """Seconds that frames wait for one of so many replicas."""
     used = load / (count * service.rate)
-    return math.inf if used >= 1 else max(0.0, wait(used, service.seconds, service.deviation, count, streams))
+    return math.inf if used >= 1 else max(0.0, service.mean_wait(used, count, streams))
 
 
 class PartialPlan:
@@ -90,8 +89,10 @@ class PartialPlan:
         self.fixed_costs = fixed_costs(problem)
         self.pool_counts = np.zeros(len(nodes), np.int64)
         self.band = np.array([arc.bandwidth for arc in problem.cluster.arcs])
-        self.singletons = {each.name for app in problem.applications for each in app.stages if each.singleton}
-        self.latency_counts = problem.minimize == "utility" and problem.theta > 0
+        self.singletons = {
+            stage.name for app in problem.applications for stage in app.stages if stage.singleton
+        }
+        self.latency_counts = problem.latency_counts
         self.tuning = tuning_for(len(groups))
         self.value = 0.0
         self.byte_prices: dict[tuple[tuple[tuple[int, float], ...], int], Floats] = {}
@@ -99,8 +100,8 @@ class PartialPlan:
         self.new_pool_levels: dict[tuple[int, float, int], tuple[Floats, Floats]] = {}
 
     def longest(self, service: Service) -> float:
-        """The wait that no load within the utilisation exceeds; what a singleton wait limits to all."""
-        return wait(self.problem.utilisation, service.seconds, service.deviation)
+        """The wait that no load within the utilisation exceeds: the wait limit of all that use a singleton."""
+        return service.mean_wait(self.problem.utilisation)
 
     def served(self, assignment: Assignment) -> Iterator[tuple[int, PoolKey]]:
         """The stages of an assignment that a pool serves."""
@@ -123,26 +124,26 @@ class PartialPlan:
         self._change(assignment, 1)
 
     def remove(self, assignment: Assignment) -> None:
-        """Takes an assignment back."""
+        """Remove an assignment."""
         del self.assignments[assignment.group][assignment]
         self._change(assignment, -1)
 
     def waits(self, assignment: Assignment) -> list[float]:
         """How long the frames of an assignment wait at each stage."""
-        found = [0.0] * len(assignment.nodes)
+        seconds = [0.0] * len(assignment.nodes)
         for at, (name, node, service) in self.served(assignment):
             pool = self.pools[name][node, service]
-            found[at] = wait_in(service, pool.load, pool.streams, pool.replicas)
+            seconds[at] = wait_in(service, pool.load, pool.streams, pool.replicas)
             if name in self.singletons:
-                found[at] = self.longest(service)
-        return found
+                seconds[at] = self.longest(service)
+        return seconds
 
     def all(self) -> list[Assignment]:
         """All assignments."""
         return [assignment for assignments in self.assignments.values() for assignment in assignments]
 
     def restore(self, assignments: Sequence[Assignment]) -> None:
-        """Changes the assignments to these."""
+        """Make these the assignments of the plan."""
         wanted = dict.fromkeys(assignments)
         for assignment in self.all():
             if assignment not in wanted:
@@ -152,7 +153,7 @@ class PartialPlan:
                 self.add(assignment)
 
     def feasible(self) -> bool:
-        """Whether no node and no link has more to bear than it can, and singletons are alone."""
+        """Whether no node and no link is overloaded, and no singleton runs twice."""
         once = all(
             sum(pool.replicas for pool in self.pools.get(name, {}).values()) <= 1 for name in self.singletons
         )
@@ -161,20 +162,20 @@ class PartialPlan:
         )
 
     def overloaded_nodes(self) -> list[int]:
-        """The nodes that have more to bear than they can."""
+        """The nodes whose replicas need more than they have."""
         finite = np.where(np.isfinite(self.limits), self.limits, 0.0)
         return list(np.nonzero((self.free < -1e-7 * finite - 1e-9).any(axis=1))[0])
 
     def overloaded_arcs(self) -> list[int]:
-        """The arcs that have more to bear than they can."""
+        """The arcs that carry more than their bandwidth."""
         return list(np.nonzero(self.band < -1e-3)[0])
 
     def _change(self, assignment: Assignment, sign: int) -> None:
         rate = self.groups[assignment.group].rate
         frames = rate * assignment.cameras
         for at, (name, node, service) in self.served(assignment):
-            there = self.pools.setdefault(name, {})
-            pool = there.setdefault((node, service), Pool())
+            pools = self.pools.setdefault(name, {})
+            pool = pools.setdefault((node, service), Pool())
             pool.load += sign * frames
             pool.streams += sign * assignment.cameras
             choices = assignment.configuration.choices[at]
@@ -190,7 +191,7 @@ class PartialPlan:
                 pool.replicas, _ = self.replicas(service, pool.load, pool.streams, wait_limit)
             else:
                 pool.replicas = 0
-                del there[node, service]
+                del pools[node, service]
                 self._count_pool(node, -1)
             more = pool.replicas - before
             if more:
@@ -220,14 +221,14 @@ class PartialPlan:
         return np.where(self.pool_counts > 0, 0.0, self.fixed_costs)
 
     def replicas(self, service: Service, load: float, streams: int, wait_limit: float) -> tuple[int, float]:
-        """As the function `replicas`, at the problem's utilisation; kept, since much is asked again."""
+        """As the function `replicas`, at the problem's utilisation; kept, since most are needed again."""
         key = id(service), round(load, 6), streams, wait_limit
-        found = self._known.get(key)
-        if found is None:
+        result = self._known.get(key)
+        if result is None:
             if len(self._known) >= self.tuning.remembered:
                 self._known.clear()
-            found = self._known[key] = replicas(service, self.problem.utilisation, key[1], streams, wait_limit)
-        return found
+            result = self._known[key] = replicas(service, self.problem.utilisation, key[1], streams, wait_limit)
+        return result
 
     def assignment(
         self,
@@ -238,11 +239,11 @@ class PartialPlan:
         nodes: Sequence[int],
         waits: Sequence[float],
     ) -> Assignment | None:
-        """An assignment that is wait limits these waits, and what is left of its time; None if too late.
+        """An assignment whose wait limits are these waits and parts of its spare time; None if it is late.
 
-        What is left is dealt out by service times, since at equal loads waits are in proportion to them; with
-        many groups in equal parts, as pools are then so large that nobody waits long. Where latency is part of
-        the objective nothing is left.
+        The time to spare is divided by service times, since at equal loads waits are in proportion to them;
+        with many groups in equal parts, as pools are then so large that nobody waits long. Where latency is
+        part of the objective, no time is spare.
         """
         latency = self.latency(configuration, rows, nodes, waits)
         goal = configuration.application.latency

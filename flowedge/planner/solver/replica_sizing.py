@@ -18,15 +18,15 @@ from flowedge.planner.solver.tuning import TOLERANCE
 
 
 def size_replicas(partial: PartialPlan) -> bool:
-    """Deals wait limits out anew; whether there is room now where none was, or else the pools became better.
+    """Size all pools anew and set the wait limits after them, unless that gains nothing; return whether it did.
 
-    If not, they stay as they were.
+    It gains something where the plan then has room and had none, or else is better.
     """
     before, value, room = partial.all(), partial.value, partial.feasible()
     counts = {
         (name, node, service): partial.replicas(service, pool.load, pool.streams, math.inf)[0]
-        for name, there in partial.pools.items()
-        for (node, service), pool in there.items()
+        for name, pools in partial.pools.items()
+        for (node, service), pool in pools.items()
     }
     waits = {key: _wait(partial, key, count) for key, count in counts.items()}
     if (
@@ -36,7 +36,7 @@ def size_replicas(partial: PartialPlan) -> bool:
         return False
     if partial.latency_counts:
         _hurry(partial, counts, waits)
-    made = [
+    resized = [
         partial.assignment(
             assignment.group,
             assignment.cameras,
@@ -47,8 +47,8 @@ def size_replicas(partial: PartialPlan) -> bool:
         )
         for assignment in before
     ]
-    assignments = [assignment for assignment in made if assignment is not None]
-    if len(assignments) == len(made):
+    assignments = [assignment for assignment in resized if assignment is not None]
+    if len(assignments) == len(resized):
         partial.restore(assignments)
         if partial.feasible() and (not room or partial.value < value - TOLERANCE * max(1.0, abs(value))):
             return True
@@ -57,7 +57,7 @@ def size_replicas(partial: PartialPlan) -> bool:
 
 
 def _in_time(partial: PartialPlan, counts: dict[PoolKey, int], waits: dict[PoolKey, float]) -> bool:
-    """Adds replicas until no assignment is late; whether that can be."""
+    """Add replicas until no assignment is late; return whether that succeeded."""
     assignments = partial.all()
     for _ in range(partial.tuning.replicas_added):
         late = [
@@ -90,7 +90,7 @@ def _hurry(partial: PartialPlan, counts: dict[PoolKey, int], waits: dict[PoolKey
     """
     free = _free(partial, counts)
     for _ in range(partial.tuning.replicas_added):
-        worths = {each: _worth(partial, each, count, waits, free) for each, count in counts.items()}
+        worths = {pool: _worth(partial, pool, count, waits, free) for pool, count in counts.items()}
         key = max(worths, key=worths.__getitem__, default=None)
         if key is None or worths[key] <= 0:
             return
@@ -123,15 +123,15 @@ def _worthwhile(
 ) -> PoolKey | None:
     """The pool of an assignment where another replica saves it the most time for its cost."""
     now = _latency(partial, assignment, waits)
-    best, found = 0.0, None
+    best, best_key = 0.0, None
     for at, key in partial.served(assignment):
         if key[0] in partial.singletons:
             continue
         saved = now - _latency(partial, assignment, {**waits, key: _wait(partial, key, counts[key] + 1)})
         worth = saved / (float(assignment.configuration.choices[at].reserve[assignment.rows[at]]) + 1e-12)
         if worth > best:
-            best, found = worth, key
-    return found
+            best, best_key = worth, key
+    return best_key
 
 
 def _wait(partial: PartialPlan, key: PoolKey, count: int) -> float:
@@ -143,10 +143,10 @@ def _wait(partial: PartialPlan, key: PoolKey, count: int) -> float:
 
 
 def _waits(partial: PartialPlan, assignment: Assignment, waits: dict[PoolKey, float]) -> list[float]:
-    found = [0.0] * len(assignment.nodes)
+    seconds = [0.0] * len(assignment.nodes)
     for at, key in partial.served(assignment):
-        found[at] = waits[key]
-    return found
+        seconds[at] = waits[key]
+    return seconds
 
 
 def _latency(partial: PartialPlan, assignment: Assignment, waits: dict[PoolKey, float]) -> float:

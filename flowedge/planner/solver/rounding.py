@@ -1,4 +1,4 @@
-"""Rounding: from the linear programme's shares of cameras to assignments of whole cameras that have room."""
+"""Rounding: whole cameras on the columns among which the master problem shares them out in fractions."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from flowedge.planner.solver.partial_plan import PartialPlan
 from flowedge.planner.solver.replica_sizing import size_replicas
 
 
-def resource_prices(master: ColumnGeneration, found: Relaxation) -> Prices:
+def resource_prices(master: ColumnGeneration, relaxed: Relaxation) -> Prices:
     """The programme's prices of what is scarce, in the objective's unit for a core, a byte, a bit/s."""
     cluster = master.problem.cluster
     nodes, arcs = np.zeros((len(cluster.nodes), len(RESOURCES))), dict[int, float]()
     for (what, where), row in master.programme.rows.items():
-        price = float(found.prices[row]) if row < len(found.prices) else 0.0
+        price = float(relaxed.prices[row]) if row < len(relaxed.prices) else 0.0
         if price <= 0:
             continue
         if what == "link":
             arcs[where] = price * 8 / cluster.arcs[where].bandwidth
         elif what in RESOURCES:
             nodes[where, RESOURCES.index(what)] = price / getattr(cluster.nodes[where], what)
-    return Prices(nodes * _scarce_part(master, found)[:, None], arcs)
+    return Prices(nodes * _scarce_part(master, relaxed)[:, None], arcs)
 
 
-def _scarce_part(master: ColumnGeneration, found: Relaxation) -> Floats:
+def _scarce_part(master: ColumnGeneration, relaxed: Relaxation) -> Floats:
     """By node, the part (0..1) of its prices that is scarcity; the other part only pays for its fixed cost."""
     part = np.ones(len(master.problem.cluster.nodes))
     for node, machine in master.programme.machines.items():
-        paid = float(found.prices[[row for row in machine.rows if row < len(found.prices)]].sum())
+        paid = float(relaxed.prices[[row for row in machine.rows if row < len(relaxed.prices)]].sum())
         used = machine.takes[0][0]
-        scarce = float(found.prices[used]) if used < len(found.prices) else 0.0
+        scarce = float(relaxed.prices[used]) if used < len(relaxed.prices) else 0.0
         part[node] = min(1.0, scarce / paid) if paid > 0 else 0.0
     return part
 
 
-def round_columns(found: Relaxation, master: ColumnGeneration) -> list[tuple[Column, int]]:
+def round_columns(relaxed: Relaxation, master: ColumnGeneration) -> list[tuple[Column, int]]:
     """Whole cameras on the columns of an optimum.
 
     With few groups the programme is solved again after each step; with many, shares are rounded down and the
@@ -53,15 +53,15 @@ def round_columns(found: Relaxation, master: ColumnGeneration) -> list[tuple[Col
             if count
         ]
     shares: dict[int, list[tuple[Column, float]]] = defaultdict(list)
-    for column, value in zip(found.columns, found.values, strict=False):
+    for column, value in zip(relaxed.columns, relaxed.values, strict=False):
         if value > 1e-9:
             shares[column.group].append((column, float(value)))
     rounded = []
     for number, mine in shares.items():
         counts = [int(value + 1e-9) for _, value in mine]
-        left = master.groups[number].cameras - sum(counts)
+        remaining = master.groups[number].cameras - sum(counts)
         order = sorted(range(len(mine)), key=lambda at: counts[at] - mine[at][1])
-        for at in order[:left]:
+        for at in order[:remaining]:
             counts[at] += 1
         rounded += [(column, count) for (column, _), count in zip(mine, counts, strict=True) if count]
     return rounded
@@ -72,8 +72,8 @@ def add_rounded(partial: PartialPlan, rounded: list[tuple[Column, int]]) -> list
     missing = [group.cameras for group in partial.groups]
     for column, cameras in rounded:
         missing[column.group] -= cameras
-    left = [(group, cameras) for group, cameras in enumerate(missing) if cameras]
-    for column, cameras in sorted(rounded, key=lambda each: -each[1] * partial.groups[each[0].group].rate):
+    unplaced = [(group, cameras) for group, cameras in enumerate(missing) if cameras]
+    for column, cameras in sorted(rounded, key=lambda entry: -entry[1] * partial.groups[entry[0].group].rate):
         stages = zip(
             column.configuration.application.stages, column.configuration.choices, column.rows, strict=True
         )
@@ -89,5 +89,5 @@ def add_rounded(partial: PartialPlan, rounded: list[tuple[Column, int]]) -> list
             if partial.feasible() or (partial.tuning.few and size_replicas(partial)):
                 continue
             partial.remove(assignment)
-        left.append((column.group, cameras))
-    return left
+        unplaced.append((column.group, cameras))
+    return unplaced

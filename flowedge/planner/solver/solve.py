@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,12 +12,12 @@ from flowedge.planner.exact.exact import relaxation
 from flowedge.planner.exact.infeasibility import conflict
 from flowedge.planner.model.checker import better, violations
 from flowedge.planner.model.plan import Plan, Reason
-from flowedge.planner.model.prediction import predict
+from flowedge.planner.model.prediction import valued
 from flowedge.planner.model.problem import Problem
-from flowedge.planner.options.delays import Delays, path_delays
+from flowedge.planner.options.delays import path_delays
 from flowedge.planner.solver.column_generation import ColumnGeneration, Relaxation
 from flowedge.planner.solver.insertion import Prices, insert_all
-from flowedge.planner.solver.instance import RESOURCES, Configuration, Group, configurations, group_cameras
+from flowedge.planner.solver.instance import RESOURCES, configurations, group_cameras
 from flowedge.planner.solver.local_search import descend, iterated_local_search, ruin_and_recreate
 from flowedge.planner.solver.master_problem import Column
 from flowedge.planner.solver.partial_plan import PartialPlan
@@ -42,39 +41,21 @@ def flowedge(
     groups, of = group_cameras(problem)
     if not groups:
         return Plan("flowedge", value=0.0, bound=0.0)
-    known = configurations(problem, delays)
+    by_application = configurations(problem, delays)
     compact = Plan("flowedge", reason=Reason(("nothing was tried",), proven=False))
-    if _choices(groups, known) <= FEW_GROUPS.compact_variables:
-        compact = _compact(problem, delays)
-        if (compact.gap is not None and compact.gap <= FEW_GROUPS.gap) or (
-            compact.reason and compact.reason.proven
-        ):
+    # About as many variables as the compact programme has.
+    size = sum(configuration.size for group in groups for configuration in by_application[group.application])
+    if size <= FEW_GROUPS.compact_variables:
+        nodes, work = FEW_GROUPS.compact_nodes, FEW_GROUPS.compact_work
+        compact = relaxation(problem, delays, "flowedge", node_limit=nodes, work_limit=work)
+        optimal = compact.gap is not None and compact.gap <= FEW_GROUPS.gap
+        if optimal or (compact.reason and compact.reason.proven):
             return better(problem, compact, start)
-    master = ColumnGeneration(problem, delays, known, groups, of)
-    found = _searched(problem, master, start, effort, seed)
-    bounds = [each.bound for each in (found, compact) if each.bound is not None]
-    found = better(problem, found, compact)
-    return better(problem, replace(found, bound=max(bounds, default=None) if found.found else None), start)
-
-
-def _compact(problem: Problem, delays: Delays) -> Plan:
-    """The plan of the compact programme, for a small problem."""
-    solution, plan = relaxation(
-        problem, delays, node_limit=FEW_GROUPS.compact_nodes, work_limit=FEW_GROUPS.compact_work
-    )
-    if solution.state == "infeasible":
-        return Plan("flowedge", reason=Reason(conflict(problem), proven=True))
-    nothing = Plan("flowedge", reason=Reason(("the compact programme found nothing",), proven=False))
-    return replace(better(problem, nothing, plan), bound=solution.bound)
-
-
-def _choices(groups: Sequence[Group], known: Mapping[str, Sequence[Configuration]]) -> int:
-    """How many variables the compact programme has, about."""
-    sizes = {
-        name: sum(len(each) for configuration in made for each in configuration.choices)
-        for name, made in known.items()
-    }
-    return sum(sizes[group.application] for group in groups)
+    master = ColumnGeneration(problem, delays, by_application, groups, of)
+    plan = _searched(problem, master, start, effort, seed)
+    bounds = [candidate.bound for candidate in (plan, compact) if candidate.bound is not None]
+    plan = better(problem, plan, compact)
+    return better(problem, replace(plan, bound=max(bounds, default=None) if plan.found else None), start)
 
 
 def _searched(
@@ -104,8 +85,8 @@ def _searched(
     tried = improve(best, master, first.best_prices, rng, bound=relaxed.bound, near=first.near)
     for assignments in (best.all(), constructed):
         best.restore(assignments)
-        plan = to_plan(best, master.of, "flowedge")
-        plan = replace(plan, value=predict(problem, plan).value, bound=relaxed.bound, tried=tried)
+        plan = valued(problem, to_plan(best, master.of, "flowedge"))
+        plan = replace(plan, bound=relaxed.bound, tried=tried)
         if not violations(problem, plan):
             return plan
     return Plan("flowedge", reason=Reason(("no plan was found that holds",), proven=False), bound=relaxed.bound)
@@ -161,18 +142,18 @@ class _Construction:
         self._keep(partial, unplaced, prices)
 
     def _empty(self) -> PartialPlan:
-        self._given = min(self.work, self._limit)
-        return PartialPlan(self.master.problem, self.master.delays, self.master.groups, Budget(self._given))
+        budget = Budget(min(self.work, self._limit))
+        return PartialPlan(self.master.problem, self.master.delays, self.master.groups, budget)
 
     def _keep(self, partial: PartialPlan, unplaced: list[tuple[int, int]], prices: Prices) -> None:
-        self.work -= self._given - partial.budget.left
+        self.work -= partial.budget.spent
         if not unplaced and (self.best is None or partial.value < self.best.value):
             self.best, self.best_prices = partial, prices
 
 
 def _attempts(problem: Problem) -> list[tuple[float, float]]:
     """Blend and leanness; the first begins with the rounded optimum of the programme."""
-    if problem.minimize == "utility" and problem.theta > 0:
+    if problem.latency_counts:
         return [(0.0, lean) for lean in (0.0, 0.3, 3.0, 0.03, 30.0, 300.0)]
     return [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.5, 0.0), (0.0, 30.0), (0.0, 1000.0)]
 
@@ -188,26 +169,32 @@ def _near(master: ColumnGeneration, wide: int = 0) -> list[NDArray[np.bool_]]:
     return [masks[group.node] for group in master.groups]
 
 
-def _leaner(master: ColumnGeneration, found: Relaxation, prices: Prices, lean: float) -> Prices:
+def _leaner(master: ColumnGeneration, relaxed: Relaxation, prices: Prices, lean: float) -> Prices:
     """Prices on which what a whole node has is worth `lean` times a camera more."""
     limits = np.array([[getattr(node, what) for what in RESOURCES] for node in master.problem.cluster.nodes])
     limits = np.where(np.isfinite(limits) & (limits > 0), limits, np.inf)
-    camera = abs(found.value) / sum(group.cameras for group in master.groups)
+    camera = abs(relaxed.value) / sum(group.cameras for group in master.groups)
     return Prices(prices.nodes + lean * camera / limits, prices.arcs)
 
 
-def _reason(problem: Problem, found: Relaxation) -> Reason:
+def _reason(problem: Problem, relaxed: Relaxation) -> Reason:
     """Why the programme has no solution: as few limits as can be shown, else those that its prices name."""
-    stages = max(len(each.stages) for each in problem.applications)
+    stages = max(len(application.stages) for application in problem.applications)
     if stages * len(problem.cluster.nodes) * len(problem.classes) <= FEW_GROUPS.conflict_size:
         return Reason(conflict(problem), proven=True)
     cluster, words = problem.cluster, []
-    for what, where in found.scarce:
+    for what, where in relaxed.scarce:
         if what == "link":
             words.append(f"link {cluster.arcs[where].start} - {cluster.arcs[where].end}: its bandwidth")
         elif what == "singleton":
             words.append("a singleton's load")
         else:
             words.append(f"{cluster.nodes[where].name}: its {what}")
-    goals = (each for each in problem.applications if each.latency < float("inf") or each.accuracy > 0)
-    return Reason((*words, *(f"{each.name}: its latency and accuracy" for each in goals)), proven=True)
+    goals = (
+        application
+        for application in problem.applications
+        if application.latency < float("inf") or application.accuracy > 0
+    )
+    return Reason(
+        (*words, *(f"{application.name}: its latency and accuracy" for application in goals)), proven=True
+    )

@@ -18,15 +18,15 @@ def to_plan(partial: PartialPlan, of: list[int], strategy: str) -> Plan:
     for camera, group in zip(partial.problem.classes, of, strict=True):
         classes[group].append((camera.name, camera.count))
     routes: dict[tuple[str, object, tuple[Placement, ...]], Route] = {}
-    for group, there in partial.assignments.items():
+    for group, assignments in partial.assignments.items():
         waiting = list(reversed(classes[group]))
-        for assignment in there:
+        for assignment in assignments:
             placements = _placements(partial, assignment, keys, deployments)
-            left = assignment.cameras
-            while left:
+            remaining = assignment.cameras
+            while remaining:
                 name, count = waiting.pop()
-                removed = min(count, left)
-                left -= removed
+                removed = min(count, remaining)
+                remaining -= removed
                 if count > removed:
                     waiting.append((name, count - removed))
                 key = name, assignment.configuration.setting, placements
@@ -55,27 +55,27 @@ def _placements(
 
 
 def add_plan(partial: PartialPlan, master: ColumnGeneration, start: Plan) -> list[tuple[int, int]]:
-    """Adds the routes of an earlier plan as far as they are still possible; groups and cameras that are left.
+    """Add the routes of an earlier plan that are still possible; return the groups and cameras without one.
 
-    Waits are wait limits as they would be at that plan's load, so that replicas may differ from it.
+    Wait limits are set anew from the time that each route leaves, so that replicas may differ from that plan's.
     """
     problem = partial.problem
-    number = dict(zip((each.name for each in problem.classes), master.of, strict=True))
-    left = [group.cameras for group in master.groups]
+    number = dict(zip((camera_class.name for camera_class in problem.classes), master.of, strict=True))
+    remaining = [group.cameras for group in master.groups]
     for route in start.routes:
         group = number.get(route.camera_class)
         if group is None:
             continue
-        cameras = min(route.cameras, left[group])
+        cameras = min(route.cameras, remaining[group])
         assignment = _resumed_assignment(partial, master, start, route, group, cameras) if cameras else None
         if assignment is None:
             continue
         partial.add(assignment)
         if partial.feasible():
-            left[group] -= cameras
+            remaining[group] -= cameras
         else:
             partial.remove(assignment)
-    return [(group, cameras) for group, cameras in enumerate(left) if cameras]
+    return [(group, cameras) for group, cameras in enumerate(remaining) if cameras]
 
 
 def _resumed_assignment(
@@ -84,7 +84,9 @@ def _resumed_assignment(
     index = partial.problem.cluster.index
     for configuration in master.configurations[master.groups[group].application]:
         names = [stage.name for stage in configuration.application.stages]
-        if configuration.setting != route.setting or names != [each.stage for each in route.placements]:
+        if configuration.setting != route.setting or names != [
+            placement.stage for placement in route.placements
+        ]:
             continue
         rows: list[int] = []
         nodes: list[int] = []

@@ -9,7 +9,7 @@ bound). Most results hardly change when one of them is halved or doubled.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 TOLERANCE = 1e-9
 """Share of a limit by which floating point may miss it, and of a value by which a change must be better."""
@@ -21,15 +21,24 @@ class Budget:
 
     >>> budget = Budget(100.0)
     >>> budget.spend(60)
-    >>> budget.left, budget.over
-    (40.0, False)
+    >>> budget.left, budget.spent, budget.over
+    (40.0, 60.0, False)
     """
 
     left: float
+    _total: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._total = self.left
 
     def spend(self, work: float) -> None:
         """Take work off what is left."""
         self.left -= work
+
+    @property
+    def spent(self) -> float:
+        """What was taken off so far."""
+        return self._total - self.left
 
     @property
     def over(self) -> bool:

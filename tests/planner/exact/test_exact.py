@@ -1,4 +1,4 @@
-"""The exact strategy: optima counted by hand, bounds, and proofs that there is no plan."""
+"""The exact strategy: optima counted by hand, bounds, proofs that there is no plan, and sizes of replicas."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowedge.planner.exact.exact import _waiting, exact
+from flowedge.planner.exact.exact import _waiting, exact, polished
 from flowedge.planner.model.checker import violations
 from flowedge.planner.model.cluster import Cluster
+from flowedge.planner.model.plan import Deployment, Plan, Route
+from flowedge.planner.model.prediction import predict, valued
 from flowedge.planner.model.problem import Problem, Stage
 from flowedge.planner.model.profiles import Service
 from flowedge.planner.options.delays import path_delays
 from flowedge.planner.options.offers import hosts, offers
 from flowedge.planner.options.offers import settings as choices
 from flowedge.planner.options.routes import Place, RouteOption, assemble
-from tests.planner.crossing import CLOUD_DETECT, EDGE_DETECT, SIZE, crossing, plan
+from tests.planner.crossing import CLOUD_DETECT, CLOUD_TRACK, EDGE_DETECT, SIZE, crossing, placements, plan
 from tools.planner_instances import instance
 
 
@@ -181,3 +183,64 @@ def test_a_singleton_is_one() -> None:
     assert violations(single, found) == ()
     assert sum(each.replicas for each in found.deployments if each.operator == "Track") == 1
     assert Stage("Track", ("Detect",), keyed=True, singleton=True) in stages
+
+
+def test_replicas_that_nobody_would_miss_go() -> None:
+    heavy = valued(
+        crossing(),
+        plan(deployments=(replace(plan().deployments[0]), replace(plan().deployments[1], replicas=2))),
+    )
+    assert violations(crossing(), heavy) == ()
+    assert polished(crossing(), heavy) == plan()
+
+
+def test_equal_deployments_become_one() -> None:
+    apart = valued(
+        crossing(),
+        Plan(
+            "by hand",
+            (
+                *[Deployment("Detect", "server", CLOUD_DETECT)] * 1,
+                Deployment("Track", "server", CLOUD_TRACK),
+                Deployment("Track", "server", CLOUD_TRACK),
+            ),
+            (
+                Route("north", 1, SIZE, placements(("server", 0), ("server", 1))),
+                Route("north", 1, SIZE, placements(("server", 0), ("server", 2))),
+            ),
+        ),
+    )
+    assert violations(crossing(), apart) == ()
+    found = polished(crossing(), apart)
+    assert violations(crossing(), found) == ()
+    assert found.deployments == plan().deployments
+    assert [[each.deployment for each in route.placements] for route in found.routes] == [
+        [None, 0, 1, None]
+    ] * 2
+
+
+def test_replicas_come_where_frames_wait_too_long() -> None:
+    alone = predict(crossing(), plan()).latencies[0]
+    goal = alone.service + alone.network + alone.waiting / 2
+    problem = crossing(goals={"latency": goal})
+    roomy = tuple(replace(node, cores=2 * node.cores) for node in problem.cluster.nodes)
+    cluster = replace(problem.cluster, nodes=roomy)
+    problem = replace(problem, cluster=cluster)
+    assert violations(problem, valued(problem, plan())) != ()
+    found = polished(problem, plan())
+    assert violations(problem, found) == ()
+    assert [each.replicas for each in found.deployments] == [2, 1]
+
+
+def test_what_replicas_cannot_mend_stays_invalid() -> None:
+    problem = crossing(goals={"latency": 0.01})
+    assert violations(problem, polished(problem, plan())) != ()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000))
+def test_a_valid_plan_stays_valid_and_is_never_worse(seed: int) -> None:
+    problem, planted = instance(seed)
+    found = polished(problem, planted)
+    assert violations(problem, found) == ()
+    assert found.value <= planted.value

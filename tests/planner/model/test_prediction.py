@@ -9,14 +9,11 @@ import pytest
 from flowedge.planner.model.plan import Deployment, Placement
 from flowedge.planner.model.prediction import (
     Latency,
-    fits,
     frame_joules,
     predict,
     reserved_watts,
-    share,
     shipments,
 )
-from flowedge.planner.model.queueing import wait
 from tests.planner.crossing import CLOUD_DETECT, CLOUD_TRACK, EDGE_DETECT, SIZE, crossing, placements, plan
 
 
@@ -26,14 +23,16 @@ def test_latency_has_its_parts_along_the_slowest_way() -> None:
     link = 0.004 + 2 * 0.001
     assert latency.service == pytest.approx(0.02 + 0.005)
     assert latency.network == pytest.approx(link + 50_000 * 8 / 10e6 + link + 250 * 8 / 10e6)
-    waits = wait(10 / 50, 0.02, 0.01, streams=2) + wait(10 / 200, 0.005, streams=2)
-    assert latency.waiting == pytest.approx(waits)
+    waits = CLOUD_DETECT.mean_wait(10 / 50, streams=2), CLOUD_TRACK.mean_wait(10 / 200, streams=2)
+    assert figures.waits == pytest.approx(waits)
+    assert latency.waiting == pytest.approx(sum(waits))
     assert latency.total == latency.service + latency.waiting + latency.network
 
 
 def test_load_throughput_accuracy_and_traffic() -> None:
     figures = predict(crossing(), plan())
     assert figures.utilisations == (pytest.approx(10 / 50), pytest.approx(10 / 200))
+    assert (figures.loads, figures.streams) == ((10.0, 10.0), (2, 2))
     assert figures.throughput == 10.0
     assert figures.accuracies == (0.38,)
     assert figures.arcs == {0: pytest.approx(10 * 50_000 * 8), 1: pytest.approx(10 * 250 * 8)}
@@ -88,21 +87,10 @@ def test_no_path_is_an_infinite_latency() -> None:
     assert predict(alone, plan()).latencies[0].total == float("inf")
 
 
-def test_shares_count_the_scarcest_resource() -> None:
+def test_power_is_idle_power_by_share_and_joules_by_frame() -> None:
     cluster = crossing().cluster
-    assert share(cluster["pi"], EDGE_DETECT) == 0.5
-    assert share(cluster["pi"], replace(EDGE_DETECT, memory=3e9)) == 0.75
-    assert share(cluster["pi"], replace(EDGE_DETECT, cores=0, memory=0)) == 0.0
     assert reserved_watts(cluster["pi"], EDGE_DETECT) == 2.0
     assert frame_joules(cluster["server"], replace(CLOUD_DETECT, batch=4)) == pytest.approx(4 * 5.0 * 0.02 / 4)
-
-
-def test_a_replica_fits_by_kind_and_every_capacity() -> None:
-    cluster = crossing().cluster
-    assert fits(cluster, "pi", EDGE_DETECT)
-    assert not fits(cluster, "server", EDGE_DETECT)
-    for name in ("cores", "gpu", "memory"):
-        assert not fits(cluster, "pi", replace(EDGE_DETECT, **{name: 5e9}))
 
 
 def test_latencies_add_up_by_part() -> None:

@@ -27,9 +27,9 @@ def test_settings_are_all_combinations_of_knobs_by_name() -> None:
 
 def test_a_camera_sends_what_the_goal_wants_but_no_more_than_it_has() -> None:
     camera = CameraClass("north", "people", "pi", fps=15.0)
-    assert crossing(classes=(camera,)).rate(camera) == 15.0
-    assert crossing(classes=(camera,), goals={"throughput": 10.0}).rate(camera) == 10.0
-    assert crossing(classes=(camera,), goals={"throughput": 30.0}).rate(camera) == 15.0
+    assert crossing(classes=(camera,)).rates[camera.name] == 15.0
+    assert crossing(classes=(camera,), goals={"throughput": 10.0}).rates[camera.name] == 10.0
+    assert crossing(classes=(camera,), goals={"throughput": 30.0}).rates[camera.name] == 15.0
 
 
 @pytest.mark.parametrize(

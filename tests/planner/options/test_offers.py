@@ -1,4 +1,4 @@
-"""Offers, settings, services and hosts."""
+"""Offers, settings and hosts, and the options that are in time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowedge.planner.model.problem import Stage
 from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, setting
-from flowedge.planner.model.queueing import wait
 from flowedge.planner.options import offers as offer_module
-from flowedge.planner.options.offers import hosts, offers
+from flowedge.planner.options.delays import path_delays
+from flowedge.planner.options.offers import hosts, offers, options_in_time
 from tests.planner.crossing import CLOUD_DETECT, CLOUD_TRACK, EDGE_DETECT, SIZE, crossing
 
 loads = st.floats(0.1, 500.0)
@@ -26,8 +25,7 @@ def test_nobody_waits_longer_than_an_offer_says(
         replicas = offer.replicas(load, streams)
         used = load / (replicas * service.rate)
         assert used <= most * (1 + 1e-6)
-        found = wait(used, seconds, service.deviation, replicas, streams)
-        assert found <= offer.wait * (1 + 1e-6) + 1e-12
+        assert service.mean_wait(used, replicas, streams) <= offer.wait * (1 + 1e-6) + 1e-12
 
 
 def test_offers_trade_load_for_waiting() -> None:
@@ -63,14 +61,6 @@ def test_a_setting_that_is_beaten_in_every_respect_is_left_out() -> None:
     assert len(offer_module.settings(utility, application)) == 2
 
 
-def test_a_service_that_another_replaces_is_left_out() -> None:
-    stage = Stage("Detect", ("video",))
-    greedy = replace(EDGE_DETECT, cores=3)
-    quick = replace(EDGE_DETECT, cores=3, seconds=0.05)
-    problem = crossing(profiles=Profiles((greedy, EDGE_DETECT, quick)))
-    assert offer_module.services(problem, stage, SIZE) == [EDGE_DETECT, quick]
-
-
 def test_hosts_are_the_nodes_that_may_have_a_stage() -> None:
     problem = crossing()
     (camera,) = problem.classes
@@ -86,3 +76,19 @@ def test_hosts_are_the_nodes_that_may_have_a_stage() -> None:
     fast = replace(camera, fps=30.0)
     keyed = replace(stages["Detect"], keyed=True)
     assert [node for node, _ in hosts(replace(problem, classes=(fast,)), fast, keyed, SIZE)] == [1, 2]
+
+
+def test_ways_that_would_be_too_late_are_left_out() -> None:
+    problem = crossing()
+    (camera,) = problem.classes
+    delays = path_delays(problem.cluster, problem.certainty)
+
+    def nodes(limit: float) -> set[int] | None:
+        goal = replace(problem.applications[0], latency=limit)
+        found = options_in_time(replace(problem, applications=(goal,)), camera, SIZE, delays)
+        return None if found is None else {node for node, _ in found.options["Detect"]}
+
+    assert nodes(float("inf")) == {0, 1, 2}
+    assert nodes(0.12) == {0, 1}  # 100 ms at the edge, 40 + 20 ms and two links to the server
+    assert nodes(0.10) == {1}
+    assert nodes(0.05) is None

@@ -1,14 +1,12 @@
-"""What machines and links have left while cameras join by CONTINUUM's rules (Algorithm 3)."""
+"""The free capacity of machines and links while cameras join by CONTINUUM's rules (Algorithm 3)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flowedge.planner.model.prediction import share
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.options.deadlines import follows_input
 from flowedge.planner.options.offers import Offer, hosts, offers
 from flowedge.planner.options.routes import Place, RouteOption
 from flowedge.planner.papers.continuum.reservation import Category, Reservation, Task, reserve
@@ -33,24 +31,24 @@ class ServingRules:
         """By node, how an instance may serve there, as wanted first; none at all for a stage without cost."""
         key = camera.name, stage.name, chosen
         if key not in self._able:
-            found: dict[str, list[Service]] = {}
+            by_node: dict[str, list[Service]] = {}
             for node, service in hosts(self.problem, camera, stage, chosen):
-                services = found.setdefault(self.problem.cluster.nodes[node].name, [])
+                services = by_node.setdefault(self.problem.cluster.nodes[node].name, [])
                 services += [service] if service is not None else []
             self._able[key] = {
-                node: self._offers(camera, stage, node, services) for node, services in found.items()
+                node: self._offers(camera, stage, node, services) for node, services in by_node.items()
             }
         return self._able[key]
 
     def _offers(
         self, camera: CameraClass, stage: Stage, node: str, services: Sequence[Service]
     ) -> tuple[Offer, ...]:
-        rate, host = self.problem.rate(camera), self.problem.cluster[node]
-        made = [offers(self.problem, service)[self.level] for service in services]
-        able = [offer for offer in made if not stage.keyed or offer.load >= rate]
+        rate, host = self.problem.rates[camera.name], self.problem.cluster[node]
+        candidates = [offers(self.problem, service)[self.level] for service in services]
+        able = [offer for offer in candidates if not stage.keyed or offer.load >= rate]
 
         def worth(offer: Offer) -> float:
-            size = share(host, offer.service)
+            size = offer.service.share_of(host)
             return 1 / offer.service.seconds if self.fastest else carried(offer, rate) / max(size, _SLACK)
 
         return tuple(sorted(able, key=worth, reverse=True))
@@ -113,20 +111,20 @@ class CapacityLedger:
             return None
         columns: list[tuple[RouteOption, int]] = []
         for chosen, count in shares:
-            left = count
-            while left:
+            remaining = count
+            while remaining:
                 column = after._column(camera, chosen, ways)
                 if column is None:
                     return None
-                cameras = after._most(column, camera, left, ways)
+                cameras = after._most(column, camera, remaining, ways)
                 after._take(column, camera, cameras, ways)
                 columns.append((column, cameras))
-                left -= cameras
+                remaining -= cameras
         return after, columns
 
     def _reserve(self, camera: CameraClass, shares: Sequence[tuple[Setting, int]], ways: ServingRules) -> bool:
         """Reserves for the intensive stages what their load needs beyond what is there; False if rejected."""
-        rate = self.problem.rate(camera)
+        rate = self.problem.rates[camera.name]
         tasks: list[Task] = []
         able: dict[str, dict[str, tuple[Offer, ...]]] = {}
         for stage in ways.application.stages:
@@ -146,8 +144,8 @@ class CapacityLedger:
         if reserved is None:
             return False
         self.free = reserved.free
-        for each in reserved.reservations:
-            self._instance(each, able[each.task][each.node], rate)
+        for reservation in reserved.reservations:
+            self._instance(reservation, able[reservation.task][reservation.node], rate)
         return True
 
     def _task(
@@ -160,7 +158,7 @@ class CapacityLedger:
         ways: ServingRules,
     ) -> Task:
         """What a stage needs for so many frames a second, beyond what its replicas can still take."""
-        rate, able = self.problem.rate(camera), ways.able(camera, stage, chosen)
+        rate, able = self.problem.rates[camera.name], ways.able(camera, stage, chosen)
         rank = ways.preferred(camera, stage, category)
         least = self._whole(stage) if stage.singleton else 0.0
         options = tuple(
@@ -173,27 +171,32 @@ class CapacityLedger:
     def _whole(self, stage: Stage) -> float:
         """Frames a second of all cameras that come to a singleton."""
         return sum(
-            self.problem.rate(each) * each.count
-            for each in self.problem.classes
-            if any(other.name == stage.name for other in self.problem.application(each.application).stages)
+            self.problem.rates[camera_class.name] * camera_class.count
+            for camera_class in self.problem.classes
+            if any(
+                other.name == stage.name for other in self.problem.application(camera_class.application).stages
+            )
         )
 
-    def _instance(self, each: Reservation, able: Sequence[Offer], rate: float) -> None:
+    def _instance(self, reservation: Reservation, able: Sequence[Offer], rate: float) -> None:
         """Makes replicas of a reservation: as wanted, or what carries most within a reduced share."""
-        if each.share >= each.need - _SLACK:
-            key, count = (each.node, able[0]), 1
+        if reservation.share >= reservation.need - _SLACK:
+            key, count = (reservation.node, able[0]), 1
         else:
-            fitting = [(offer, int((each.share + _SLACK) / self._share(each.node, offer))) for offer in able]
+            fitting = [
+                (offer, int((reservation.share + _SLACK) / self._share(reservation.node, offer)))
+                for offer in able
+            ]
             offer, count = max(fitting, key=lambda one: one[1] * carried(one[0], rate))
-            key = each.node, offer
+            key = reservation.node, offer
         if count:
             self.replicas[key] = self.replicas.get(key, 0) + count
 
     def _spare(self, able: Mapping[str, Sequence[Offer]], rate: float) -> float:
         """Frames a second of cameras of this rate that replicas which are there already can still take."""
         total = 0.0
-        for node, made in able.items():
-            for offer in made:
+        for node, node_offers in able.items():
+            for offer in node_offers:
                 have = self.replicas.get((node, offer), 0)
                 load, streams = self.served.get((node, offer), (0.0, 0))
                 if have:
@@ -201,7 +204,7 @@ class CapacityLedger:
         return total
 
     def _share(self, node: str, offer: Offer) -> float:
-        return max(share(self.problem.cluster[node], offer.service), _SLACK)
+        return max(offer.service.share_of(self.problem.cluster[node]), _SLACK)
 
     def _column(self, camera: CameraClass, chosen: Setting, ways: ServingRules) -> RouteOption | None:
         """Algorithm 3: where one more camera's stages go, each as near to the stage before as there is room."""
@@ -230,7 +233,7 @@ class CapacityLedger:
         category: Category,
         before: str,
     ) -> Iterator[tuple[str, Offer | None]]:
-        if follows_input(self.problem, stage):
+        if self.problem.follows_input(stage):
             yield before, None
             return
         able = ways.able(camera, stage, chosen)
@@ -283,7 +286,7 @@ class CapacityLedger:
         grow: bool,
     ) -> bool:
         """Whether a place takes the frames of so many cameras, which then count; it may `grow` by replicas."""
-        rate = self.problem.rate(camera)
+        rate = self.problem.rates[camera.name]
         for name in set(stage.inputs):
             if not self._send(at[name], place.node, 8 * rate * cameras * self._bytes(name, chosen)):
                 return False

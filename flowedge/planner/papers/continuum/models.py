@@ -42,7 +42,7 @@ def algorithm_1(estimates: Sequence[Estimate], floor: float, *, literal: bool = 
     >>> algorithm_1(some, 0.5), algorithm_1(some, 0.5, literal=True), algorithm_1(some, 0.95)
     (1, 2, None)
     """
-    able = [at for at, each in enumerate(estimates) if each.accuracy >= floor]
+    able = [at for at, estimate in enumerate(estimates) if estimate.accuracy >= floor]
     if not able:
         return None
     best = min(able, key=lambda at: (estimates[at].latency, -estimates[at].accuracy))
@@ -66,7 +66,7 @@ def highest_utility(estimates: Sequence[Estimate], floor: float, theta: float) -
     >>> highest_utility(some, 0.5, theta=0.05), highest_utility(some, 0.5, theta=0.2)
     (1, 0)
     """
-    able = [at for at, each in enumerate(estimates) if each.accuracy >= floor]
+    able = [at for at, estimate in enumerate(estimates) if estimate.accuracy >= floor]
     return max(able, key=lambda at: estimates[at].utility(theta), default=None)
 
 

@@ -2,11 +2,14 @@
 
 Amounts are shares of a node (0..1). A task is an operator with some load, of which each instance carries a
 part; high-intensive (HI) tasks go to the last tier first, low-intensive (LI) ones to those between the first
-and the last one. What the listings leave open is closed as follows. Algorithm 2, step 11, reserves on the cloud
-what it can hold, not all; when both tiers are full, what fits is reserved before requirements are adjusted.
-Algorithm 4 reserves the minimum of 50 %, takes what is missing evenly from the other reservations on the node
-but never below their own minimum (the rest then from those that still can give), and rejects the task where
-they cannot give enough. An adjusted instance counts as a whole one, as in the paper, though it carries less.
+and the last one.
+
+The listings leave some steps open; they are completed as follows. Algorithm 2, step 11, reserves on the cloud
+as many instances as it can hold, not all of them; when both tiers are full, those that fit are reserved before
+requirements are adjusted. Algorithm 4 reserves the minimum of 50 %. It takes the missing part evenly from the
+other reservations on the node, but never below their own minimum: then those that can still give share the
+rest. Where they cannot give enough, the task is rejected. An adjusted instance counts as a whole one, as in the
+paper, though it carries less.
 
 Source: Houmani et al., SBAC-PAD 2021, section VI.
 """
@@ -64,7 +67,7 @@ class Reserved:
 
     def on(self, node: str) -> list[Reservation]:
         """The reservations on one node."""
-        return [each for each in self.reservations if each.node == node]
+        return [reservation for reservation in self.reservations if reservation.node == node]
 
 
 def reserve(tasks: Sequence[Task], free: dict[str, float], *, literal: bool = False) -> Reserved | None:
@@ -86,17 +89,17 @@ def reserve(tasks: Sequence[Task], free: dict[str, float], *, literal: bool = Fa
 
 
 def _mended(state: Reserved, task: Task) -> Reserved | None:
-    left = task.load
+    unserved = task.load
     for node, share, carried in task.options:
-        instances = min(_instances(left, carried), _fitting(state, node, share))
+        instances = min(_instances(unserved, carried), _fitting(state, node, share))
         state = _taken(state, task, node, share, instances)
-        left -= instances * carried
+        unserved -= instances * carried
     carries = {node: carried for node, _, carried in task.options}
-    while left > _SLACK:
+    while unserved > _SLACK:
         adjusted = adjust(state, task)
         if adjusted is None:
             return None
-        state, left = adjusted, left - carries[adjusted.reservations[-1].node]
+        state, unserved = adjusted, unserved - carries[adjusted.reservations[-1].node]
     return state
 
 
@@ -141,32 +144,34 @@ def adjust(state: Reserved, task: Task, *, literal: bool = False) -> Reserved | 
 
 def _water_filled(state: Reserved, node: str, missing: float) -> Reserved | None:
     """Takes `missing` from the reservations on a node in equal parts, from each at most what it can spare."""
-    spares = sorted(each.spare for each in state.on(node))
+    spares = sorted(reservation.spare for reservation in state.on(node))
     if sum(spares) < missing - _SLACK:
         return None
-    level, left = 0.0, missing
+    level, unmet = 0.0, missing
     for at, spare in enumerate(spares):
         givers = len(spares) - at
-        step = min(spare - level, left / givers)
-        level, left = level + step, left - step * givers
-    return _given(state, node, [min(each.spare, level) for each in state.on(node)])
+        step = min(spare - level, unmet / givers)
+        level, unmet = level + step, unmet - step * givers
+    return _given(state, node, [min(reservation.spare, level) for reservation in state.on(node)])
 
 
 def _even(state: Reserved, node: str, missing: float) -> Reserved | None:
     """Takes the same part from every reservation on a node that has its minimum left after it."""
     here = state.on(node)
-    donors = [each for each in here if each.spare > 0]
+    donors = [reservation for reservation in here if reservation.spare > 0]
     if not donors:
         return None
     part = missing / len(donors)
-    return _given(state, node, [part if each.spare > 0 else 0.0 for each in here])
+    return _given(state, node, [part if reservation.spare > 0 else 0.0 for reservation in here])
 
 
 def _given(state: Reserved, node: str, parts: Sequence[float]) -> Reserved:
-    left = iter(parts)
+    reductions = iter(parts)
     reservations = tuple(
-        replace(each, share=each.share - next(left)) if each.node == node else each
-        for each in state.reservations
+        replace(reservation, share=reservation.share - next(reductions))
+        if reservation.node == node
+        else reservation
+        for reservation in state.reservations
     )
     return Reserved(reservations, {**state.free, node: state.free[node] + sum(parts)})
 
@@ -185,6 +190,6 @@ def _taken(
     if not count:
         return state
     amount = need if share is None else share
-    made = (Reservation(task.name, task.category, node, amount, need),) * count
+    instances = (Reservation(task.name, task.category, node, amount, need),) * count
     free = {**state.free, node: state.free[node] - amount * count}
-    return Reserved((*state.reservations, *made), free)
+    return Reserved((*state.reservations, *instances), free)

@@ -6,7 +6,7 @@ are put into categories, resources are reserved for the intensive ones (Algorith
 (Algorithm 3: capacity reserved for others is not free, and what is deployed is taken off). Of the distributions
 that hold the goals, Algorithm 1 takes the fastest, or the one with the highest utility a - Theta T.
 
-Latency is that of `flowedge.planner.options.columns.latency`: equations 1 - 3 with the delays of the links and
+Latency is that of `flowedge.planner.options.routes.latency`: equations 1 - 3 with the delays of the links and
 with waits; the capacity of links is shared by all cameras.
 
 Source: Houmani, Balouek-Thomert, Caron, Parashar, "Enabling microservices management for Deep Learning
@@ -52,8 +52,9 @@ def continuum(
     the problem maximises utility. `literal` follows the listings as printed where these terminate, and then may
     overbook machines, which the checker refuses. `sorts` says what stages are, see `categories`.
 
-    Instances are as fast as the profiles have them; where not all cameras find a place like that, as many
-    frames a second as possible for their share of the machine, and then under full load.
+    Instances are first the fastest that the profiles have. Where not all cameras find a place with those, they
+    are the ones that serve the most frames a second for their share of the machine, and at last these under
+    full load.
     """
     by_utility = problem.minimize == "utility" if utility is None else utility
     why: tuple[str, ...] = ()
@@ -102,21 +103,21 @@ def categories(
     """
     works = _works(problem, application)
     guessed = _sorts(problem, application, works)
-    found: dict[tuple[str, Setting], Category] = {}
+    by_stage: dict[tuple[str, Setting], Category] = {}
     for (name, chosen), work in works.items():
         sort = (sorts or {}).get(name, guessed[name])
-        least = min(each for (other, _), each in works.items() if other == name)
+        least = min(seconds for (other, _), seconds in works.items() if other == name)
         if sort == "model":
-            found[name, chosen] = "LI" if work <= least * (1 + 1e-9) else "HI"
+            by_stage[name, chosen] = "LI" if work <= least * (1 + 1e-9) else "HI"
         else:
-            found[name, chosen] = {"processing": "NI", "shallow": "LI", "storage": "HI"}[sort]  # type: ignore[assignment]
-    return found
+            by_stage[name, chosen] = {"processing": "NI", "shallow": "LI", "storage": "HI"}[sort]  # type: ignore[assignment]
+    return by_stage
 
 
 def _works(problem: Problem, application: Application) -> dict[tuple[str, Setting], float]:
     """Seconds a frame of the quickest way to serve each stage under each setting."""
     return {
-        (stage.name, chosen): min(each.seconds / each.batch for each in services)
+        (stage.name, chosen): min(service.seconds / service.batch for service in services)
         for chosen in discover(problem, application)
         for stage in application.stages
         if not stage.source
@@ -133,7 +134,7 @@ def _sorts(
         name
         for name in names
         if len({works[key] for key in works if key[0] == name}) > 1
-        or any(each.gpu for each in problem.profiles.services if each.operator == name)
+        or any(service.gpu for service in problem.profiles.services if service.operator == name)
     }
     if not models and works:
         models = {max(works, key=lambda key: works[key])[0]}
@@ -174,28 +175,30 @@ class _Attempt:
     ) -> tuple[CapacityLedger, list[tuple[RouteOption, int]]] | None:
         """Algorithm 1: the best distribution of settings over the cameras of a class, and what it leaves."""
         application = self.problem.application(camera.application)
-        known = [
-            each for each in discover(self.problem, application) if self._accuracy(each) >= application.accuracy
+        variants = [
+            variant
+            for variant in discover(self.problem, application)
+            if self._accuracy(variant) >= application.accuracy
         ]
-        if not known:
+        if not variants:
             return None
-        known.sort(key=self._accuracy, reverse=True)
-        found: list[tuple[CapacityLedger, list[tuple[RouteOption, int]]]] = []
+        variants.sort(key=self._accuracy, reverse=True)
+        joined: list[tuple[CapacityLedger, list[tuple[RouteOption, int]]]] = []
         estimates: list[Estimate] = []
         for ways in self._ways(application):
-            for counts in distributions(camera.count, len(known)):
+            for counts in distributions(camera.count, len(variants)):
                 self.tried += 1
-                shares = [(each, count) for each, count in zip(known, counts, strict=True) if count]
-                made = ledger.joined(camera, shares, ways)
-                estimate = made and self._estimate(camera, application, made[1])
-                if made and estimate:
-                    found.append(made)
+                shares = [(variant, count) for variant, count in zip(variants, counts, strict=True) if count]
+                candidate = ledger.joined(camera, shares, ways)
+                estimate = candidate and self._estimate(camera, application, candidate[1])
+                if candidate and estimate:
+                    joined.append(candidate)
                     estimates.append(estimate)
         if self.by_utility:
             best = highest_utility(estimates, application.accuracy, self.problem.theta)
         else:
             best = algorithm_1(estimates, application.accuracy, literal=self.literal)
-        return None if best is None else found[best]
+        return None if best is None else joined[best]
 
     def _ways(self, application: Application) -> list[ServingRules]:
         if application.name not in self.ways:
@@ -213,7 +216,7 @@ class _Attempt:
         if max(seconds) > application.latency:
             return None
         counts = [count for _, count in columns]
-        total = sum(each * count for each, count in zip(seconds, counts, strict=True))
+        total = sum(delay * count for delay, count in zip(seconds, counts, strict=True))
         accuracy = sum(self._accuracy(column.setting) * count for column, count in columns)
         return Estimate(total / camera.count, accuracy / camera.count)
 

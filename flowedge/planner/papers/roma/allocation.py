@@ -50,14 +50,18 @@ def allocate(
     if isinstance(coupled, Points):
         return _best(coupled, net, com, eta, scale)
     model = IntegerProgramme()
-    given = (
+    variables = (
         model.variable(cost=eta / scale[0], upper=net),
         model.variable(cost=eta / scale[1], upper=com),
         model.variable(cost=eta - 1, upper=most),
     )
-    couple(model, coupled, *given)
+    couple(model, coupled, *variables)
     solution = model.solve(relaxed=True)
-    return None if solution.values is None else Allocation(*(float(solution.values[each]) for each in given))
+    return (
+        None
+        if solution.values is None
+        else Allocation(*(float(solution.values[variable]) for variable in variables))
+    )
 
 
 def _best(points: Points, net: float, com: float, eta: float, scale: tuple[float, float]) -> Allocation | None:

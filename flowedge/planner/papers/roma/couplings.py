@@ -1,8 +1,8 @@
 """How the resources of an application depend on each other at equal performance: ROMA's couplings.
 
 Gholami et al. 2021, "ROMA: Resource Orchestration for Microservices-based 5G Applications", sections IV and V:
-f(y, p) is the least of one resource that reaches performance p with y of the other. From `Points`, which are
-what was reached with how much of both, f is fitted as
+f(y, p) is the least amount of one resource that reaches performance p with an amount y of the other. It is
+fitted to `Points`, each of which is an amount of both resources and the performance that they reach, as one of
 
 - `linear`: f = a y + b p + c, as in the paper's linear programme;
 - `support_vectors`, `perceptron`: as in its Table I (SVR with polynomial kernel and gamma 10, MLP with one
@@ -99,7 +99,7 @@ class Points:
         """
         net, com, _ = self.efficient().columns
         at = np.linspace(0, 1, levels)
-        return self.grid(*(np.unique(np.quantile(each, at, method="nearest")) for each in (net, com)))
+        return self.grid(*(np.unique(np.quantile(amounts, at, method="nearest")) for amounts in (net, com)))
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ class Linear:
     constant: float
 
     def __call__(self, other: ArrayLike, performance: ArrayLike) -> Floats:
-        known, wanted = np.asarray(other, np.float64), np.asarray(performance, np.float64)
-        return np.asarray(self.slope * known + self.price * wanted + self.constant)
+        others, wanted = np.asarray(other, np.float64), np.asarray(performance, np.float64)
+        return np.asarray(self.slope * others + self.price * wanted + self.constant)
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def tabulated(
     [0.25, 0.25, 0.5, 0.5]
     """
     axes = np.meshgrid(np.ravel(net), np.ravel(com), np.sort(np.ravel(performance)), indexing="ij")
-    nets, coms, wanted = (each.ravel() for each in axes)
+    nets, coms, wanted = (axis.ravel() for axis in axes)
     allowed = (couplings[0](nets, wanted) <= coms) & (couplings[1](coms, wanted) <= nets)
     best = np.where(allowed, wanted, -np.inf).reshape(axes[0].shape).max(axis=2).ravel()
     kept = best > -np.inf
@@ -203,9 +203,9 @@ class Surface:
         """The least network that reaches a performance with so much compute; infinite where none does."""
         return self._needed(com, performance, 1, 0)
 
-    def _needed(self, other: ArrayLike, performance: ArrayLike, given: int, wanted: int) -> Floats:
-        known = np.asarray(other, np.float64)[:, None] * self.planes[:, given] + self.planes[:, 2]
-        short = np.asarray(performance, np.float64)[:, None] - known
+    def _needed(self, other: ArrayLike, performance: ArrayLike, other_column: int, wanted: int) -> Floats:
+        reached = np.asarray(other, np.float64)[:, None] * self.planes[:, other_column] + self.planes[:, 2]
+        short = np.asarray(performance, np.float64)[:, None] - reached
         prices = np.broadcast_to(self.planes[:, wanted], short.shape)
         with np.errstate(divide="ignore", invalid="ignore"):
             needs = np.where(short <= _SAME, 0.0, short / prices)
@@ -227,7 +227,7 @@ def surface(points: Points, *, quantile: float = 0.1) -> Surface:
     at = np.column_stack([net, com]) / scale
     count = len(at)
     # Unknowns: value, slope by net, slope by com, and what the point is above and below, of each point.
-    i, j = (each.ravel() for each in np.nonzero(~np.eye(count, dtype=bool)))
+    i, j = (indices.ravel() for indices in np.nonzero(~np.eye(count, dtype=bool)))
     rows = np.arange(len(i))
     step = at[i] - at[j]
     parts = (
@@ -247,7 +247,7 @@ def surface(points: Points, *, quantile: float = 0.1) -> Surface:
     missed = np.hstack([unit, none, unit, -unit])
     cost = np.concatenate([np.zeros(3 * count), np.full(count, quantile), np.full(count, 1 - quantile)])
     bounds = [(None, None)] * count + [(0, None)] * (4 * count)
-    found = linprog(
+    result = linprog(
         cost,
         A_ub=concave if count > 1 else None,
         b_ub=np.zeros(len(i)) if count > 1 else None,
@@ -255,9 +255,9 @@ def surface(points: Points, *, quantile: float = 0.1) -> Surface:
         b_eq=performance,
         bounds=bounds,
     )
-    if found.status != 0:
-        raise ArithmeticError(f"HiGHS: {found.message}")
-    planes = _envelope(at, found.x[:count])
+    if result.status != 0:
+        raise ArithmeticError(f"HiGHS: {result.message}")
+    planes = _envelope(at, result.x[:count])
     return Surface(planes / np.array([*scale, 1.0]))
 
 
@@ -292,7 +292,7 @@ def _fitted(regressor: Any, other: ArrayLike, performance: ArrayLike, needed: Ar
     scale = inputs.max(axis=0)
     scale[scale == 0] = 1.0
     regressor.fit(inputs / scale, np.asarray(needed, np.float64))
-    return lambda known, wanted: np.asarray(regressor.predict(_inputs(known, wanted) / scale))
+    return lambda others, wanted: np.asarray(regressor.predict(_inputs(others, wanted) / scale))
 
 
 def _inputs(one: ArrayLike, other: ArrayLike) -> Floats:

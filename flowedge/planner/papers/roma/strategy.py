@@ -4,15 +4,21 @@ Gholami et al. 2021, "ROMA: Resource Orchestration for Microservices-based 5G Ap
 
     min  eta sum(y) - (1 - eta) p   subject to   f(y, p) <= y', capacities, one node for each function
 
-`roma` solves placement and allocation at once, with the coupling as a concave surface; `roma_linear` is what
-the paper solves: a linear programme for a given placement, with two linear couplings; `roma_static` is what it
-compares with. y are the Mbit/s that a camera's stream is given and the shares of nodes that its stages are
-given; p is the accuracy. The couplings are fitted to the settings in the profiles: each needs some of both, and
-reaches an accuracy. Resources are normalised, by the most that any setting needs; Mbit/s cost something where
-they leave the camera's node. A plan then is made of the setting with the best accuracy within what was
-allocated; where the coupling promised too much, of the next larger one that reaches the accuracy wanted. The
-paper does not define tau(y). It is work / y here, with y the cores of a replica, which is the time of its
-profile: the programme takes the quickest, the plan is checked with those that it takes.
+There are three strategies. `roma` solves placement and allocation at once, with the coupling as a concave
+surface. `roma_linear` is what the paper solves: a linear programme for a given placement, with two linear
+couplings. `roma_static` is what the paper compares with.
+
+Here y are the Mbit/s that a camera's stream is given and the shares of nodes that its stages are given, and p
+is the accuracy. The couplings f are fitted to the settings in the profiles, each of which needs some network
+and some compute and reaches an accuracy. Resources are normalised by the most that any setting needs; Mbit/s
+cost something where they leave the camera's node.
+
+From the amounts that the programme allocates, a plan is made with the setting of the best accuracy that needs
+no more; where the coupling promised too much, with the next larger setting that reaches the accuracy wanted.
+
+The paper does not define tau(y), the latency on resources y. Here it is work / y with y the cores of a replica,
+which is the service time of its profile: the programme counts the quickest service of each stage, and the
+checker judges the plan with the services that it really has.
 """
 
 from __future__ import annotations
@@ -31,10 +37,9 @@ from flowedge.planner.exact.milp import IntegerProgramme, Term
 from flowedge.planner.model.checker import violations
 from flowedge.planner.model.cluster import Node
 from flowedge.planner.model.plan import Plan, Reason
-from flowedge.planner.model.prediction import path_seconds, predict, share
+from flowedge.planner.model.prediction import path_seconds, valued
 from flowedge.planner.model.problem import Application, CameraClass, Problem, Stage
 from flowedge.planner.model.profiles import Service, Setting
-from flowedge.planner.options.deadlines import follows_input
 from flowedge.planner.options.delays import path_delays
 from flowedge.planner.options.offers import hosts, offers
 from flowedge.planner.options.routes import Place, RouteOption, assemble, latency
@@ -107,10 +112,11 @@ def roma_static(problem: Problem, start: Plan | None = None) -> Plan:
 
 @dataclass(frozen=True)
 class CameraDemand:
-    """What each of S settings needs for one camera, and reaches.
+    """What each of S settings needs for one camera, and the accuracy that it reaches.
 
-    `net` is Mbit/s from the camera's node, `com` the share of a node (mean of those that can) of all stages
-    together, `part` the share of a certain node that a stage takes for each unit of `com`.
+    `net` is in Mbit/s from the camera's node. `com` is the share of a node that all stages need together, as
+    the mean over the nodes that can serve them; `part` is the share of one certain node that a stage takes for
+    each unit of `com`, and `seconds` its quickest service there.
     """
 
     camera: CameraClass
@@ -124,7 +130,7 @@ class CameraDemand:
 
     @cached_property
     def history(self) -> Points:
-        """What is reached within some amounts of both resources."""
+        """The accuracy that is reached within some amounts of both resources."""
         return Points(self.net, self.com, self.accuracy).lattice()
 
     @cached_property
@@ -141,7 +147,7 @@ class CameraDemand:
         pair = fit(net, performance, com), fit(com, performance, net)
         if isinstance(pair[0], Linear) and isinstance(pair[1], Linear):
             return pair[0], pair[1]
-        nets, coms = (np.linspace(each.min(), each.max(), _LEVELS) for each in (net, com))
+        nets, coms = (np.linspace(amounts.min(), amounts.max(), _LEVELS) for amounts in (net, com))
         wanted = np.linspace(performance.min(), performance.max(), 4 * _LEVELS)
         allowed = tabulated(pair, nets, coms, wanted)
         return None if allowed is None else surface(allowed)
@@ -169,7 +175,7 @@ def demand(problem: Problem, camera: CameraClass) -> CameraDemand | None:
     """What a camera of a class needs; None where no setting can be served."""
     application = problem.application(camera.application)
     costly = [stage for stage in application.stages if not problem.profiles.free(stage.name)]
-    rate = problem.rate(camera)
+    rate = problem.rates[camera.name]
     kept: list[Setting] = []
     needs: list[dict[tuple[str, int], float]] = []
     seconds: dict[tuple[str, int], float] = {}
@@ -179,7 +185,8 @@ def demand(problem: Problem, camera: CameraClass) -> CameraDemand | None:
             for at, service in hosts(problem, camera, stage, chosen):
                 assert service is not None
                 key = stage.name, at
-                taken = rate * share(problem.cluster.nodes[at], service) / (problem.utilisation * service.rate)
+                share = service.share_of(problem.cluster.nodes[at])
+                taken = rate * share / (problem.utilisation * service.rate)
                 need[key] = min(need.get(key, math.inf), taken)
                 seconds[key] = min(seconds.get(key, math.inf), service.seconds)
         if all(any(key[0] == stage.name for key in need) for stage in costly):
@@ -191,7 +198,7 @@ def demand(problem: Problem, camera: CameraClass) -> CameraDemand | None:
     part = {}
     for key in sorted({key for need in needs for key in need}):
         able = [position for position, need in enumerate(needs) if key in need]
-        part[key] = sum(needs[each][key] for each in able) / max(float(com[able].sum()), 1e-12)
+        part[key] = sum(needs[position][key] for position in able) / max(float(com[able].sum()), 1e-12)
     sent = {name for name, _ in _camera_edges(problem, application)}
     net = np.array([sum(problem.profiles.bytes_of(name, chosen) for name in sent) for chosen in kept])
     accuracy = np.array([problem.profiles.accuracy(chosen) or 0.0 for chosen in kept])
@@ -204,12 +211,12 @@ def _mean(need: dict[tuple[str, int], float], stage: str) -> float:
 
 def _camera_edges(problem: Problem, application: Application) -> Iterator[tuple[str, str]]:
     """Pairs of stages of which the first is where the camera is, and the second may be elsewhere."""
-    there: set[str] = set()
+    at_camera: set[str] = set()
     for stage in application.stages:
-        if stage.source or (follows_input(problem, stage) and stage.inputs[0] in there):
-            there.add(stage.name)
+        if stage.source or (problem.follows_input(stage) and stage.inputs[0] in at_camera):
+            at_camera.add(stage.name)
         else:
-            yield from ((name, stage.name) for name in stage.inputs if name in there)
+            yield from ((name, stage.name) for name in stage.inputs if name in at_camera)
 
 
 def _lots(problem: Problem) -> list[_Lot]:
@@ -220,12 +227,12 @@ def _lots(problem: Problem) -> list[_Lot]:
         if needs is None:
             return []
         sizes = [size] * (camera.count // size) + ([camera.count % size] if camera.count % size else [])
-        lots += [_Lot(needs, each) for each in sizes]
+        lots += [_Lot(needs, cameras) for cameras in sizes]
     return lots
 
 
 def _lots_of(problem: Problem, plan: Plan) -> list[_Lot]:
-    """The routes of a plan, which is where it has the stages of its cameras."""
+    """A lot for each route of a plan, at the nodes of its stages."""
     demands = {camera.name: demand(problem, camera) for camera in problem.classes}
     lots = []
     for route in plan.routes:
@@ -252,20 +259,20 @@ def _allocated(problem: Problem, name: str, lots: list[_Lot], kind: Kind, eta: f
         return _nothing(name)
     demands = {lot.demand.camera.name: lot.demand for lot in lots}
     fitted = {camera: needs.coupled(kind) for camera, needs in demands.items()}
-    coupled = [each for lot in lots if (each := fitted[lot.demand.camera.name]) is not None]
+    coupled = [fit for lot in lots if (fit := fitted[lot.demand.camera.name]) is not None]
     if len(coupled) < len(lots):
         why = f"{name}: its two couplings contradict each other at every pair of resources"
         return Plan(name, reason=Reason((why,), proven=False))
     plan = Plan(
         name, reason=Reason((f"{name}: its programme has no solution in {_SECONDS:g} s",), proven=False)
     )
-    thrifty = [(each, 0.0) for each in _THRIFT if each > eta]
+    thrifty = [(thrift, 0.0) for thrift in _THRIFT if thrift > eta]
     for weight, margin in [*((eta, margin) for margin in _MARGINS), *thrifty]:
-        given = _Programme(problem, lots, coupled, weight, margin).solve()
-        if given is None:
+        allocations = _Programme(problem, lots, coupled, weight, margin).solve()
+        if allocations is None:
             break
-        placed = [replace(lot, fixed=each.at) for lot, each in zip(lots, given, strict=True)]
-        orders = [_order(lot.demand, each) for lot, each in zip(lots, given, strict=True)]
+        placed = [replace(lot, fixed=allocation.at) for lot, allocation in zip(lots, allocations, strict=True)]
+        orders = [_order(lot.demand, allocation) for lot, allocation in zip(lots, allocations, strict=True)]
         plan = _realised(problem, name, placed, orders)
         if plan.found:
             break
@@ -281,7 +288,7 @@ class _Programme:
         self.problem, self.eta, self.margin, self.model = problem, eta, margin, IntegerProgramme()
         self._used: dict[int, list[Term]] = defaultdict(list)
         self._sent: dict[int, list[Term]] = defaultdict(list)
-        self._vars = [self._lot(lot, each) for lot, each in zip(lots, coupled, strict=True)]
+        self._vars = [self._lot(lot, coupling) for lot, coupling in zip(lots, coupled, strict=True)]
         for terms in self._used.values():
             self.model.row(terms, upper=1.0)
         for arc, terms in self._sent.items():
@@ -316,7 +323,7 @@ class _Programme:
                 model.row([(resource, 1.0), (loose, 1.0)], lower=float(least))
         at: dict[str, dict[int, int]] = {}
         for stage in needs.application.stages:
-            if follows_input(self.problem, stage):
+            if self.problem.follows_input(stage):
                 at[stage.name] = at[stage.inputs[0]]
             else:
                 at[stage.name] = self._place(lot, stage, com)
@@ -341,7 +348,7 @@ class _Programme:
         else:
             able = [node for name, node in needs.part if name == stage.name]
         switches = {node: model.variable(upper=1.0, integer=len(able) > 1) for node in able}
-        model.row([(each, 1.0) for each in switches.values()], lower=1.0, upper=1.0)
+        model.row([(switch, 1.0) for switch in switches.values()], lower=1.0, upper=1.0)
         for node, chosen in switches.items():
             part = needs.part.get((stage.name, node), 0.0) * lot.cameras
             if part:
@@ -361,13 +368,15 @@ class _Programme:
             self._sent[arc].append((sent, 1.0))
 
     def _late(self, lot: _Lot, at: dict[str, dict[int, int]]) -> None:
-        """The quickest services and the smallest values on the slowest way must be in time."""
+        """Rows by which the longest path is in time, with the quickest services and the smallest outputs."""
         problem, needs, model = self.problem, lot.demand, self.model
         goal, nodes = needs.application.latency, problem.cluster.nodes
         done: dict[str, int] = {}
         for stage in needs.application.stages:
             done[stage.name] = model.variable(upper=goal)
-            own = [(each, -needs.seconds.get((stage.name, node), 0.0)) for node, each in at[stage.name].items()]
+            own = [
+                (switch, -needs.seconds.get((stage.name, node), 0.0)) for node, switch in at[stage.name].items()
+            ]
             for name in stage.inputs:
                 size = min(problem.profiles.bytes_of(name, chosen) for chosen in needs.settings)
                 legs = []
@@ -384,9 +393,9 @@ class _Programme:
                 model.row([(done[stage.name], 1.0), (done[name], -1.0), *own, *legs], lower=0.0)
 
 
-def _order(needs: CameraDemand, given: _Given) -> list[int]:
+def _order(needs: CameraDemand, allocation: _Given) -> list[int]:
     """Settings that are within what is given, best accuracy first, and then the others, least excess first."""
-    most_net, most_com = max(given.net, 1e-9), max(given.com, 1e-9)
+    most_net, most_com = max(allocation.net, 1e-9), max(allocation.com, 1e-9)
     excess = np.maximum(needs.net / most_net, needs.com / most_com)
     within = excess <= 1 + 1e-3
     return sorted(
@@ -406,12 +415,16 @@ def _realised(problem: Problem, name: str, lots: list[_Lot], orders: list[list[i
         so_far = replace(
             problem,
             classes=tuple(
-                replace(each, count=counts[each.name]) for each in problem.classes if counts[each.name]
+                replace(camera_class, count=counts[camera_class.name])
+                for camera_class in problem.classes
+                if counts[camera_class.name]
             ),
         )
         goal = lot.demand.application
         timely = (
-            each for each in _columns(problem, lot, order) if latency(problem, goal, each, net) <= goal.latency
+            column
+            for column in _columns(problem, lot, order)
+            if latency(problem, goal, column, net) <= goal.latency
         )
         for column in islice(timely, _CANDIDATES):
             tried += 1
@@ -443,19 +456,19 @@ def _columns(problem: Problem, lot: _Lot, order: list[int]) -> Iterator[RouteOpt
                 if problem.profiles.free(stage.name):
                     places.append(Place(stage.name, node.name))
                 elif able:
-                    cheap = min(able, key=lambda each, node=node: _cost(node, each, quick))  # type: ignore[misc]
+                    cheap = min(able, key=lambda service, node=node: _cost(node, service, quick))  # type: ignore[misc]
                     places.append(Place(stage.name, node.name, offers(problem, cheap)[level]))
             if len(places) == len(needs.application.stages):
                 yield RouteOption(needs.camera.name, chosen, tuple(places))
 
 
 def _cost(node: Node, service: Service, quick: bool) -> tuple[float, float]:
-    work, seconds = share(node, service) / service.rate, service.seconds
+    work, seconds = service.share_of(node) / service.rate, service.seconds
     return (seconds, work) if quick else (work, seconds)
 
 
 def _padded(problem: Problem, plan: Plan, lots: list[_Lot]) -> Plan:
-    """The plan with replicas enough for the largest setting, as far as there is room."""
+    """The plan with as many replicas as the largest setting would need, where there is room."""
     if not plan.found:
         return plan
     largest = {lot.demand.camera.name: lot.demand for lot in lots}
@@ -473,7 +486,7 @@ def _padded(problem: Problem, plan: Plan, lots: list[_Lot]) -> Plan:
                 break
             deployments[position] = replace(deployments[position], replicas=replicas)
             more = replace(plan, deployments=tuple(deployments))
-            more = replace(more, value=predict(problem, more).value)
+            more = valued(problem, more)
             if not violations(problem, more):
                 plan = more
                 break
