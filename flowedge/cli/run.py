@@ -24,6 +24,7 @@ from flowedge.errors import UserError
 
 if TYPE_CHECKING:
     from flowedge.cli.display import Show
+    from flowedge.graph.graph import Graph
     from flowedge.monitor.report import Report
     from flowedge.runtime.run import Run
 
@@ -61,8 +62,6 @@ def run(
     Ends with 0 when all went well, 1 when something failed, 129 after SIGHUP, 130 after Ctrl-C and 143 after
     SIGTERM.
     """
-    from flowedge.cli.display import display
-    from flowedge.graph.graph import Goal
     from flowedge.graph.loading import load
     from flowedge.runtime.run import Run
 
@@ -75,14 +74,7 @@ def run(
     sys.setswitchinterval(SWITCH_SECONDS)  # the process is ours, which an embedded run could not say
     with _signals() as signals:
         try:
-            with display() as show, running:
-                signals.only_noted = True
-                log.info("running %s; tap it at %s", loaded.name, running.endpoint)
-                if loaded.goal != Goal() or any(node.step.knobs for node in loaded.nodes):
-                    log.info("goals and knobs are not planned for yet; the first value of each knob is used")
-                _follow(running, signals, limit, show)
-                if not signals.caught:
-                    running.wait()
+            _attend(running, loaded, signals, limit)
         except KeyboardInterrupt:
             log.info("stopped before it began")
         finally:
@@ -91,6 +83,21 @@ def run(
         raise typer.Exit(128 + signals.caught[0])
     if not reported or any(camera.error for camera in running.report().cameras.values()):
         raise typer.Exit(1)
+
+
+def _attend(running: Run, graph: Graph, signals: Signals, limit: float | None) -> None:
+    """Start the run, show it, and return when it has ended or has been asked to."""
+    from flowedge.cli.display import display
+    from flowedge.graph.graph import Goal
+
+    with display() as show, running:
+        signals.only_noted = True
+        log.info("running %s; tap it at %s", graph.name, running.endpoint)
+        if graph.goal != Goal() or any(node.step.knobs for node in graph.nodes):
+            log.info("goals and knobs are not planned for yet; the first value of each knob is used")
+        _follow(running, signals, limit, show)
+        if not signals.caught:
+            running.wait()
 
 
 def _follow(running: Run, signals: Signals, limit: float | None, show: Show) -> None:
