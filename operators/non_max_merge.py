@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Detections, Gather
-from flowedge.vision.tiles import join, surest_rows, together
+from flowedge.vision.tile_merging import join, surest_rows, together
 
 
 @dataclass
@@ -21,7 +21,7 @@ class NonMaxMerge(Gather[Detections, Detections]):
     each fits the other best; `metric` is "iou" (intersection over union) or "ios" (over the smaller box). An
     object that some part saw whole keeps the mean of its whole boxes, weighed by score, and loses the pieces
     that tile edges cut from it; pieces of an object that no part saw whole are joined. Scores are the best of
-    each group. `flowedge.vision.tiles` says the rule in full. Boxes of one part are never joined with each
+    each group. `flowedge.vision.tile_merging` says the rule in full. Boxes of one part are never joined with each
     other.
 
     With `class_aware` only boxes of one class are joined. The result is of the frame, no longer of a tile; its

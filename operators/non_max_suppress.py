@@ -8,7 +8,7 @@ from typing import Literal
 
 from flowedge import Detections, Gather
 from flowedge.vision.nms import suppress
-from flowedge.vision.tiles import together
+from flowedge.vision.tile_merging import together
 
 
 @dataclass
