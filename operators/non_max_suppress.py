@@ -1,4 +1,4 @@
-"""What was found in the parts of a frame brought together; of boxes that overlap the best is kept."""
+"""Bring together the detections in the parts of a frame; of boxes that overlap keep the best."""
 
 from __future__ import annotations
 

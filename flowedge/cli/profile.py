@@ -84,7 +84,7 @@ def profile(
 
 
 def _check_output(output: Path) -> None:
-    """Before minutes of measuring."""
+    """Refuse, before minutes of measuring, a file that cannot be written in the end."""
     if output.suffix not in (".toml", ".json"):
         raise ConfigError(f"--output {output}: write a name that ends in .toml or .json")
     if not output.parent.is_dir():

@@ -4,7 +4,7 @@
     python -m tools.bench.trackers TownCentre.mp4 --tiles 4 --ours-only
 
 A source is a street or a video with its truth, NAME.gt.txt, beside it; all rows of that count, whatever their
-score. What is to be ignored `tools.quality` knows. Detections of people are computed once for each source and
+score. `tools.quality` says what is to be ignored. Detections of people are computed once for each source and
 kept in --cache. Peers run with their own defaults and, with --same-scores, with the score from which ours
 begins a track; --no-pictures leaves out trackers that look at pictures. Time is processor time of the tracker
 alone, the median over --rounds of the mean per frame (looking at pictures counts, decoding them does not).

@@ -72,9 +72,9 @@ def main() -> None:
     path = options.profile or options.out / "profile.toml"
     if options.profile is None:
         care_profile.measured(options.frames, path)
-    known = care_profile.read(path)
+    profiles = care_profile.read(path)
     gpu_seconds, gpu_watts = care_profile.orin(planner / "yolo_orin_nx_visdrone.csv")
-    instances = [*care_profile.on_cpu(known, options.slower), *care_profile.on_gpu(known, gpu_seconds)]
+    instances = [*care_profile.on_cpu(profiles, options.slower), *care_profile.on_gpu(profiles, gpu_seconds)]
     quality = care_profile.table1(planner / "care_table1.csv")
     _print_instances(instances)
     rows = list(chosen(instances, quality, gpu_watts))
@@ -175,7 +175,8 @@ def _row(problem: Problem, plan: Plan, at: tuple[int, float, float], name: str) 
     prediction = predict(problem, plan)
     active = [deployment.service for deployment in plan.deployments if deployment.service.cores]
     shape = " + ".join(
-        f"c={cores:g} g={gpu:.2g}" for cores, gpu in sorted({(each.cores, each.gpu) for each in active})
+        f"c={cores:g} g={gpu:.2g}"
+        for cores, gpu in sorted({(service.cores, service.gpu) for service in active})
     )
     return StrategyRow(
         *at,
@@ -184,7 +185,7 @@ def _row(problem: Problem, plan: Plan, at: tuple[int, float, float], name: str) 
         prediction.latencies[0].total,
         prediction.watts / FPS,
         plan.tried,
-        ", ".join(sorted({each.source for each in active})),
+        ", ".join(sorted({service.source for service in active})),
     )
 
 
@@ -194,17 +195,19 @@ def _print_instances(instances: Sequence[Instance]) -> None:
     print("\nms of an instance by cores (* measured, else a model)")
     for tiles in TILES:
         row = (seconds[tiles, cores] for cores in range(1, MOST_CORES + 1))
-        cells = (f"{1e3 * each.seconds:.1f}{'*' if 'measured' in each.source else ' '}" for each in row)
+        cells = (
+            f"{1e3 * instance.seconds:.1f}{'*' if 'measured' in instance.source else ' '}" for instance in row
+        )
         gpu = next(instance for instance in instances if instance.tiles == tiles and instance.gpu == 1)
         print(
             f"x={tiles}  " + "".join(f"{cell:>8}" for cell in cells) + f"   GPU {1e3 * gpu.seconds:.1f} (table)"
         )
     for tiles in TILES[1:]:
         alone = tiles * seconds[tiles, MOST_CORES].seconds
-        each = seconds[tiles, MOST_CORES // tiles].seconds
+        together = seconds[tiles, MOST_CORES // tiles].seconds
         print(
             f"{tiles} tiles on {MOST_CORES} cores: {1e3 * alone:.0f} ms one after the other, "
-            f"{1e3 * each:.0f} ms in {tiles} instances, {alone / each:.1f} times as fast"
+            f"{1e3 * together:.0f} ms in {tiles} instances, {alone / together:.1f} times as fast"
         )
 
 

@@ -92,8 +92,8 @@ def share(source: Annotated, height: int, tiles: int, model: str, frames: int) -
     join(_tracks(pictures, tiles, model), truth) >> both
     with Run(graph, frames=frames, max_failures=0.0) as run:
         run.wait()
-    found, true = zip(*both.values, strict=True)
-    return correctly_tracked(found, true, source.classes, source.ignore)
+    tracks, true = zip(*both.values, strict=True)
+    return correctly_tracked(tracks, true, source.classes, source.ignore)
 
 
 def _tracks(pictures: Stream[Frame], tiles: int, model: str) -> Stream[Tracks]:

@@ -26,7 +26,7 @@ from flowedge.runtime.controller.admission import intrusiveness
 PERIOD = 0.020  # seconds
 SHARES = (0.2, 0.4, 0.6, 0.8)
 THRESHOLDS = (0.6, 0.8)
-HEAD = ("used", "wanted", *(f"intrusiveness at {each:g}" for each in THRESHOLDS), "slowdown")
+HEAD = ("used", "wanted", *(f"intrusiveness at {threshold:g}" for threshold in THRESHOLDS), "slowdown")
 Row = tuple[float, float, float, float, float]
 
 
@@ -65,8 +65,8 @@ def measured(core: int, used: float, wanted: float, seconds: float, turns: int) 
     for _ in range(turns):
         alone += bursts(core, (used,), seconds)
         beside += bursts(core, (used, wanted), seconds)
-    found = (intrusiveness((used,), (wanted,), (threshold,)) for threshold in THRESHOLDS)
-    return (used, wanted, *found, float(np.mean(beside) / np.mean(alone)))
+    scores = (intrusiveness((used,), (wanted,), (threshold,)) for threshold in THRESHOLDS)
+    return (used, wanted, *scores, float(np.mean(beside) / np.mean(alone)))
 
 
 def bursts(core: int, shares: tuple[float, ...], seconds: float) -> list[float]:
