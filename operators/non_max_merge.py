@@ -15,7 +15,7 @@ from flowedge.vision.tile_merging import join, surest_rows, together
 
 @dataclass
 class NonMaxMerge(Gather[Detections, Detections]):
-    """Bring together what was found in the tiles of a frame (see `Slice`), each object once.
+    """Bring together the detections in the tiles of a frame (see `Slice`), each object once.
 
     Boxes of different parts show one object if they overlap by at least `overlap` where both parts looked, and
     each fits the other best; `metric` is "iou" (intersection over union) or "ios" (over the smaller box). An

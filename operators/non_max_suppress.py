@@ -13,7 +13,7 @@ from flowedge.vision.tile_merging import together
 
 @dataclass
 class NonMaxSuppress(Gather[Detections, Detections]):
-    """Bring together what was found in the parts of a frame and keep of boxes that overlap only the best.
+    """Bring together the detections in the parts of a frame and keep of boxes that overlap only the best.
 
     A box goes if a better one that is kept overlaps it by at least `overlap`, whichever parts they are from;
     `metric` and `class_aware` as for `NonMaxMerge`, which knows of tile edges and is the better choice after

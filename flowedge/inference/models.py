@@ -300,9 +300,9 @@ def _by_ultralytics(stem: str) -> bool:
 def _missing(name: str, size: int | None, known: Sequence[KnownModel]) -> str:
     stem = name.removesuffix(".onnx").removesuffix(".pt")
     places = " or ".join(str(folder) for folder in _folders() if folder != SHIPPED)
-    made = f" (`yolo export model={stem}.pt format=onnx imgsz={size or USUAL_SIZE}` makes it)"
+    command = f" (`yolo export model={stem}.pt format=onnx imgsz={size or USUAL_SIZE}` makes it)"
     mend = (
-        f"put its ONNX file, {stem}.onnx{made if _by_ultralytics(stem) else ''}, into a folder that "
+        f"put its ONNX file, {stem}.onnx{command if _by_ultralytics(stem) else ''}, into a folder that "
         f"{FOLDERS_VARIABLE} names"
     )
     if _known_by_name(name, known):

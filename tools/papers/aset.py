@@ -21,7 +21,6 @@ time behind the queries that wait now).
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import multiprocessing
 import os
@@ -48,6 +47,7 @@ from tools.papers.aset_runs import (
     PolicyRun,
     runs,
 )
+from tools.papers.files import write_csv
 
 PROCESSES = 2
 OURS = "dual-price"
@@ -98,8 +98,7 @@ def main() -> None:
     _print(lines)
     print("\n" + "\n".join(verdicts(results)))
     if options.csv:
-        with options.csv.open("w", newline="") as file:
-            csv.writer(file).writerows([[field.name for field in fields(Line)], *map(astuple, lines)])
+        write_csv(options.csv, [[field.name for field in fields(Line)], *map(astuple, lines)])
     if options.plot:
         _plot(lines, options.plot)
 

@@ -19,8 +19,6 @@ are the exhaustive search without pruning. choices.csv has every strategy, and w
 from __future__ import annotations
 
 import argparse
-import csv
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -36,6 +34,7 @@ from flowedge.planner.papers.care import care, care_exhaustive, care_literal, ca
 from tools.papers import care_plots, care_profile
 from tools.papers.care_profile import MOST_CORES, TILES, Instance
 from tools.papers.care_rows import HEADER, StrategyRow
+from tools.papers.files import add_data_option, data_folder, write_csv
 
 FPS = 0.5
 CORE_WATTS = 105 / 28
@@ -57,7 +56,7 @@ STRATEGIES: Mapping[str, Callable[[Problem], Plan]] = {
 def main() -> None:
     """Measure, plan, print, write and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("FLOWEDGE_DATA"), help="the data folder")
+    add_data_option(parser)
     parser.add_argument("--out", type=Path, default=Path("care"), help="folder to write (default %(default)s)")
     parser.add_argument("--profile", type=Path, help="the profile.toml of a run before")
     parser.add_argument("--frames", type=int, default=20, help="to measure on (default %(default)s)")
@@ -65,9 +64,7 @@ def main() -> None:
         "--slower", type=float, default=1.0, help="factor of the CPU's times, for a slower one (default 1)"
     )
     options = parser.parse_args()
-    if options.data is None:
-        parser.error("--data FOLDER (or FLOWEDGE_DATA) is needed")
-    planner = Path(options.data) / "planner"
+    planner = data_folder(parser, options) / "planner"
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.profile or options.out / "profile.toml"
     if options.profile is None:
@@ -78,15 +75,12 @@ def main() -> None:
     quality = care_profile.table1(planner / "care_table1.csv")
     _print_instances(instances)
     rows = list(chosen(instances, quality, gpu_watts))
-    _write(options.out / "choices.csv", HEADER, [row.cells() for row in rows])
-    _write(
-        options.out / "instances.csv",
-        ["tiles", "cores", "gpu", "seconds", "source"],
-        [
-            [instance.tiles, instance.cores, f"{instance.gpu:.4g}", f"{instance.seconds:.6f}", instance.source]
-            for instance in instances
-        ],
+    write_csv(options.out / "choices.csv", [HEADER, *(row.cells() for row in rows)])
+    cells = (
+        [instance.tiles, instance.cores, f"{instance.gpu:.4g}", f"{instance.seconds:.6f}", instance.source]
+        for instance in instances
     )
+    write_csv(options.out / "instances.csv", [["tiles", "cores", "gpu", "seconds", "source"], *cells])
     care_plots.draw(instances, rows, CORE_WATTS, gpu_watts, options.out / "care.png")
 
 
@@ -209,13 +203,6 @@ def _print_instances(instances: Sequence[Instance]) -> None:
             f"{tiles} tiles on {MOST_CORES} cores: {1e3 * alone:.0f} ms one after the other, "
             f"{1e3 * together:.0f} ms in {tiles} instances, {alone / together:.1f} times as fast"
         )
-
-
-def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(header)
-        table.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -53,6 +52,7 @@ from tools.papers.continuum_model import (
     Reading,
     outcome,
 )
+from tools.papers.files import add_data_option, data_folder, write_csv
 
 FLOOR = 0.5
 THETAS = (0.0001, 0.001, 0.003, 0.01, 0.03, 0.1)  # of utility, per hour; the paper gives none
@@ -77,13 +77,11 @@ Row = tuple[str, int, str, str, float, float, float, float, float, float]
 def main() -> None:
     """Compute, print, and write what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=os.environ.get("FLOWEDGE_DATA"), help="the data folder")
+    add_data_option(parser)
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    if not options.data:
-        parser.error("--data FOLDER or FLOWEDGE_DATA must say where the data is")
-    accuracy = fitted(Path(options.data))
+    accuracy = fitted(data_folder(parser, options))
     print(f"a(r) = {accuracy.a1:.3f} - {accuracy.a2:.3f} exp(-r / {accuracy.a3:.1f}), off by", end=" ")
     print(f"{100 * accuracy.residual:.1f} points at most; in the paper: {PAPER}\n")
     rows: list[Row] = []
@@ -98,8 +96,7 @@ def main() -> None:
     _print(rows)
     print("\n" + remarks(rows))
     if options.csv:
-        with options.csv.open("w", newline="") as file:
-            csv.writer(file).writerows([HEAD, *rows])
+        write_csv(options.csv, [HEAD, *rows])
     if options.plot:
         _plot(accuracy, rows, options.plot)
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ import numpy as np
 
 from flowedge.planner.papers.roma.allocation import ETA, allocate
 from tools.papers import roma_grid, roma_plans
+from tools.papers.files import add_data_option, data_folder, write_csv
 from tools.papers.roma_cases import (
     BANDWIDTHS,
     CORES,
@@ -76,16 +76,14 @@ class Used:
 def main() -> None:
     """Fit the couplings, allocate, plan, print, write and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("FLOWEDGE_DATA"), help="the data folder")
+    add_data_option(parser)
     parser.add_argument("--out", type=Path, default=Path("roma"), help="folder to write (default %(default)s)")
     parser.add_argument("--grid", type=Path, help="a CSV of tools.papers.roma_grid")
     parser.add_argument(
         "--seconds", type=float, default=0.04, help="CPU time of yolo11n at 640 pixels (default %(default)s)"
     )
     options = parser.parse_args()
-    if options.data is None:
-        parser.error("--data FOLDER (or FLOWEDGE_DATA) is needed")
-    planner = Path(options.data) / "planner"
+    planner = data_folder(parser, options) / "planner"
     options.out.mkdir(parents=True, exist_ok=True)
     measured = roma_grid.read(options.grid) if options.grid else list(roma_grid.measured(16))
     roma_grid.write(measured, options.out / "grid.csv")
@@ -98,11 +96,8 @@ def main() -> None:
         [fit for application in cases for fit in fits(application)], planner / "roma_table1.csv", options.out
     )
     used = [allocation for application in cases for eta in ETAS for allocation in sweep(application, eta)]
-    _write(
-        options.out / "allocations.csv",
-        list(Used.__dataclass_fields__),
-        [allocation.cells() for allocation in used],
-    )
+    header = list(Used.__dataclass_fields__)
+    write_csv(options.out / "allocations.csv", [header, *(allocation.cells() for allocation in used)])
     _savings([allocation for allocation in used if allocation.eta == ETA])
     _frontier(cases, used)
     _plot(cases, [allocation for allocation in used if allocation.eta == ETA], options.out / "roma.png")
@@ -110,7 +105,7 @@ def main() -> None:
     plans = list(roma_plans.outcomes([point for point in measured if point.street == roma_grid.STREETS[0]]))
     roma_plans.show(plans)
     header = ["site", "scheme", "objective", "accuracy", "cores", "mbit_s"]
-    _write(options.out / "plans.csv", header, [plan.cells() for plan in plans])
+    write_csv(options.out / "plans.csv", [header, *(plan.cells() for plan in plans)])
 
 
 def sweep(application: Case, eta: float) -> Iterator[Used]:
@@ -152,7 +147,7 @@ def _table_1(coupling_errors: Sequence[CouplingError], paper: Path, out: Path) -
         name = f"{case_name} {direction}, {sample} ({mine[0].points})"
         print(f"{name:<40}" + "".join(f"{cell:<24}" for cell in errors))
     header = ["case", "direction", "coupling", "sample", "points", "mae", "mse", "rmse"]
-    _write(out / "couplings.csv", header, [error.cells() for error in coupling_errors])
+    write_csv(out / "couplings.csv", [header, *(error.cells() for error in coupling_errors)])
 
 
 def _savings(used: Sequence[Used]) -> None:
@@ -212,13 +207,6 @@ def _against_static(used: Sequence[Used], scheme: str) -> list[tuple[Used, Used]
 
     static = {condition(allocation): allocation for allocation in used if allocation.scheme == "static"}
     return [(allocation, static[condition(allocation)]) for allocation in used if allocation.scheme == scheme]
-
-
-def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(header)
-        table.writerows(rows)
 
 
 _LOOKS = {

@@ -25,7 +25,6 @@ import argparse
 import csv
 import itertools
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +43,7 @@ from flowedge.runtime.controller.admission import (
     admissible,
     intrusiveness,
 )
+from tools.papers.files import add_data_option, data_folder, write_csv
 from tools.papers.stlas_jobs import JobResult, Simulation, Spec, cluster, jobs, mix, tiresias_cluster
 
 GPUS = 4  # of a node
@@ -87,7 +87,7 @@ class Score:
 def main() -> None:
     """Simulate, print, and write what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=os.environ.get("FLOWEDGE_DATA"), help="the data folder")
+    add_data_option(parser)
     parser.add_argument("--jobs", type=Path, help="a trace of jobs (CSV) instead of all others")
     parser.add_argument(
         "--workers", default="4x4", metavar="NODESxGPUS", help="for --jobs (default %(default)s)"
@@ -97,15 +97,13 @@ def main() -> None:
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    if not options.data and not options.jobs:
-        parser.error("--data FOLDER or FLOWEDGE_DATA must say where the data is")
     if options.jobs:
         try:
             scenarios = [own(options.jobs, options.workers)]
         except (OSError, ValueError) as error:
             parser.error(str(error))
     else:
-        scenarios = list(_scenarios(Path(options.data) / "planner" / "tiresias", options.seeds))
+        scenarios = list(_scenarios(data_folder(parser, options) / "planner" / "tiresias", options.seeds))
     best = tuned(options.checkpoint)
     print(f"tuned on other mixes: demotion at quantile {best[0]:g} of what was done, patience {best[1]:g}\n")
     scores: dict[str, dict[str, list[Score]]] = {}
@@ -122,9 +120,9 @@ def main() -> None:
     offloads = list(offloading(Path(options.data) / "planner")) if options.data else []
     print("\n" + "\n".join("  ".join(f"{cell!s:>12}" for cell in row) for row in offloads))
     if options.csv:
-        _write(options.csv, lines)
+        write_csv(options.csv, lines)
         if offloads:
-            _write(options.csv.with_name(f"{options.csv.stem}_offload.csv"), offloads)
+            write_csv(options.csv.with_name(f"{options.csv.stem}_offload.csv"), offloads)
     if options.plot:
         _plot(scores, options.plot)
         if offloads:
@@ -261,11 +259,6 @@ def _pi(folder: Path) -> float:
     lines = (folder / "edge_accel_aallan.csv").read_text().splitlines()
     rows = csv.DictReader(line for line in lines if not line.startswith("#"))
     return next(float(row["mnv2_ms"]) for row in rows if row["board"] == PI4)
-
-
-def _write(path: Path, rows: Sequence[Sequence[Any]]) -> None:
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
 
 
 def _plot(scores: Mapping[str, Mapping[str, Sequence[Score]]], path: Path) -> None:

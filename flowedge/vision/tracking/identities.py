@@ -205,12 +205,11 @@ def _bound(identities: Identities, rows: Rows, places: Floats, now: float) -> tu
     same = (rows.tiles[:, None] == bindings.tile) & (rows.local[:, None] == bindings.local)
     row, binding = np.nonzero(same)
     of = _index(objects.ids, bindings.ids[binding])
-    here, there = rows.boxes[row], places[of]
-    size = np.maximum(here[:, 2:] - here[:, :2], there[:, 2:] - there[:, :2]).max(axis=1, initial=0)
+    shown, expected = rows.boxes[row], places[of]
+    size = np.maximum(shown[:, 2:] - shown[:, :2], expected[:, 2:] - expected[:, :2]).max(axis=1, initial=0)
     reach = _REACH * size * (1 + np.abs(now - objects.boxed[of].max(axis=1, initial=0)))
-    away = (
-        np.abs(here + here[:, [2, 3, 0, 1]] - there - there[:, [2, 3, 0, 1]])[:, :2].max(axis=1, initial=0) / 2
-    )
+    shift = shown + shown[:, [2, 3, 0, 1]] - expected - expected[:, [2, 3, 0, 1]]
+    away = np.abs(shift)[:, :2].max(axis=1, initial=0) / 2
     near = away <= reach
     bound[row[near]], former[row[near]] = bindings.ids[binding[near]], bindings.former[binding[near]]
     return bound, former

@@ -270,8 +270,8 @@ def growth(before: tuple[int, int], after: tuple[int, int]) -> tuple[float, floa
     >>> growth((1920, 1080), (960, 540)), growth((0, 0), (960, 540))
     ((0.5, 0.5), (1.0, 1.0))
     """
-    known = min(*before, *after) > 0
-    return (after[0] / before[0], after[1] / before[1]) if known else (1.0, 1.0)
+    both_known = min(*before, *after) > 0
+    return (after[0] / before[0], after[1] / before[1]) if both_known else (1.0, 1.0)
 
 
 def _identified(
