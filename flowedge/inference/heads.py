@@ -58,7 +58,7 @@ EXPORT = (
 )
 SCORE_SLACK = 0.02  # bfloat16 rounds a probability near 1 by up to 0.004, a product of two by twice that
 SURE = 0.25
-"""A score that only an object reaches: such rows tell layouts apart where background looks alike in both."""
+"""A score that only an object has: what tells layouts apart where background says nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def announced(graph: str, endpoint: str, operators: Sequence[str]) -> Iterator[N
 
 def running() -> list[RunningGraph]:
     """The graphs that run on this machine now; what a killed run left behind is cleared away."""
-    graphs = []
+    found = []
     for path in sorted(_folder().glob("*.json")):
         try:
             candidate = RunningGraph(**json.loads(path.read_text()))
@@ -125,8 +125,8 @@ def running() -> list[RunningGraph]:
         except (OSError, ValueError, TypeError):
             continue  # it ended just now, or is none of ours
         else:
-            graphs.append(candidate)
-    return graphs
+            found.append(candidate)
+    return found
 
 
 def _folder() -> Path:

@@ -1,4 +1,4 @@
-"""Which server to believe that it is the camera: certificates of `rtsps://` and `https://`."""
+"""Whom to believe that he is the camera: certificates of `rtsps://` and `https://`."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _plain(trust: str) -> str:
 
 
 def _certificate(address: tuple[str, int], seconds: float) -> bytes:
-    """The certificate of whoever answers, unverified: its fingerprint has to tell who that is."""
+    """The certificate of whoever answers; who that is, its fingerprint has to say."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with socket.create_connection(address, seconds) as plain, context.wrap_socket(plain) as encrypted:
