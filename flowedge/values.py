@@ -6,29 +6,39 @@ the rectangle of the source that it shows, so resizing, cropping and slicing com
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from flowedge.columns import (
+    FLOAT32,
+    INT32,
+    INT64,
+    UINT8,
+    attribute,
+    check_objects,
+    read_only,
+    require,
+    set_column,
+    set_open_column,
+)
+from flowedge.columns import InvalidValueError as InvalidValueError
+from flowedge.conversion import to_bgr
 
 if TYPE_CHECKING:
     import av
-    from av.video.reformatter import VideoReformatter
 
 Rect: TypeAlias = tuple[int, int, int, int]
 """x1, y1, x2, y2 in source pixels; x2 and y2 lie just outside."""
 
 Image: TypeAlias = NDArray[np.uint8]
 """Height x width x 3, blue green red, as OpenCV has it."""
-
-Item = TypeVar("Item", bound=np.generic)
 
 Scalar: TypeAlias = str | int | float | bool | None
 
@@ -38,15 +48,7 @@ Fact: TypeAlias = Scalar | Sequence[Scalar]
 Attributes: TypeAlias = Mapping[str, NDArray[np.generic]]
 """Columns that operators add to objects, by name: each bool, int64, float32 or text (fixed-width unicode)."""
 
-
-_UINT8, _UINT32, _FLOAT32 = np.dtype(np.uint8), np.dtype(np.uint32), np.dtype(np.float32)
-_INT32, _INT64 = np.dtype(np.int32), np.dtype(np.int64)
-
 _NO_ATTRIBUTES: Attributes = MappingProxyType({})
-
-
-class InvalidValueError(ValueError):
-    """A value on a stream breaks the rules of its type; the message names the field and what was found."""
 
 
 class FrameId(NamedTuple):
@@ -153,7 +155,7 @@ class Packet:
     preroll: tuple[Packet, ...] = ()
 
     def __post_init__(self) -> None:
-        _require("Packet", "data", self.data, _UINT8, None)
+        require("Packet", "data", self.data, UINT8, None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,8 +180,8 @@ class Frame:
 
     def __post_init__(self) -> None:
         if isinstance(self.picture, np.ndarray):
-            _require("Frame", "picture", self.picture, _UINT8, None, None, 3)
-            picture = _read_only(self.picture)
+            require("Frame", "picture", self.picture, UINT8, None, None, 3)
+            picture = read_only(self.picture)
             object.__setattr__(self, "picture", picture)
             self._image.append(picture)
         if self.region == (0, 0, 0, 0):
@@ -210,9 +212,9 @@ class Frame:
         if isinstance(self.picture, np.ndarray):
             import cv2
 
-            return _read_only(np.asarray(cv2.resize(self.picture, (width, height)), np.uint8))
+            return read_only(np.asarray(cv2.resize(self.picture, (width, height)), np.uint8))
         # Never from the cached image: what an operator sees must not depend on who looked before.
-        return _read_only(_converted(self.picture, width, height))
+        return read_only(to_bgr(self.picture, width, height))
 
     def replace(self, *, image: Image) -> Frame:
         """The same region of the same source shown by another picture (blurred, resized, drawn on)."""
@@ -256,10 +258,10 @@ class Detections:
     `attributes` are columns of any name, such as a colour or a plate: one text, number or truth value for each
     object, which go with it wherever it goes. `with_attributes` adds some.
 
-    >>> found = Detections(Origin("north"), [[0, 0, 9, 9]], [0.5], [1], names=("person", "car"))
-    >>> len(found), found.labels
+    >>> objects = Detections(Origin("north"), [[0, 0, 9, 9]], [0.5], [1], names=("person", "car"))
+    >>> len(objects), objects.labels
     (1, ['car'])
-    >>> found.with_attributes(plate=["B AB 123"]).select([0]).attributes["plate"].tolist()
+    >>> objects.with_attributes(plate=["B AB 123"]).select([0]).attributes["plate"].tolist()
     ['B AB 123']
     """
 
@@ -288,12 +290,12 @@ class Detections:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        count = len(_column(self, "boxes", _FLOAT32, None, 4))
-        _column(self, "scores", _FLOAT32, count)
-        _column(self, "classes", _INT32, count)
+        count = len(set_column(self, "boxes", FLOAT32, None, 4))
+        set_column(self, "scores", FLOAT32, count)
+        set_column(self, "classes", INT32, count)
         if count:
-            _check(self)
-        columns = {name: _attribute(self, name, given) for name, given in self.attributes.items()}
+            check_objects(type(self).__name__, self.boxes, self.scores, self.classes, self.names)
+        columns = {name: attribute(self, name, given, count) for name, given in self.attributes.items()}
         object.__setattr__(self, "attributes", MappingProxyType(columns) if columns else _NO_ATTRIBUTES)
 
     def __len__(self) -> int:
@@ -316,13 +318,13 @@ class Detections:
             )
         if rows.size == 0:
             rows = rows.astype(np.intp)
-        columns = {name: _read_only(getattr(self, name)[rows]) for name in self._columns()}
-        attributes = {name: _read_only(column[rows]) for name, column in self.attributes.items()}
+        columns = {name: read_only(getattr(self, name)[rows]) for name in self._columns()}
+        attributes = {name: read_only(column[rows]) for name, column in self.attributes.items()}
         return self._unchecked(**columns, attributes=MappingProxyType(attributes))
 
     def with_attributes(self, **columns: ArrayLike) -> Self:
         """The same objects with these columns of length N as well, in place of those of the same names."""
-        added = {name: _attribute(self, name, column) for name, column in columns.items()}
+        added = {name: attribute(self, name, column, len(self)) for name, column in columns.items()}
         return self._unchecked(attributes=MappingProxyType({**self.attributes, **added}))
 
     def _unchecked(self, **changes: object) -> Self:
@@ -362,7 +364,7 @@ class Tracks(Detections):
 
     def __post_init__(self) -> None:
         Detections.__post_init__(self)
-        _column(self, "ids", _INT64, len(self.boxes))
+        set_column(self, "ids", INT64, len(self.boxes))
 
     @classmethod
     def _columns(cls) -> tuple[str, ...]:
@@ -377,8 +379,8 @@ class Faces(Detections):
     float32, x and y in source pixels, P = 0 where nobody has looked for them. `DetectFaces` gives five: the
     eye that is left in the picture, the other, the tip of the nose, the left and the right corner of the mouth.
 
-    >>> found = Faces(Origin("north"), [[0, 0, 9, 9]], [0.9], [0], names=("face",))
-    >>> found.embeddings.shape, found.landmarks.shape
+    >>> faces = Faces(Origin("north"), [[0, 0, 9, 9]], [0.9], [0], names=("face",))
+    >>> faces.embeddings.shape, faces.landmarks.shape
     ((1, 0), (1, 0, 2))
     """
 
@@ -404,8 +406,8 @@ class Faces(Detections):
 
     def __post_init__(self) -> None:
         Detections.__post_init__(self)
-        _open_column(self, "embeddings")
-        _open_column(self, "landmarks", 2)
+        set_open_column(self, "embeddings", len(self.boxes))
+        set_open_column(self, "landmarks", len(self.boxes), 2)
 
     @classmethod
     def _columns(cls) -> tuple[str, ...]:
@@ -452,153 +454,3 @@ def scaled(boxes: NDArray[np.float32], old: Rect, new: Rect) -> NDArray[np.float
     factor = np.array([across, down, across, down], np.float32)
     offset = np.array([new[0] - old[0] * across, new[1] - old[1] * down] * 2, np.float32)
     return boxes * factor + offset
-
-
-_CONVERTERS_KEPT = 16
-_local = threading.local()
-
-
-def _converted(picture: av.VideoFrame, width: int, height: int) -> Image:
-    plane = _converter(picture, width, height).reformat(picture, width, height, "bgr24", threads=1).planes[0]
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
-    return rows[:, : width * 3].reshape(height, width, 3)
-
-
-def _converter(picture: av.VideoFrame, width: int, height: int) -> VideoReformatter:
-    """A converter of this thread for these sizes: making one costs more than a conversion (measured: 3.8 ms
-    a frame with a new one, 1.3 ms with a kept one, 1080p to 640 x 360)."""
-    from av.video.reformatter import VideoReformatter
-
-    kept: OrderedDict[tuple[object, ...], VideoReformatter] | None = getattr(_local, "converters", None)
-    if kept is None:
-        kept = _local.converters = OrderedDict()
-    key = (picture.width, picture.height, picture.format.name, width, height)
-    if key not in kept:
-        kept[key] = VideoReformatter()
-        if len(kept) > _CONVERTERS_KEPT:
-            kept.popitem(last=False)
-    kept.move_to_end(key)
-    return kept[key]
-
-
-def _require(owner: str, name: str, array: object, dtype: np.dtype[Any], *shape: int | None) -> None:
-    """Raise `InvalidValueError` for anything but an array of this type and shape: None for any length, in all
-    but the last place above 0."""
-    if not isinstance(array, np.ndarray) or array.dtype != dtype:
-        given = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-        raise InvalidValueError(f"{owner}.{name}: an array of {dtype} is needed, {given} was given")
-    *outer, last = array.shape or (None,)
-    if len(array.shape) != len(shape) or 0 in outer or last != (shape[-1] or last):
-        wanted = " x ".join("N" if length is None else str(length) for length in shape)
-        raise InvalidValueError(f"{owner}.{name}: shape {wanted} is needed, {array.shape} was given")
-
-
-def _read_only(array: NDArray[Item]) -> NDArray[Item]:
-    """The array itself where nobody can write into it, else a view of it that refuses to be written into."""
-    if not array.flags.writeable:
-        return array
-    view = array[...]  # half the time of `array.view()`
-    view.flags.writeable = False
-    return view
-
-
-_SIZES = np.array([[-1, 0], [0, -1], [1, 0], [0, 1]], np.float32)
-"""Boxes (N x 4 xyxy) times this are their widths and heights (N x 2)."""
-
-_ONE = int(np.float32(1).view(np.uint32))
-
-
-def _check(owner: Detections) -> None:
-    """Raise `InvalidValueError` where numbers of a value with at least one object are out of range.
-
-    This is on the way of every frame, so the quick tests come first: a ufunc costs 1 to 5 us on 50 boxes, a
-    method such as `argmin`, which finds NaN first, half a microsecond. What does not pass them is looked at
-    row by row.
-    """
-    boxes = owner.boxes
-    sizes = boxes.dot(_SIZES) if np.vdot(boxes, boxes) < np.inf else None  # no infinity and no NaN
-    if sizes is None or not sizes.item(sizes.argmin()) >= 0:
-        _check_boxes(owner)
-    # The bits of floats from 0 to 1 ascend as the floats do; those of negative floats and of NaN are greater.
-    bits = owner.scores.view(_UINT32)
-    if bits.item(bits.argmax()) > _ONE:
-        _check_scores(owner)
-    if names := owner.names:
-        unsigned = owner.classes.view(_UINT32)  # so that negative numbers are greater than any index
-        if unsigned.item(unsigned.argmax()) >= len(names):
-            raise InvalidValueError(
-                f"{type(owner).__name__}.classes: {owner.classes.min()}..{owner.classes.max()} found, "
-                f"but names has {len(names)} entries"
-            )
-
-
-def _check_boxes(owner: Detections) -> None:
-    boxes = owner.boxes
-    wrong = ~(np.isfinite(boxes).all(axis=1) & (boxes[:, :2] <= boxes[:, 2:]).all(axis=1))
-    if wrong.any():  # finite numbers may have squares that are not
-        row = int(wrong.argmax())
-        raise InvalidValueError(
-            f"{type(owner).__name__}.boxes: finite x1, y1, x2, y2 with x1 <= x2 and y1 <= y2 are needed, "
-            f"{boxes[row].tolist()} was given in row {row}"
-        )
-
-
-def _check_scores(owner: Detections) -> None:
-    scores = owner.scores
-    wrong = ~((scores >= 0) & (scores <= 1))
-    if wrong.any():  # -0.0 has the bits of a negative number
-        row = int(wrong.argmax())
-        raise InvalidValueError(
-            f"{type(owner).__name__}.scores: numbers from 0 to 1 are needed, "
-            f"{scores[row].item():g} was given in row {row}"
-        )
-
-
-def _open_column(owner: Detections, name: str, *inner: int) -> None:
-    """A float32 column N x D x `inner` of any D; nothing at all means D = 0 for each object."""
-    given = np.asarray(getattr(owner, name))
-    count, per_object = len(owner.boxes), given.shape[1] if given.ndim == len(inner) + 2 else 0
-    if given.size == per_object == 0 and not len(given):
-        object.__setattr__(owner, name, np.empty((count, 0, *inner), np.float32))
-    _column(owner, name, _FLOAT32, count, per_object, *inner)
-
-
-def _attribute(owner: Detections, name: object, given: ArrayLike) -> NDArray[np.generic]:
-    """A checked, read-only column of one of the four types of `Attributes`."""
-    where = f"{type(owner).__name__}.attributes[{name!r}]"
-    if not isinstance(name, str) or not name:
-        raise InvalidValueError(f"{where}: a name is needed that is a text and not empty")
-    array = np.asarray(given)
-    if array.dtype.kind not in "biufU":
-        raise InvalidValueError(
-            f"{where}: truth values, integers, float32 or texts are needed, {array.dtype} was given"
-        )
-    if array.shape != (len(owner.boxes),):
-        raise InvalidValueError(f"{where}: shape ({len(owner.boxes)},) is needed, {array.shape} was given")
-    wanted: DTypeLike = {"i": np.int64, "u": np.int64, "f": np.float32}.get(array.dtype.kind, array.dtype)
-    return _read_only(array.astype(wanted, copy=False))
-
-
-def _column(
-    owner: Detections, name: str, dtype: np.dtype[Any], count: int | None, *inner: int
-) -> NDArray[np.generic]:
-    """Set the column `name` of a value under construction to a checked array and return it."""
-    array: NDArray[np.generic] = getattr(owner, name)
-    if type(array) is not np.ndarray or array.dtype is not dtype or not array.size:
-        array = _as_column(owner, name, dtype, *inner)
-    expected = (len(array) if count is None and array.ndim else count, *inner)
-    if array.shape != expected:
-        raise InvalidValueError(
-            f"{type(owner).__name__}.{name}: shape {expected} is needed, {array.shape} was given"
-        )
-    array = _read_only(array)
-    object.__setattr__(owner, name, array)
-    return array
-
-
-def _as_column(owner: Detections, name: str, dtype: np.dtype[Any], *inner: int) -> NDArray[np.generic]:
-    try:
-        array: NDArray[np.generic] = np.asarray(getattr(owner, name), dtype)
-    except (TypeError, ValueError) as error:
-        raise InvalidValueError(f"{type(owner).__name__}.{name}: not an array of {dtype}: {error}") from error
-    return array.reshape(0, *inner) if inner and array.size == 0 and 0 not in inner else array

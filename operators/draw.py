@@ -23,9 +23,9 @@ _SMALLEST_LETTERS = 10  # pixels
 
 @dataclass
 class Draw(Operator[tuple[Frame, Detections], Frame]):
-    """Draw boxes, labels (class, identity, score, attributes) and, for `Tracks`, the way of each object.
+    """Draw boxes, labels (class, identity, score, attributes) and, for `Tracks`, the path of each object.
 
-    `trail` is the number of frames that the way goes back, 0 for none. One colour for each identity, or for
+    `trail` is the number of frames that the path goes back, 0 for none. One colour for each identity, or for
     each class where there is none. Lines and letters grow with the frame. The result is a new picture in the
     format of the frame's own, so a decoded frame goes on to an encoder without conversion.
 

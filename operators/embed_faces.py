@@ -1,4 +1,4 @@
-"""What tells one face from another: an embedding of each."""
+"""Embeddings of faces, which tell one person from another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was found in the tiles of a frame brought together, each object once."""
+"""Merge the detections in the tiles of a frame: one box per object."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Detections, Gather
-from flowedge.vision.tiles import join, surest_rows, together
+from flowedge.vision.tile_merging import join, surest_rows, together
 
 
 @dataclass
 class NonMaxMerge(Gather[Detections, Detections]):
-    """Bring together what was found in the tiles of a frame (see `Slice`), each object once.
+    """Bring together the detections in the tiles of a frame (see `Slice`), each object once.
 
     Boxes of different parts show one object if they overlap by at least `overlap` where both parts looked, and
     each fits the other best; `metric` is "iou" (intersection over union) or "ios" (over the smaller box). An
     object that some part saw whole keeps the mean of its whole boxes, weighed by score, and loses the pieces
     that tile edges cut from it; pieces of an object that no part saw whole are joined. Scores are the best of
-    each group. `flowedge.vision.tiles` says the rule in full. Boxes of one part are never joined with each
-    other.
+    each group. `flowedge.vision.tile_merging` says the rule in full. Boxes of one part are never joined with
+    each other.
 
     With `class_aware` only boxes of one class are joined. The result is of the frame, no longer of a tile; its
     `region` surrounds those of the parts.

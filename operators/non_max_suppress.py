@@ -1,4 +1,4 @@
-"""What was found in the parts of a frame brought together; of boxes that overlap the best is kept."""
+"""Bring together the detections in the parts of a frame; of boxes that overlap keep the best."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Literal
 
 from flowedge import Detections, Gather
 from flowedge.vision.nms import suppress
-from flowedge.vision.tiles import together
+from flowedge.vision.tile_merging import together
 
 
 @dataclass
 class NonMaxSuppress(Gather[Detections, Detections]):
-    """Bring together what was found in the parts of a frame and keep of boxes that overlap only the best.
+    """Bring together the detections in the parts of a frame and keep of boxes that overlap only the best.
 
     A box goes if a better one that is kept overlaps it by at least `overlap`, whichever parts they are from;
     `metric` and `class_aware` as for `NonMaxMerge`, which knows of tile edges and is the better choice after

@@ -1,4 +1,4 @@
-"""The quality of what was found, measured against the truth while a graph runs."""
+"""The quality of detections and tracks against ground truth, measured while a graph runs."""
 
 from __future__ import annotations
 

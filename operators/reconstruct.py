@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flowedge import Gather, Rect, State, Tracks
 from flowedge.state.store import ADDRESSES, MemoryStore, Store, StoreError, is_redis, store_at
-from flowedge.vision.tiles import around, common_attributes, common_names, surest_rows
+from flowedge.vision.tile_merging import around, common_attributes, common_names, surest_rows
 from flowedge.vision.tracking.identities import nobody, recognise
 from flowedge.vision.tracking.packing import pack, unpack
 from flowedge.vision.tracking.seams import Rows

@@ -15,7 +15,7 @@ _TILES = 4
 
 @dataclass
 class Slice(Split[Frame, Frame]):
-    """Cut each frame into overlapping tiles; `NonMaxMerge` brings together what was found in them.
+    """Cut each frame into overlapping tiles; `NonMaxMerge` brings together the detections in them.
 
     `tiles` is a number of tiles, laid out in the rows and columns that make them nearest to square for the
     frame's shape, or `(rows, columns)`; 4 where neither it nor `size` is given. `size` is a tile's

@@ -16,7 +16,7 @@ _FRAME_BITS = 32  # an identity is the frame at which its tracker began, above i
 class TrackTile(Operator[Detections, Tracks]):
     """Track the objects of each tile by themselves, so that tiles can be tracked on different machines.
 
-    Takes what was found in a tile (between `Slice` and `Reconstruct`), gives the tile's tracks: the boxes of
+    Takes the detections in a tile (between `Slice` and `Reconstruct`) and gives the tile's tracks: the boxes of
     the detections that belong to one, with identities that mean something only in this tile of this camera and
     never return. `Reconstruct` makes one identity of those of an object that crosses tiles. An object is given
     from its second frame on, or the first if it was there from the start.

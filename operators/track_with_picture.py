@@ -20,7 +20,7 @@ class TrackWithPicture(Tracking[tuple[Frame, Detections]]):
 
     `appearance` is a re-identification network, a path or a name that `flowedge models list` knows, by which a
     track that was lost is found again; None for none. `camera_motion` corrects for a camera that shakes,
-    turns or rides along. This is BoT-SORT's part of looking (Aharon et al. 2022). The other fields are those of
+    turns or rides along. Both are used as in BoT-SORT (Aharon et al. 2022). The other fields are those of
     `Track`. Raises `ConfigError` as it does, and `ModelError` for a network that is not there.
 
     >>> TrackWithPicture(appearance=None).camera_motion

@@ -1,4 +1,4 @@
-"""Who it is: faces compared with those of people that are known."""
+"""Recognise faces: compare them with those of known people."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def instance(
     rng = random.Random(seed)
     count = operators or rng.randint(3, 12)
     machines, links = _machines(rng, nodes or rng.randint(3, 50))
-    machines = tuple(replace(each, power=replace(each.power, shared=shared)) for each in machines)
+    machines = tuple(replace(machine, power=replace(machine.power, shared=shared)) for machine in machines)
     cluster = Cluster(TIERS, machines, links)
     application = _application(rng, count)
     problem = Problem(
@@ -80,8 +80,8 @@ def _machines(rng: random.Random, count: int) -> tuple[tuple[Node, ...], tuple[L
         kinds = [name for name, kind in KINDS.items() if kind.tier == tier]
         for name in names[tier]:
             kind = rng.choice(kinds)
-            made = KINDS[kind]
-            nodes.append(Node(name, tier, kind, made.cores, made.gpu, made.memory, made.power, made.price))
+            host = KINDS[kind]
+            nodes.append(Node(name, tier, kind, host.cores, host.gpu, host.memory, host.power, host.price))
     links = []
     for below, above, bandwidth, delay in (("edge", "fog", 1e8, 0.004), ("fog", "cloud", 1e9, 0.02)):
         for name in names[below]:
@@ -134,9 +134,9 @@ def _profiles(rng: random.Random, application: Application) -> Profiles:
         work = 1e-4 if stage.singleton else 10 ** rng.uniform(-3, -1.7)
         scaled = rng.random() < 0.5 and not stage.singleton
         outputs.append(OutputSize(stage.name, 10 ** rng.uniform(2, 4.8)))
-        for each in chosen if scaled else [()]:
-            services += _services(rng, stage.name, work * _scale(each), each)
-    accuracies = [Accuracy(0.3 + 0.12 * _scale(each) ** 0.5, each) for each in chosen]
+        for setting in chosen if scaled else [()]:
+            services += _services(rng, stage.name, work * _scale(setting), setting)
+    accuracies = [Accuracy(0.3 + 0.12 * _scale(setting) ** 0.5, setting) for setting in chosen]
     return Profiles(tuple(services), tuple(outputs), tuple(accuracies))
 
 
@@ -146,18 +146,18 @@ def _scale(chosen: Setting) -> float:
 
 
 def _services(rng: random.Random, operator: str, work: float, chosen: Setting) -> list[Service]:
-    found = []
+    services = []
     memory = rng.uniform(1e8, 8e8)
     for kind, machine in KINDS.items():
         for cores in (1, 2, 4):
             seconds = work * machine.slowness * (0.2 + 0.8 / cores)
-            found.append(
+            services.append(
                 Service(operator, kind, cores, seconds, deviation=0.2 * seconds, memory=memory, setting=chosen)
             )
         if machine.gpu and work > 5e-3:
             seconds = work * machine.slowness / 8
-            found.append(Service(operator, kind, 1, seconds, gpu=0.5, memory=memory, setting=chosen))
-    return [replace(each, source="random") for each in found]
+            services.append(Service(operator, kind, 1, seconds, gpu=0.5, memory=memory, setting=chosen))
+    return [replace(service, source="random") for service in services]
 
 
 def _objective(rng: random.Random) -> Objective:
@@ -176,9 +176,9 @@ def _planted(rng: random.Random, problem: Problem) -> list[tuple[RouteOption, in
             first = rng.randint(1, camera.count - 1)
             lots = [first, camera.count - first]
         for lot in lots:
-            known = rng.choice(list(application.settings()))
-            places = _places(rng, problem, camera, known, delays, alone)
-            chosen.append((RouteOption(camera.name, known, places), lot))
+            setting = rng.choice(list(application.settings()))
+            places = _places(rng, problem, camera, setting, delays, alone)
+            chosen.append((RouteOption(camera.name, setting, places), lot))
     return chosen
 
 
@@ -194,14 +194,14 @@ def _places(
     at: dict[str, int] = {}
     places = []
     for stage in problem.application(camera.application).stages:
-        found = hosts(problem, camera, stage, chosen)
+        candidates = hosts(problem, camera, stage, chosen)
         before = at[stage.inputs[0]] if stage.inputs else index[camera.node]
-        if found[0][1] is None and stage.tier is None:
+        if candidates[0][1] is None and stage.tier is None:
             node, offer = before, None
         else:
-            near = sorted({node for node, _ in found}, key=lambda other: delays.fixed[before, other])[:3]
+            near = sorted({node for node, _ in candidates}, key=lambda other: delays.fixed[before, other])[:3]
             node = before if before in near and rng.random() < 0.6 else rng.choice(near)
-            service = rng.choice([each for other, each in found if other == node])
+            service = rng.choice([candidate for other, candidate in candidates if other == node])
             ways = (
                 []
                 if service is None

@@ -118,9 +118,9 @@ def _clip_of(path: Path | str, packets: Sequence[Packet[VideoStream]], fps: floa
     sets: tuple[bytes, ...] = ()
     for packet in packets:
         nals = _split_nals(bytes(packet))
-        found = tuple(nal for nal in nals if _kind(nal) in (SPS, PPS))
-        if any(_kind(nal) == SPS for nal in found):
-            sets = found
+        parameter_sets = tuple(nal for nal in nals if _kind(nal) in (SPS, PPS))
+        if any(_kind(nal) == SPS for nal in parameter_sets):
+            sets = parameter_sets
         if packet.is_keyframe:
             nals = (*sets, *(nal for nal in nals if nal not in sets))
         units.append(nals)

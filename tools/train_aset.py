@@ -50,7 +50,7 @@ def workers_of(sites: tuple[constants.Site, ...]) -> Workers:
 
 def request_at(time: float, number: int, rng: np.random.Generator) -> Request:
     """A random client's stream."""
-    shares = [each.share for each in constants.APPLICATIONS]
+    shares = [application.share for application in constants.APPLICATIONS]
     kind = int(rng.choice(len(shares), p=shares))
     application = constants.APPLICATIONS[kind]
     return Request(

@@ -36,7 +36,7 @@ def display() -> Iterator[Show]:
 
 @contextmanager
 def _logs_above(live: Live) -> Iterator[None]:
-    """Show the table and let log lines appear above it, which it would wipe out: by its own `sys.stderr`."""
+    """Show the table, with log lines above it through its own `sys.stderr`: else it would wipe them out."""
     handlers = [
         handler for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler)
     ]

@@ -58,6 +58,6 @@ def _key(name: str) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
-        fields = ", ".join(f"{_key(name)} = {_value(each)}" for name, each in value.items())
+        fields = ", ".join(f"{_key(name)} = {_value(item)}" for name, item in value.items())
         return f"{{ {fields} }}" if fields else "{}"
     return json.dumps(value).replace("\x7f", "\\u007f")  # the rest of JSON's texts and numbers is TOML too

@@ -24,32 +24,34 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flowedge.cli")
 
+ClusterFile = Annotated[
+    Path, typer.Option("--cluster", metavar="FILE", help="Machines, network and cameras (TOML or JSON).")
+]
+ProfileFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--profiles",
+        metavar="FILE",
+        help="What operators cost (TOML or JSON as `flowedge profile` writes, or CSV); repeatable.",
+    ),
+]
+FreeOperators = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--assume-free", metavar="NAME", help="An operator without profile that costs nothing; repeatable."
+    ),
+]
+
 
 def plan(
     graph: GraphFile,
     given: Given = None,
-    cluster: Annotated[
-        Path, typer.Option("--cluster", metavar="FILE", help="Machines, network and cameras (TOML or JSON).")
-    ] = ...,  # type: ignore[assignment]
-    profiles: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--profiles",
-            metavar="FILE",
-            help="What operators cost (TOML or JSON as `flowedge profile` writes, or CSV); repeatable.",
-        ),
-    ] = None,
+    cluster: ClusterFile = ...,  # type: ignore[assignment]
+    profiles: ProfileFiles = None,
     profile_here: Annotated[
         bool, typer.Option("--profile-here", help="Measure on this machine first, as `flowedge profile` does.")
     ] = False,
-    assume_free: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--assume-free",
-            metavar="NAME",
-            help="An operator without profile that costs nothing; repeatable.",
-        ),
-    ] = None,
+    assume_free: FreeOperators = None,
     strategy: Annotated[
         str, typer.Option("--strategy", metavar="NAME", help="Who plans; --compare lists the names.")
     ] = "flowedge",
@@ -70,7 +72,6 @@ def plan(
     sources needs a profile: one that is missing or wrongly named is refused. Ends with 1 when there is no plan,
     and says why. The formats of files are in flowedge/planner/FORMATS.md.
     """
-    from flowedge.planner.display.text import as_data, text
     from flowedge.planner.planning import solved
 
     if picture is not None and picture.suffix not in (".svg", ".png"):
@@ -83,17 +84,14 @@ def plan(
     if compare:
         _compare(problem, as_json)
         return
-    done = solved(problem, strategy)
-    if as_json:
-        print(json.dumps(as_data(problem, done.plan), indent=2, allow_nan=False))
-    else:
-        print(text(problem, done.plan))
-    if done.violations:
-        raise UserError(f"{strategy} gave a plan that does not hold: {'; '.join(done.violations)}")
-    if not done.found:
+    planned = solved(problem, strategy)
+    _print(problem, planned.plan, as_json)
+    if planned.violations:
+        raise UserError(f"{strategy} gave a plan that does not hold: {'; '.join(planned.violations)}")
+    if not planned.found:
         raise typer.Exit(1)
     if picture is not None:
-        _draw(problem, done.plan, picture)
+        _draw(problem, planned.plan, picture)
 
 
 def _problem(
@@ -117,18 +115,18 @@ def _problem(
             f"`flowedge profile {path}`, or add --profile-here to measure on this machine now"
         )
     graph, _ = load(path, given)
-    known = [documents.profiles(str(file), read(file)) for file in files]
+    tables = [documents.profiles(str(file), read(file)) for file in files]
     name, text = str(cluster), read(cluster)
     machines = documents.cluster(name, text, lambda other: read(cluster.parent / other))
-    cameras = documents.cameras(name, text, [each.name for each in applications(graph)])
+    cameras = documents.cameras(name, text, [application.name for application in applications(graph)])
     if not cameras:
         raise ConfigError(
             f"{cluster}: there are no cameras; {_into(cluster)}add [[cameras]] with "
             f'name = "north", node = "{machines.nodes[0].name}", fps = 25'
         )
     if profile_here:
-        known.append(_profiled_here(path, given, _kind_of_this_machine(machines, cluster)))
-    return problem(graph, machines, documents.joined(known), cameras=cameras, assume_free=assume_free)
+        tables.append(_profiled_here(path, given, _kind_of_this_machine(machines, cluster)))
+    return problem(graph, machines, documents.joined(tables), cameras=cameras, assume_free=assume_free)
 
 
 def _profiled_here(path: str, given: Mapping[str, str], kind: str) -> Profiles:
@@ -138,9 +136,9 @@ def _profiled_here(path: str, given: Mapping[str, str], kind: str) -> Profiles:
     from flowedge.profiling.trials import trials
 
     whole, shares = cores_of()
-    wanted = list(trials(path, given, {}))
-    log.info("measuring %d settings on this machine, as nodes of kind %r", len(wanted), kind)
-    return profiles_of(measured_here(wanted, whole, FRAMES), kind, shares)
+    settings = list(trials(path, given, {}))
+    log.info("measuring %d settings on this machine, as nodes of kind %r", len(settings), kind)
+    return profiles_of(measured_here(settings, whole, FRAMES), kind, shares)
 
 
 def _kind_of_this_machine(machines: Cluster, cluster: Path) -> str:
@@ -165,13 +163,22 @@ def _into(cluster: Path) -> str:
     return f'write a cluster file in TOML with [topology] graphml = "{cluster.name}" and cores = 4, and '
 
 
+def _print(problem: Problem, plan: Plan, as_json: bool) -> None:
+    from flowedge.planner.display.text import as_data, text
+
+    if as_json:
+        print(json.dumps(as_data(problem, plan), indent=2, allow_nan=False))
+    else:
+        print(text(problem, plan))
+
+
 def _timed(problem: Problem, strategy: str) -> tuple[Planned, float]:
     """What a strategy plans, and the seconds it took."""
     from flowedge.planner.planning import solved
 
     begun = time.perf_counter()
-    done = solved(problem, strategy)
-    return done, time.perf_counter() - begun
+    planned = solved(problem, strategy)
+    return planned, time.perf_counter() - begun
 
 
 def _compare(problem: Problem, as_json: bool) -> None:
@@ -182,16 +189,19 @@ def _compare(problem: Problem, as_json: bool) -> None:
     plans = {name: _timed(problem, name) for name in STRATEGIES}
     if as_json:
         rows = [
-            as_data(problem, done.plan) | {"strategy": name, "seconds": spent, "violations": done.violations}
-            for name, (done, spent) in plans.items()
+            as_data(problem, planned.plan)
+            | {"strategy": name, "seconds": spent, "violations": planned.violations}
+            for name, (planned, spent) in plans.items()
         ]
         print(json.dumps(rows, indent=2, allow_nan=False))
     else:
-        valid = [done.plan.value for done, _ in plans.values() if done.found and not done.violations]
+        valid = [
+            planned.plan.value for planned, _ in plans.values() if planned.found and not planned.violations
+        ]
         least = min(valid, default=0.0)
-        lines = [_row(name, done, spent, least) for name, (done, spent) in plans.items()]
+        lines = [_row(name, planned, spent, least) for name, (planned, spent) in plans.items()]
         print(aligned([_HEAD, *lines], right=(1, 2, 3, 4, 5, 6, 7)))
-    if not any(done.found for done, _ in plans.values()):
+    if not any(planned.found for planned, _ in plans.values()):
         raise typer.Exit(1)
 
 
@@ -200,22 +210,23 @@ _HEAD = (
 )  # fmt: skip
 
 
-def _row(name: str, done: Planned, spent: float, least: float) -> tuple[str, ...]:
+def _row(name: str, planned: Planned, spent: float, least: float) -> tuple[str, ...]:
     """A strategy's row; `least` is the least value of all strategies."""
     from flowedge.planner.display.text import UNITS
 
-    plan = done.plan
+    plan = planned.plan
     took = (str(plan.tried), f"{spent:.3f}")
     if plan.reason is not None:
         shown = "; ".join(plan.reason.conflict)
         return name, *["-"] * 5, *took, f"{'no plan exists' if plan.reason.proven else 'found none'}: {shown}"
-    if done.violations:
-        return name, *["-"] * 5, *took, f"does not hold: {done.violations[0]}"
-    latency = max(each.total for each in done.prediction.latencies)
-    accuracies = [each for each in done.prediction.accuracies if each is not None]
+    if planned.violations:
+        return name, *["-"] * 5, *took, f"does not hold: {planned.violations[0]}"
+    prediction = planned.prediction
+    latency = max(latency.total for latency in prediction.latencies)
+    accuracies = [accuracy for accuracy in prediction.accuracies if accuracy is not None]
     return (
         name,
-        f"{plan.value:.4g}{UNITS[done.problem.minimize]}",
+        f"{plan.value:.4g}{UNITS[planned.problem.minimize]}",
         f"{100 * (plan.value - least) / abs(least):.1f} %" if least else f"{plan.value - least:.4g}",
         f"{1e3 * latency:.1f}",
         f"{min(accuracies):.3f}" if accuracies else "-",

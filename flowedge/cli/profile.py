@@ -16,6 +16,7 @@ from flowedge.cli.arguments import Debug, Given, GraphFile, assignments
 from flowedge.errors import ConfigError
 
 if TYPE_CHECKING:
+    from flowedge.planner.model.profiles import Profiles
     from flowedge.profiling.fitting import Fit, Measurement
     from flowedge.profiling.trials import Trial
 
@@ -68,29 +69,35 @@ def profile(
     where a graph ends in Quality; printed is how far they miss what was measured (MAE, MSE, RMSE), in % of
     its mean, and in % where a point is left out.
     """
-    from flowedge.cli.files import toml, write
-    from flowedge.planner.files.inputs import profiles_as_data
+    from flowedge.cli.files import write
     from flowedge.profiling.fitting import profiles_of
     from flowedge.profiling.trials import trials
 
     _check_output(output)
     whole, shares = cores_of(cores)
-    wanted = list(trials(graph, assignments(given), _knobs(knob or ())))
-    found = measured_here(wanted, whole, frames)
-    data = profiles_as_data(profiles_of(found, kind, shares))
-    said = f"Measured by `flowedge profile {graph}` on {frames} frames for each setting and number of cores."
-    text = json.dumps(data, indent=2) + "\n" if output.suffix == ".json" else toml(data, said)
-    write(output, text, "--output")
-    _print(found)
+    settings = list(trials(graph, assignments(given), _knobs(knob or ())))
+    measurements = measured_here(settings, whole, frames)
+    heading = f"Measured by `flowedge profile {graph}` on {frames} frames for each setting and number of cores."
+    write(output, _text(profiles_of(measurements, kind, shares), output.suffix, heading), "--output")
+    _print(measurements)
     print(f'wrote {output}: profiles for nodes of kind "{kind}"')
 
 
 def _check_output(output: Path) -> None:
-    """Before minutes of measuring."""
+    """Refuse, before minutes of measuring, a file that cannot be written in the end."""
     if output.suffix not in (".toml", ".json"):
         raise ConfigError(f"--output {output}: write a name that ends in .toml or .json")
     if not output.parent.is_dir():
         raise ConfigError(f"--output {output}: there is no folder {output.parent}")
+
+
+def _text(profiles: Profiles, suffix: str, heading: str) -> str:
+    """Profiles as JSON, which has no place for the heading, or as TOML."""
+    from flowedge.cli.files import toml
+    from flowedge.planner.files.inputs import profiles_as_data
+
+    data = profiles_as_data(profiles)
+    return json.dumps(data, indent=2) + "\n" if suffix == ".json" else toml(data, heading)
 
 
 def measured_here(trials: Sequence[Trial], cores: Sequence[int], frames: int) -> list[Measurement]:
@@ -98,13 +105,13 @@ def measured_here(trials: Sequence[Trial], cores: Sequence[int], frames: int) ->
     from flowedge.profiling.measure import measured
 
     _warn_if_busy()
-    found: list[Measurement] = []
+    measurements: list[Measurement] = []
     with _progress(len(trials) * len(cores)) as advance:
         for count in cores:
             for measurement in measured(trials, count, frames):
-                found.append(measurement)
+                measurements.append(measurement)
                 advance()
-    return found
+    return measurements
 
 
 def _warn_if_busy() -> None:
@@ -112,8 +119,8 @@ def _warn_if_busy() -> None:
 
     load = os.getloadavg()[0]
     if load > cores_here() / 4:
-        said = f"warning: other programs are at work here (load {load:.1f} on {cores_here()} cores)"
-        print(f"{said}: times will be too long", file=sys.stderr)
+        warning = f"warning: other programs are at work here (load {load:.1f} on {cores_here()} cores)"
+        print(f"{warning}: times will be too long", file=sys.stderr)
 
 
 def cores_of(text: str | None = None) -> tuple[list[int], list[float]]:
@@ -138,17 +145,17 @@ def cores_of(text: str | None = None) -> tuple[list[int], list[float]]:
 
 def _knobs(words: Sequence[str]) -> dict[str, list[str]]:
     """The values that `--knob` names."""
-    found = {}
+    knobs = {}
     for word in words:
         name, equals, values = word.partition("=")
         if not (name and equals and all(values.split(","))):
             raise ConfigError(f"--knob {word}: write NAME=V1,V2, e.g. size=416,640")
-        if name in found:
+        if name in knobs:
             raise ConfigError(
                 f"--knob {word}: {name} is given twice; write all values in one, separated by commas"
             )
-        found[name] = list(dict.fromkeys(values.split(",")))
-    return found
+        knobs[name] = list(dict.fromkeys(values.split(",")))
+    return knobs
 
 
 @contextmanager
@@ -166,26 +173,30 @@ def _progress(total: int) -> Iterator[Any]:
         yield lambda: progress.advance(task)
 
 
-def _print(found: Sequence[Measurement]) -> None:
+def _print(measurements: Sequence[Measurement]) -> None:
     """What was measured, and how well models fit it."""
     from flowedge.planner.display.text import aligned, setting_text
     from flowedge.profiling.fitting import fits, free_operators
 
-    free = free_operators(found)
+    free = free_operators(measurements)
     rows = [("operator", "setting", "cores", "ms a frame", "deviation", "frames", "MiB", "")]
     rows += [
         (
-            step.operator, setting_text(each.setting), str(each.cores), f"{1e3 * step.seconds:.3g}",
-            f"{1e3 * step.deviation:.3g}", str(step.frames), f"{step.memory / 2**20:.1f}",
-            "counts as free" if step.operator in free else "",
+            step.operator, setting_text(measurement.setting), str(measurement.cores),
+            f"{1e3 * step.seconds:.3g}", f"{1e3 * step.deviation:.3g}", str(step.frames),
+            f"{step.memory / 2**20:.1f}", "counts as free" if step.operator in free else "",
         )
-        for each in found for step in each.times
+        for measurement in measurements for step in measurement.times
     ]  # fmt: skip
     print(aligned(rows, right=(2, 3, 4, 5, 6)))
-    accuracies = {each.setting: each.accuracy for each in found if each.accuracy is not None}
+    accuracies = {
+        measurement.setting: measurement.accuracy
+        for measurement in measurements
+        if measurement.accuracy is not None
+    }
     for setting, accuracy in accuracies.items():
         print(f"accuracy {setting_text(setting)}: {accuracy.value:.3f} ({accuracy.source})".replace(" -:", ":"))
-    models = list(fits(found))
+    models = list(fits(measurements))
     if models:
         head = ("fitted", "model (c: cores, q: quality / 100)", "points", "terms")
         lines = [(fit.what, fit.model, str(fit.points), str(fit.terms), *_missed(fit)) for fit in models]
@@ -193,7 +204,7 @@ def _print(found: Sequence[Measurement]) -> None:
         print(aligned([(*head, *_MISSED), *lines], right=(2, 3, 4, 5, 6, 8, 9)))
         if any(fit.points <= fit.terms for fit in models):
             print("-: as many terms as points always fit; measure more settings or cores to test the model.")
-    if len({each.setting for each in found}) == 1:
+    if len({measurement.setting for measurement in measurements}) == 1:
         print("One setting was measured: give a step a knob (`choose`) or a parameter `choices`.")
 
 
@@ -204,6 +215,6 @@ def _missed(fit: Fit) -> tuple[str, ...]:
     """The columns that say how far a model misses what was measured."""
     if fit.points <= fit.terms:
         return "-", "-", "-", fit.unit, "-", "-"
-    numbers = (f"{each:.3g}" for each in (fit.errors.mae, fit.errors.mse, fit.errors.rmse))
+    numbers = (f"{error:.3g}" for error in (fit.errors.mae, fit.errors.mse, fit.errors.rmse))
     left_out = "-" if fit.left_out is None else f"{100 * fit.left_out.share:.3g}"
     return *numbers, fit.unit, f"{100 * fit.errors.share:.3g}", left_out

@@ -24,6 +24,7 @@ from flowedge.errors import UserError
 
 if TYPE_CHECKING:
     from flowedge.cli.display import Show
+    from flowedge.graph.graph import Graph
     from flowedge.monitor.report import Report
     from flowedge.runtime.run import Run
 
@@ -67,7 +68,6 @@ def run(
     Ends with 0 when all went well, 1 when something failed, 129 after SIGHUP, 130 after Ctrl-C and 143 after
     SIGTERM.
     """
-    from flowedge.cli.display import display
     from flowedge.graph.loading import load
     from flowedge.runtime.run import Run
 
@@ -80,13 +80,7 @@ def run(
     sys.setswitchinterval(SWITCH_SECONDS)  # the process is ours, which an embedded run could not say
     with _signals() as signals:
         try:
-            with display() as show, running:
-                signals.only_noted = True
-                log.info("running %s; tap it at %s", loaded.name, running.endpoint)
-                with _adapting(running, fixed, strategy):
-                    _follow(running, signals, limit, show)
-                if not signals.caught:
-                    running.wait()
+            _attend(running, loaded, signals, limit, fixed, strategy)
         except KeyboardInterrupt:
             log.info("stopped before it began")
         finally:
@@ -112,6 +106,21 @@ def _adapting(running: Run, fixed: bool, strategy: str) -> Iterator[None]:
         return
     with Controller(running, strategy=strategy):
         yield
+
+
+def _attend(
+    running: Run, graph: Graph, signals: Signals, limit: float | None, fixed: bool, strategy: str
+) -> None:
+    """Start the run, show it, and return when it has ended or has been asked to."""
+    from flowedge.cli.display import display
+
+    with display() as show, running:
+        signals.only_noted = True
+        log.info("running %s; tap it at %s", graph.name, running.endpoint)
+        with _adapting(running, fixed, strategy):
+            _follow(running, signals, limit, show)
+        if not signals.caught:
+            running.wait()
 
 
 def _follow(running: Run, signals: Signals, limit: float | None, show: Show) -> None:

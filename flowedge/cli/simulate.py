@@ -48,13 +48,8 @@ def simulate(
     Every policy meets the same requests; the same seed gives the same figures. The format of scenarios, and of
     the clusters, traces and problems that they name, is in flowedge/planner/FORMATS.md.
     """
-    from dataclasses import replace
-
-    from rich.console import Console
-
     from flowedge.cli.files import write
     from flowedge.simulate.plots import drawn, kind_of
-    from flowedge.simulate.reading import load
     from flowedge.simulate.results import as_csv
 
     for option, path in (("--csv", csv), ("--plot", plot)):
@@ -62,36 +57,39 @@ def simulate(
             raise ConfigError(f"{option} {path}: there is no folder {str(path.parent)!r}; make it first")
     if plot is not None:
         kind_of(plot)
-    chosen = load(scenario)
-    if seed is not None:
-        chosen = replace(chosen, seed=seed)
-    if policy is not None:
-        chosen = replace(chosen, choices=tuple(name.strip() for name in policy.split(",")))
-    _check_choices(chosen)
+    chosen = _scenario(scenario, policy, seed)
     runs = list(_runs(chosen))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)
-    for table in tables(runs):
-        console.print(table)
-    for run in runs:
-        for note in run.notes:
-            print(f"{run.choice}: {note}")
+    _print(runs)
     if csv is not None:
         write(csv, as_csv(runs), "--csv")
     if plot is not None:
         write(plot, drawn(chosen, runs, kind_of(plot)), "--plot")
 
 
+def _scenario(path: Path, policy: str | None, seed: int | None) -> Scenario:
+    """The scenario of a file, with the policies and the seed that were given in place of the file's."""
+    from dataclasses import replace
+
+    from flowedge.simulate.reading import load
+
+    scenario = load(path)
+    if seed is not None:
+        scenario = replace(scenario, seed=seed)
+    if policy is not None:
+        scenario = replace(scenario, choices=tuple(name.strip() for name in policy.split(",")))
+    _check_choices(scenario)
+    return scenario
+
+
 def _check_choices(scenario: Scenario) -> None:
-    """Refuses an unknown name before anything has run."""
+    """Refuse an unknown name before anything has run."""
     from flowedge.dispatch import POLICIES
     from flowedge.planner.strategies import STRATEGIES
 
-    kind, known = ("strategy", STRATEGIES) if scenario.planned else ("dispatch policy", POLICIES)
+    kind, choices = ("strategy", STRATEGIES) if scenario.planned else ("dispatch policy", POLICIES)
     for name in scenario.choices:
-        if name not in known:
-            raise ConfigError(f"{kind} {name!r} does not exist; there are {', '.join(known)}")
+        if name not in choices:
+            raise ConfigError(f"{kind} {name!r} does not exist; there are {', '.join(choices)}")
 
 
 def _runs(scenario: Scenario) -> Iterator[Results]:
@@ -119,6 +117,20 @@ def _progress(scenario: Scenario) -> Iterator[Callable[[str], Callable[[float], 
             return lambda now: progress.update(task, completed=now)
 
         yield follow
+
+
+def _print(runs: Sequence[Results]) -> None:
+    """The tables of all runs, and the notes that some have."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)
+    for table in tables(runs):
+        console.print(table)
+    for run in runs:
+        for note in run.notes:
+            print(f"{run.choice}: {note}")
 
 
 def tables(runs: Sequence[Results]) -> list[Table]:

@@ -83,7 +83,7 @@ def tap(
 
 
 def _values(samples: Any, target: RunningGraph, refused: Counter[str]) -> Iterator[Any]:
-    """The values that come; a message that is none is counted by its cause, and the first one is told."""
+    """The values that come; a message that holds none is counted by its cause, and the first one is logged."""
     from flowedge.wire.fields import WireError
 
     for sample in _samples(samples, target):

@@ -1,4 +1,4 @@
-"""What is asked for, by class of stream, as a dispatcher sees it."""
+"""The demand of streams and queries by class, as a dispatcher estimates it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Asked:
 
 
 class _Away(NamedTuple):
-    """A stream without a worker: whether it had one, and until when it is the same if it asks again."""
+    """A stream without a worker: whether it had one, and until when a new request of it is the same stream."""
 
     bound: bool
     until: float
@@ -53,7 +53,7 @@ class Demand(Generic[Key]):
     smoothing: float = 0.5
     classes: dict[Key, Asked] = field(default_factory=dict, init=False)
     grown: float = field(default=0.0, init=False)
-    """To what share of their number in a steady state streams can have grown since the beginning (0..1)."""
+    """The share (0..1) of their steady-state number to which streams can have grown since the beginning."""
     _active: int = field(default=0, init=False)
     _before: int = field(default=0, init=False)
     _ended: int = field(default=0, init=False)

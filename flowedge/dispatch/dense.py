@@ -38,8 +38,8 @@ class DenseNetwork:
 
     def save(self, path: Path) -> None:
         """Writes an .npz of the layers, as float32, and the note."""
-        layers = {f"weight{i}": each.astype(np.float32) for i, each in enumerate(self.weights)}
-        layers |= {f"bias{i}": each.astype(np.float32) for i, each in enumerate(self.biases)}
+        layers = {f"weight{i}": weight.astype(np.float32) for i, weight in enumerate(self.weights)}
+        layers |= {f"bias{i}": bias.astype(np.float32) for i, bias in enumerate(self.biases)}
         np.savez_compressed(path, allow_pickle=False, note=np.array(self.note), **layers)
 
     @classmethod

@@ -1,6 +1,7 @@
 """Which workers a policy may choose from.
 
-Every policy takes one of these functions as its `feasible`, so that a gain can be told from its filter's.
+Every policy takes one of these functions as its `feasible`. A comparison gives the same one to all policies, so
+that it does not credit a policy with the gain of its filter.
 """
 
 from __future__ import annotations

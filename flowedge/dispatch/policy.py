@@ -1,4 +1,4 @@
-"""What every dispatch policy is."""
+"""The interface of a dispatch policy, and what several policies need to choose by."""
 
 from __future__ import annotations
 

@@ -145,9 +145,9 @@ class DualPrice(DispatchPolicy):
         return worker
 
     def _adopt(self, workers: Workers) -> Borders:
-        """The borders between classes are others from now on, for the demand known so far too."""
+        """Replace the borders between classes, and sort the demand so far by the new ones."""
         borders = self._borders = Borders(workers)
-        self._demand.rekey(lambda known: borders.class_of(known, known.budget))
+        self._demand.rekey(lambda example: borders.class_of(example, example.budget))
         if len(self.prices) != len(workers):
             self.prices = np.zeros(len(workers))
         return borders
@@ -204,9 +204,10 @@ class DualPrice(DispatchPolicy):
         return np.maximum(duals, 0.0)
 
     def _expected(self, asked: list[Asked], capacity: float) -> Floats:
-        """(K,) queries per second of each class, when there are as many streams as there are going to be.
+        """(K,) queries per second of each class in the steady state.
 
-        What is there now grows by what streams have not had the time for, but not to more than `capacity`.
+        Streams that have not had the time to reach their steady-state number are scaled up to it, all together
+        to no more than `capacity`.
         """
         streams = np.array([group.streams for group in asked])
         singles = np.array([group.singles for group in asked])
@@ -231,7 +232,7 @@ class DualPrice(DispatchPolicy):
 def _futures(asked: list[Asked], demand: Floats, rng: np.random.Generator) -> Floats:
     """(samples, K) demand drawn around what is expected: whole streams, of Poisson numbers, whose mean is known
     from those that are there now (a gamma posterior)."""
-    rate = np.array([each.example.weight * each.example.rate for each in asked])
+    rate = np.array([group.example.weight * group.example.rate for group in asked])
     unit = np.where(rate > 0, rate, 1.0)
     seen = np.maximum(np.array([group.streams for group in asked]) / unit, 0.5)
     drawn: Floats = unit * rng.poisson(demand / unit * rng.gamma(seen, 1 / seen, demand.shape))

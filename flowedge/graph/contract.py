@@ -1,4 +1,4 @@
-"""What an operator promises: the five kinds of step that a graph is made of.
+"""The contract of operators: the five kinds of step that a graph is made of.
 
 A step is a dataclass whose init fields are its configuration, checked when it is built. A running replica
 works on its own copy: `setup` may set attributes declared `field(init=False)` and `close` releases them.

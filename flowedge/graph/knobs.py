@@ -1,4 +1,4 @@
-"""Values that somebody else sets: the planner a knob (`choose`), the command line a parameter (`param`).
+"""Values set from outside the graph file: a knob (`choose`) by the planner, a parameter (`param`) by the user.
 
 There is one kind of knob: a parameter with `choices` is one, too.
 """

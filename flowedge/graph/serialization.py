@@ -166,10 +166,10 @@ def _class(address: JSON) -> type[Step]:
         _expect(address, "an operator's address", file=str, sha256=str, **{"class": str})
         qualname = address["class"]
         module = module_of(UserFile(Path(address["file"]), address["sha256"]))
-    found = _member(module, qualname)
-    if not (isinstance(found, type) and issubclass(found, Step)):
+    member = _member(module, qualname)
+    if not (isinstance(member, type) and issubclass(member, Step)):
         raise GraphError(f"{address}: this is not an operator")
-    return found
+    return member
 
 
 def _member(module: object, qualname: str) -> object:

@@ -59,5 +59,5 @@ class Synchronize(Operator[P, P]):
         return left, right
 
     def process(self, pair: P, /) -> P:
-        """The pair, which was made before it came here."""
+        """Return the pair, which the synchronizer before this step made."""
         return pair

@@ -16,10 +16,10 @@ from flowedge.inference.yolo import COCO_NAMES, GREY, Candidates, Letterbox
 
 
 class Detector:
-    """A network whose head is told when it is loaded, or from the first pictures with objects.
+    """A network whose head is identified when it is loaded, or from the first pictures with objects.
 
-    A list of objects that is empty for a blank picture does not show what its columns mean: then `head` is
-    None until an object comes that could score `confidence`, and nothing is found before.
+    A list of objects that is empty for the blank picture tried at loading does not show what its columns mean:
+    then `head` is None, and there are no detections, until an object comes that could score `confidence`.
 
     Raises ModelError where the file cannot be loaded or its output is not understood.
 

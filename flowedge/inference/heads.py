@@ -1,9 +1,9 @@
-"""Heads: what the numbers that a detector gives out mean.
+"""Heads: what the numbers in a detector's output mean.
 
-Exporters give objects in many layouts, and several of them have the same shape: a row of six numbers is a box
-with a score and a label in one, an offset with an objectness and a class score in another. So a head is told
-from the shape, the class names and the values together (`identify`), which a blank picture often suffices for:
-the dense heads say something for every grid cell. What cannot be told apart is refused, with what was seen.
+Exporters write objects in many layouts, and several of them have the same shape: a row of six numbers is a box
+with a score and a label in one, an offset with an objectness and a class score in another. So the shape, the
+class names and the values together choose the head (`identify`). The output for a blank picture often suffices,
+since dense heads give a row for every grid cell. An output that fits no head is refused, with what was seen.
 
 ====================  ========================  ==========================================================
 head                  output for one picture    a row holds
@@ -128,7 +128,7 @@ class Head:
         return boxes, scores, labels
 
     def _check(self, candidates: Candidates, size: Size) -> None:
-        """A cheap look at each frame's candidates: a head that was taken for another betrays itself here."""
+        """Refuse candidates that no correct head gives; cheap enough for each frame."""
         boxes, scores, _ = candidates
         if not len(scores):
             return
@@ -148,7 +148,7 @@ class Head:
 
 
 def usual(shape: tuple[int, ...], size: Size) -> Normalise:
-    """What a network whose first output has this shape is most likely fed; `identify` may know better."""
+    """The normalisation that a first output of this shape suggests, until `identify` has seen its values."""
     return BGR_255 if len(shape) == 2 and shape[0] in _dense(size) else RGB_1
 
 
@@ -238,8 +238,9 @@ def _dense_rows(rows: Array, names: int | None, masks: int, threshold: float) ->
         return replace(labelled, name="DeepStream-Yolo")
     if columns == 6 and _nothing_likely(rows, 4, 5, threshold):
         return None
-    without, with_objectness = (names is None or names == columns - skip - masks for skip in (4, 5))
-    if columns == 5 or (with_objectness is without is False) or (without and not with_objectness):
+    # Whether as many class scores as the model has names fit behind a box (v8), or behind box and objectness.
+    fits_v8, fits_yolox = (names is None or names == columns - before - masks for before in (4, 5))
+    if columns == 5 or not fits_yolox:
         return transposed()
     # A size is the logarithm of a number of strides in offsets: at most log(4096 / 8), and often negative.
     offsets = highest < 10 and (rows[:, 2:4].min() < 0 or not _all_fractions(rows, threshold))
@@ -253,15 +254,15 @@ def _dense_rows(rows: Array, names: int | None, masks: int, threshold: float) ->
     if unit is None:
         return None
     if rows[:, 4:].min() < -SCORE_SLACK or rows[:, 4:].max() > 1 + SCORE_SLACK:
-        return transposed()  # logits, or a sentence that says what was seen
+        return transposed()  # which takes logits, and refuses anything else in a sentence
     decoded = replace(decoded, name="YOLOX, decoded", unit=unit, normalise=BGR_255, placement="corner")
     if np.all(rows[:, 4] == 1):  # YOLO v6 fills the place of the objectness, and is fed as v8 is
         return replace(decoded, name="YOLO v6", normalise=RGB_1, placement="centred")
-    if not without or (names is None and columns == 85):
+    if not fits_v8 or (names is None and columns == 85):  # COCO's 80 classes behind box and objectness
         return decoded
-    if not with_objectness or (names is None and columns == 84):
+    if names is None and columns == 84:  # and behind a box alone
         return transposed()
-    # YOLOX learns class scores where objects are, so background has some too; v8's are near 0 there.
+    # YOLOX is trained on class scores only where objects are, so its background has some; v8's is near 0.
     objectness, best = rows[:, 4], rows[:, 5:].max(axis=1)
     if np.median(best) > 0.02:
         return decoded
@@ -282,16 +283,17 @@ def _anchored(size: Size) -> set[int]:
 
 
 def _class_count(columns: int, names: int | None, masks: int) -> int:
-    """How many of these columns are class scores: the others hold masks or key points.
+    """How many of these columns are class scores; `masks` of the others are mask coefficients.
 
-    Raises ModelError where the model names more classes, or one column is left for the angle of a box.
+    Raises ModelError where there are fewer columns than the model names classes, or one more, as for the angle
+    of a rotated box.
     """
-    rest = columns - masks - (columns - masks if names is None else names)
-    if names is None and columns - masks > 0:
-        return columns - masks
-    if names is None or rest < 0:
-        raise _refused(f"the model names {names or 0} classes, but its output scores {max(columns - masks, 0)}")
-    if rest == 1:
+    scored = columns - masks
+    if names is None and scored > 0:
+        return scored
+    if names is None or names > scored:
+        raise _refused(f"the model names {names or 0} classes, but its output scores {max(scored, 0)}")
+    if scored - names == 1:
         raise _refused(
             f"the model names {names} classes and its output holds one number more, as rotated boxes (OBB) do; "
             f"they are not supported"
@@ -300,7 +302,7 @@ def _class_count(columns: int, names: int | None, masks: int) -> int:
 
 
 def _scores_of(block: Array, *, named: bool, logits: bool = True) -> Literal["probabilities", "logits"]:
-    """What the class scores (classes x objects) are. Raises ModelError where they are no scores."""
+    """Whether class scores (classes x objects) are probabilities or logits; raises ModelError where neither."""
     lowest, highest = float(block.min()), float(block.max())
     if lowest < -SCORE_SLACK or highest > 1 + SCORE_SLACK:
         # Nearly everything is background, whose logits are far below 0.
@@ -319,7 +321,7 @@ def _scores_of(block: Array, *, named: bool, logits: bool = True) -> Literal["pr
 
 
 def _unit(boxes: Array) -> Literal["pixels", "fractions"] | None:
-    """The unit of boxes (4 x objects); None where there are none."""
+    """The unit of boxes (4 x objects); None where all are empty, which says nothing."""
     highest = float(boxes.max(initial=0.0))
     if highest <= 0:
         return None
@@ -358,7 +360,7 @@ def _sparse_rows(rows: Array, names: int | None, size: Size, threshold: float) -
     if detr:
         logits = bool(some[:, 4:].min() < -SCORE_SLACK)
         return Head("RT-DETR", "centres", "fractions", 0, 4, classes, logits=logits, placement="stretched")
-    # Below the threshold, whatever the columns mean, there is nothing to be wrong about.
+    # Where no column that may be the score reaches the threshold, no reading would give an object.
     places = {5: ((4, None),), 6: ((4, 5), (5, 4)), 7: ((6, 5), (5, 6), (2, 1))}.get(columns, ((4, 5),))
     if not len(some) or some.max() <= 0 or any(_nothing_likely(some, *place, threshold) for place in places):
         return None

@@ -192,8 +192,8 @@ def _here(name: str, size: int | None) -> Path | None:
 def _of_any_size(folder: Path, name: str) -> Path | None:
     """The file ``name-416.onnx`` or alike, whatever its size says, if it is the only one."""
     pattern = re.compile(re.escape(name) + r"[-_]\d+\.onnx")
-    found = [path for path in folder.glob(f"{glob.escape(name)}*.onnx") if pattern.fullmatch(path.name)]
-    return found[0] if len(found) == 1 else None
+    paths = [path for path in folder.glob(f"{glob.escape(name)}*.onnx") if pattern.fullmatch(path.name)]
+    return paths[0] if len(paths) == 1 else None
 
 
 def pull(name: str, known: Sequence[KnownModel] = KNOWN) -> Path:
@@ -293,16 +293,16 @@ def _runnable(path: Path, size: int | None) -> Path:
 
 
 def _by_ultralytics(stem: str) -> bool:
-    """Whether it is called like a YOLO that ultralytics can export; YOLOX is somebody else's."""
+    """Whether the name is that of a YOLO that ultralytics can export; YOLOX comes from another publisher."""
     return stem.lower().startswith("yolo") and not stem.lower().startswith("yolox")
 
 
 def _missing(name: str, size: int | None, known: Sequence[KnownModel]) -> str:
     stem = name.removesuffix(".onnx").removesuffix(".pt")
     places = " or ".join(str(folder) for folder in _folders() if folder != SHIPPED)
-    made = f" (`yolo export model={stem}.pt format=onnx imgsz={size or USUAL_SIZE}` makes it)"
+    command = f" (`yolo export model={stem}.pt format=onnx imgsz={size or USUAL_SIZE}` makes it)"
     mend = (
-        f"put its ONNX file, {stem}.onnx{made if _by_ultralytics(stem) else ''}, into a folder that "
+        f"put its ONNX file, {stem}.onnx{command if _by_ultralytics(stem) else ''}, into a folder that "
         f"{FOLDERS_VARIABLE} names"
     )
     if _known_by_name(name, known):
@@ -332,7 +332,7 @@ def _written_whole(target: Path) -> Iterator[Path]:
 
 
 def _fetch(model: KnownModel, part: Path) -> None:
-    """Write a publisher's file to ``part`` and check that it is the one that is known."""
+    """Write a publisher's file to ``part`` and check its SHA-256."""
     digest = hashlib.sha256()
     try:
         with part.open("wb") as file:

@@ -1,6 +1,6 @@
-"""What surrounds a YOLO network: fitting a picture into its input, reading its output, dropping doubles.
+"""Before and after a YOLO network: letterboxing its input, decoding its output, suppressing duplicates.
 
-Pure functions on arrays; nothing here loads a model. `heads` tells which of the readings an output needs.
+Pure functions on arrays; nothing here loads a model. `flowedge.inference.heads` chooses the decoding.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The way into a part of the graph whose results must meet again.
+"""The entrance to a region of the graph whose results must meet again, which sheds live frames.
 
-Between a split and its gather, or a fork and its join, a frame is useful only whole: if every operator there
+Between a split and its gather, or a fork and its join, a frame is useful only whole: if every operator inside
 kept its own newest piece, pieces of different frames would survive and none would ever match. So live frames
-are shed before such a region, and what is inside is let through.
+are shed before such a region, and those inside are let through.
 """
 
 from __future__ import annotations

@@ -6,16 +6,15 @@ On a live stream a frame is let go without the parts that are overdue, since new
 from __future__ import annotations
 
 import itertools
-import sys
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from flowedge.plane.clock import Clock
+from flowedge.plane.inbox import MeetingInbox
 from flowedge.plane.item import End, Item, first_origin
-from flowedge.plane.mailbox import Mailbox
 from flowedge.values import FrameId, Origin, Rect
 
 
@@ -36,20 +35,20 @@ class Assembled:
 
 
 @dataclass(slots=True)
-class _Frame:
+class _OpenFrame:
     """A frame some of whose parts have come, the first of them at `since` on the clock."""
 
     first: Item
     since: float
-    came: dict[int, Item] = field(default_factory=dict)
+    parts: dict[int, Item] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
-        return len(self.came) == self.first.parts
+        return len(self.parts) == self.first.parts
 
 
-class Reassembly:
-    """A thread-safe inbox with one reader, as a mailbox is; its items carry an `Assembled`.
+class Reassembly(MeetingInbox):
+    """Parts of frames are put, whole frames are taken, whose items carry an `Assembled`.
 
     A frame of which every part is absent stays absent. A live frame waits at most `deadline` seconds from its
     first part, a frame of a file for every part. `on_complete` is called once for every frame when its last
@@ -64,55 +63,19 @@ class Reassembly:
         on_complete: Callable[[FrameId], None],
         clock: Clock = time.monotonic,
     ) -> None:
-        self._inbox = Mailbox(place, shed=None, clock=clock)
+        super().__init__(place, clock)
         self._deadline = deadline
         self._on_complete = on_complete
-        self._clock = clock
-        self._open: dict[str, OrderedDict[FrameId, _Frame]] = {}
+        self._open: dict[str, OrderedDict[FrameId, _OpenFrame]] = {}
         self._overdue: dict[FrameId, int] = {}  # frames let go, and how many parts have yet to come
         self._behind: dict[str, list[End]] = {}  # ends that wait for the open frames of another camera
-        self._ready: deque[tuple[Item | End, float]] = deque()
-
-    def put(self, item: Item | End) -> None:
-        """Leave a part, or the end of a camera; never blocks."""
-        self._inbox.put(item)
-
-    def take(self, most: int) -> list[tuple[Item | End, float]]:
-        """Up to `most` frames or ends, and the seconds that each frame has waited since its first part.
-
-        Waits for the first; an empty list means that the inbox is closed and nothing more can become ready.
-        """
-        while not self._ready:
-            # All that has come, before anything is called overdue: a slow gather is no reason to lose parts.
-            self._assemble(self._inbox.take(sys.maxsize, self._until_deadline()))
-            if not self._ready and self._inbox.finished:
-                return []
-        return self._taken(most)
-
-    def poll(self, most: int) -> list[tuple[Item | End, float]]:
-        """What `take` would give now, without waiting."""
-        self._assemble(self._inbox.poll(sys.maxsize))
-        return self._taken(most)
-
-    def close(self) -> None:
-        """Let the reader go once nothing more can become ready."""
-        self._inbox.close()
 
     @property
     def unsettled(self) -> int:
         """Frames of which some parts have yet to come."""
         return len(self._overdue) + sum(map(len, self._open.values()))
 
-    def _assemble(self, parts: list[tuple[Item | End, float]]) -> None:
-        for item, waited in parts:
-            self._receive(item, waited)
-        for camera in list(self._open):
-            self._release(camera)
-
-    def _taken(self, most: int) -> list[tuple[Item | End, float]]:
-        return [self._ready.popleft() for _ in range(min(most, len(self._ready)))]
-
-    def _receive(self, item: Item | End, waited: float) -> None:
+    def _receive(self, item: Item | End, since: float) -> None:
         if isinstance(item, End):
             self._finish(item)
         elif item.frame in self._overdue:
@@ -123,8 +86,8 @@ class Reassembly:
         else:
             frames = self._open.setdefault(item.camera, OrderedDict())
             if item.frame not in frames:
-                frames[item.frame] = _Frame(item, self._clock() - waited)
-            frames[item.frame].came[item.part] = item
+                frames[item.frame] = _OpenFrame(item, since)
+            frames[item.frame].parts[item.part] = item
 
     def _finish(self, end: End) -> None:
         """Let go of every frame of a camera that has ended: nothing follows its end."""
@@ -150,30 +113,32 @@ class Reassembly:
             if frame.complete:
                 self._on_complete(frame_id)
             else:
-                self._overdue[frame_id] = frame.first.parts - len(frame.came)
+                self._overdue[frame_id] = frame.first.parts - len(frame.parts)
             self._let_go(frame)
         del self._open[camera]
         self._ready.extend((end, 0.0) for end in self._behind.pop(camera, ()))
 
-    def _until_deadline(self) -> float | None:
-        """Seconds until the next frame is overdue; None where none can be."""
-        oldest = (next(iter(frames.values())) for frames in self._open.values())
-        due = min((self._due(frame) for frame in oldest), default=float("inf"))
-        return None if due == float("inf") else max(0.0, due - self._clock())
+    def _settle(self) -> None:
+        for camera in list(self._open):
+            self._release(camera)
 
-    def _due(self, frame: _Frame) -> float:
+    def _next_due(self) -> float:
+        oldest = (next(iter(frames.values())) for frames in self._open.values())
+        return min((self._due(frame) for frame in oldest), default=float("inf"))
+
+    def _due(self, frame: _OpenFrame) -> float:
         return frame.since + self._deadline if frame.first.live else float("inf")
 
-    def _let_go(self, frame: _Frame) -> None:
+    def _let_go(self, frame: _OpenFrame) -> None:
         self._ready.append((_assembled(frame), self._clock() - frame.since))
 
 
-def _assembled(frame: _Frame) -> Item:
+def _assembled(frame: _OpenFrame) -> Item:
     whole = frame.first._replace(part=0, parts=1, regions=())
-    came = [frame.came[part] for part in sorted(frame.came)]
-    present = [item for item in came if item.is_value]
+    items = [frame.parts[part] for part in sorted(frame.parts)]
+    present = [item for item in items if item.is_value]
     if not present:
-        return whole.with_value(came[0].value)
+        return whole.with_value(items[0].value)
     complete = len(present) == frame.first.parts
     missing = () if complete else _missing(frame.first.regions, {item.part for item in present})
     return whole.with_value(Assembled(tuple(item.value for item in present), complete, missing))

@@ -10,7 +10,6 @@ their frames are compared by `Origin.media`: files that are paired begin togethe
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -18,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 from flowedge.plane.clock import Clock
+from flowedge.plane.inbox import MeetingInbox
 from flowedge.plane.item import End, Item, first_origin
-from flowedge.plane.mailbox import Mailbox
 from flowedge.values import Outcome
 
 T = TypeVar("T")
@@ -163,8 +162,8 @@ class Matcher(Generic[T]):
         return Match(None, item, cause) if side else Match(item, None, cause)
 
 
-class Synchronizer:
-    """A thread-safe inbox with one reader, as a mailbox is; its items carry pairs of the values that were put.
+class Synchronizer(MeetingInbox):
+    """Frames of two cameras are put, pairs of them are taken, whose items carry the two values.
 
     `cameras` names the left and the right one. A pair is an item of the left camera's frame, with the right
     one's among its `partners`. What has no partner is dropped with that cause; live frames wait at most
@@ -180,46 +179,12 @@ class Synchronizer:
         deadline: float,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._inbox = Mailbox(place, shed=None, clock=clock)
+        super().__init__(place, clock)
         self._place = place
         self._cameras = cameras
         self._deadline = deadline
-        self._clock = clock
         self._matcher: Matcher[tuple[Item, float]] = Matcher(tolerance)
         self._ends: dict[int, End] = {}
-        self._ready: deque[tuple[Item | End, float]] = deque()
-
-    def put(self, item: Item | End) -> None:
-        """Leave a frame, or the end of a camera; never blocks."""
-        self._inbox.put(item)
-
-    def take(self, most: int) -> list[tuple[Item | End, float]]:
-        """Up to `most` pairs, single frames or ends, and the seconds that each has waited.
-
-        Waits for the first; an empty list means that the inbox is closed and nothing more can become ready.
-        """
-        while not self._ready:
-            self._match(self._inbox.take(sys.maxsize, self._until_due()))
-            if not self._ready and self._inbox.finished:
-                return []
-        return self._taken(most)
-
-    def poll(self, most: int) -> list[tuple[Item | End, float]]:
-        """What `take` would give now, without waiting."""
-        self._match(self._inbox.poll(sys.maxsize))
-        return self._taken(most)
-
-    def close(self) -> None:
-        """Let the reader go once nothing more can become ready."""
-        self._inbox.close()
-
-    def _match(self, frames: list[tuple[Item | End, float]]) -> None:
-        for item, waited in frames:
-            self._receive(item, self._clock() - waited)
-        self._settle()
-
-    def _taken(self, most: int) -> list[tuple[Item | End, float]]:
-        return [self._ready.popleft() for _ in range(min(most, len(self._ready)))]
 
     def _receive(self, item: Item | End, since: float) -> None:
         if item.camera not in self._cameras:
@@ -255,10 +220,8 @@ class Synchronizer:
     def _absent(self, item: Item, outcome: Outcome, cause: str) -> Item:
         return item.absent(outcome, cause, self._place)
 
-    def _until_due(self) -> float | None:
-        """Seconds until a frame has waited long enough; None where none is waiting for the clock."""
-        due = self._matcher.next_due()
-        return None if due == float("inf") else max(0.0, due - self._clock())
+    def _next_due(self) -> float:
+        return self._matcher.next_due()
 
 
 def _taken(item: Item, since: float) -> float:

@@ -1,4 +1,4 @@
-"""From what was measured of a graph's operators to profiles and fitted models.
+"""Profiles and fitted models from measurements of a graph's operators.
 
 `flowedge.profiling.measure` measures; these functions are pure.
 """
@@ -103,26 +103,30 @@ def profiles_of(measurements: Sequence[Measurement], kind: str, shares: Sequence
     `jpeg_quality` and `picture_pixels`.
     """
     services = []
-    for each in measurements:
-        for step in each.times:
+    for measurement in measurements:
+        for step in measurement.times:
             source = f"measured: {step.frames} frames"
             service = Service(
-                step.operator, kind, each.cores, step.seconds, deviation=step.deviation, memory=step.memory,
-                setting=each.setting, source=source,
+                step.operator, kind, measurement.cores, step.seconds, deviation=step.deviation,
+                memory=step.memory, setting=measurement.setting, source=source,
             )  # fmt: skip
-            parts = [_part(service, share) for share in sorted(shares) if each.cores == 1]
+            parts = [_part(service, share) for share in sorted(shares) if measurement.cores == 1]
             services += [*(part for part in parts if part.seconds <= PART_SECONDS), service]
-    first = [each for each in measurements if each.cores == measurements[0].cores]
-    outputs = tuple(_output(step, each.setting) for each in first for step in each.bytes)
-    accuracies = tuple(replace(each.accuracy, setting=each.setting) for each in first if each.accuracy)
+    first = [measurement for measurement in measurements if measurement.cores == measurements[0].cores]
+    outputs = tuple(_output(step, measurement.setting) for measurement in first for step in measurement.bytes)
+    accuracies = tuple(
+        replace(measurement.accuracy, setting=measurement.setting)
+        for measurement in first
+        if measurement.accuracy
+    )
     return Profiles(tuple(services), outputs, accuracies)
 
 
 def free_operators(measurements: Sequence[Measurement]) -> frozenset[str]:
     """The operators that never take long enough to reserve anything for them, as `Profiles.free` has it."""
     most: dict[str, float] = defaultdict(float)
-    for each in measurements:
-        for step in each.times:
+    for measurement in measurements:
+        for step in measurement.times:
             most[step.operator] = max(most[step.operator], step.seconds)
     return frozenset(name for name, seconds in most.items() if seconds <= FREE_SECONDS)
 
@@ -132,21 +136,26 @@ def fits(measurements: Sequence[Measurement]) -> Iterator[Fit]:
     free = free_operators(measurements)
     times: dict[str, list[Timed]] = defaultdict(list)
     pictures: dict[str, list[Encoded]] = defaultdict(list)
-    for each in measurements:
-        for step in each.times:
-            times[step.operator].append(Timed(each.cores, step.pixels, step.seconds))
-        if each.cores == measurements[0].cores:
-            for sent in each.bytes:
+    for measurement in measurements:
+        for step in measurement.times:
+            times[step.operator].append(Timed(measurement.cores, step.pixels, step.seconds))
+        if measurement.cores == measurements[0].cores:
+            for sent in measurement.bytes:
                 if sent.quality is not None:
                     pictures[sent.operator].append(Encoded(sent.pixels, sent.quality, sent.bytes))
     for name, points in times.items():
-        if name not in free and len({(each.cores, each.pixels) for each in points}) > 1:
+        if name not in free and len({(point.cores, point.pixels) for point in points}) > 1:
             yield _SERVICE.fit(f"{name}: service time", points)
     for name, encoded in pictures.items():
-        if len({each.pixels for each in encoded}) > 1 and len({each.quality for each in encoded}) > 2:
+        if (
+            len({picture.pixels for picture in encoded}) > 1
+            and len({picture.quality for picture in encoded}) > 2
+        ):
             yield _BYTES.fit(f"{name}: bytes of its JPEGs", encoded)
-    first = [each for each in measurements if each.cores == measurements[0].cores]
-    yield from _accuracy_fits([(each.setting, each.accuracy.value) for each in first if each.accuracy])
+    first = [measurement for measurement in measurements if measurement.cores == measurements[0].cores]
+    yield from _accuracy_fits(
+        [(measurement.setting, measurement.accuracy.value) for measurement in first if measurement.accuracy]
+    )
 
 
 def _part(service: Service, share: float) -> Service:
@@ -191,41 +200,49 @@ class _Fitting(Generic[Point]):
     model: Callable[[Sequence[Point]], _Model[Point]]
 
     def fit(self, what: str, points: Sequence[Point]) -> Fit:
-        known = list(dict.fromkeys(points))  # what settings have in common counts once
-        model, right = self.model(known), [self.value(each) for each in known]
-        missed = errors([model.at(each) for each in known], right)
+        distinct = list(dict.fromkeys(points))  # what settings have in common counts once
+        model, values = self.model(distinct), [self.value(point) for point in distinct]
+        missed = errors([model.at(point) for point in distinct], values)
         return Fit(
-            what, model.words, len(known), model.terms, self.unit, missed, self._left_out(known, model.terms)
+            what,
+            model.words,
+            len(distinct),
+            model.terms,
+            self.unit,
+            missed,
+            self._left_out(distinct, model.terms),
         )
 
     def _left_out(self, points: Sequence[Point], terms: int) -> Errors | None:
-        places = dict.fromkeys(self.place(each) for each in points)
+        places = dict.fromkeys(self.place(point) for point in points)
         if len(places) <= terms:
             return None
-        found, right = [], []
+        predicted, values = [], []
         for place in places:
             try:
-                model = self.model([each for each in points if self.place(each) != place])
+                model = self.model([point for point in points if self.place(point) != place])
             except ConfigError:
                 return None
-            out = [each for each in points if self.place(each) == place]
-            found += [model.at(each) for each in out]
-            right += [self.value(each) for each in out]
-        return errors(found, right)
+            excluded = [point for point in points if self.place(point) == place]
+            predicted += [model.at(point) for point in excluded]
+            values += [self.value(point) for point in excluded]
+        return errors(predicted, values)
 
 
 def _service(points: Sequence[Timed]) -> _Model[Timed]:
     model = fit_service(points)
-    return _Model(str(model), model.terms, lambda each: 1e3 * model(each.cores, each.pixels))
+    return _Model(str(model), model.terms, lambda point: 1e3 * model(point.cores, point.pixels))
 
 
 def _bytes(points: Sequence[Encoded]) -> _Model[Encoded]:
     model = fit_bytes(points)
-    return _Model(str(model), 4, lambda each: model(each.pixels, each.quality) / 1e3)
+    return _Model(str(model), 4, lambda point: model(point.pixels, point.quality) / 1e3)
 
 
-_SERVICE = _Fitting("ms", lambda each: 1e3 * each.seconds, lambda each: (each.cores, each.pixels), _service)
-_BYTES = _Fitting("kB", lambda each: each.bytes / 1e3, lambda each: (each.pixels, each.quality), _bytes)
+_SERVICE = _Fitting(
+    "ms", lambda point: 1e3 * point.seconds, lambda point: (point.cores, point.pixels), _service
+)
+_BYTES = _Fitting("kB", lambda point: point.bytes / 1e3, lambda point: (point.pixels, point.quality), _bytes)
 
 
 def _accuracy_fits(points: Sequence[tuple[Setting, float]]) -> Iterator[Fit]:
@@ -236,19 +253,19 @@ def _accuracy_fits(points: Sequence[tuple[Setting, float]]) -> Iterator[Fit]:
             at = dict(chosen).get(knob)
             if isinstance(at, (int, float)):
                 groups[tuple(pair for pair in chosen if pair[0] != knob)].append((at, value))
-        enough = {rest: found for rest, found in groups.items() if len({at for at, _ in found}) > 2}
-        for rest, found in enough.items():
+        enough = {rest: group for rest, group in groups.items() if len({at for at, _ in group}) > 2}
+        for rest, group in enough.items():
             held = ", ".join(f"{name}={value}" for name, value in rest)
-            yield _accuracy(knob).fit(f"accuracy{' at ' + held if held else ''}", found)
+            yield _accuracy(knob).fit(f"accuracy{' at ' + held if held else ''}", group)
         if enough:
             return
 
 
 def _accuracy(knob: str) -> _Fitting[tuple[float, float]]:
     def model(points: Sequence[tuple[float, float]]) -> _Model[tuple[float, float]]:
-        found = fit_accuracy(*zip(*points, strict=True))
-        sign = "-" if found.a2 >= 0 else "+"
-        words = f"{found.a1:.3g} {sign} {abs(found.a2):.3g} exp(-{knob} / {found.a3:.4g})"
-        return _Model(words, 3, lambda each: found(each[0]))
+        fitted = fit_accuracy(*zip(*points, strict=True))
+        sign = "-" if fitted.a2 >= 0 else "+"
+        words = f"{fitted.a1:.3g} {sign} {abs(fitted.a2):.3g} exp(-{knob} / {fitted.a3:.4g})"
+        return _Model(words, 3, lambda point: fitted(point[0]))
 
-    return _Fitting("", lambda each: each[1], lambda each: each[0], model)
+    return _Fitting("", lambda point: point[1], lambda point: point[0], model)

@@ -1,7 +1,7 @@
-"""Measuring what a graph's operators take and give: each alone, on every frame, before the next begins.
+"""Measure what a graph's operators take and give: one operator after the other, alone, on all frames.
 
 In a running graph operators share the cores, so that their times contain each other's. Here the frames are
-read first; then the steps work one after the other, each on all of them, and whatever it takes is its own.
+read first; then the steps work one after the other, each on all of them, so that its times are its own.
 As in a run, a picture is converted by the operator that looks at it first.
 """
 
@@ -188,7 +188,7 @@ def _fed(wire: Wire, values: dict[str, list[Any]], index: int) -> Any:
         case Half(of, half):
             whole = _fed(of, values, index)
             if isinstance(whole, list):
-                return [None if each is None else each[half] for each in whole]
+                return [None if tile is None else tile[half] for tile in whole]
             return None if whole is None else whole[half]
         case Pair(one, other) | Both(one, other):  # a frame of its first camera stands for that of its partner
             left, right = _fed(one, values, index), _fed(other, values, index)
@@ -249,13 +249,13 @@ class _Work:
                 self.step.close()
 
     def time(self, taken: Sequence[Any], given: Sequence[Any]) -> StepTime:
-        """Mean and deviation once it is warm."""
+        """Mean and standard deviation of the frames after the first `WARM`, in seconds."""
         warm = self.seconds[WARM:]
         if not warm:
             raise RunError(f"{self.step.name}: {len(self.seconds)} frames came; more than {WARM} are needed")
         mean = statistics.fmean(warm)
-        pixels = statistics.fmean(_looked_at(self.step, each) for each in taken if each is not None)
-        pictures = [each for each in given if each is not None]
+        pixels = statistics.fmean(_looked_at(self.step, value) for value in taken if value is not None)
+        pictures = [value for value in given if value is not None]
         pixels += _pixels(pictures) if pictures else 0.0
         work = statistics.fmean(self.work[WARM:])
         return StepTime(self.step.name, mean, statistics.pstdev(warm, mean), len(warm), pixels, work=work)
@@ -288,7 +288,7 @@ class _Work:
     def _call(self, value: Any) -> Any:
         match self.step:
             case Operator() if isinstance(value, list):
-                present = [index for index, each in enumerate(value) if each is not None]
+                present = [index for index, tile in enumerate(value) if tile is not None]
                 results: list[Any] = [None] * len(value)
                 for first in range(0, len(present), self.step.batch):
                     part = present[first : first + self.step.batch]
@@ -301,13 +301,13 @@ class _Work:
             case Split():
                 return list(self.step.split(value))
             case Gather():
-                return self.step.gather([each for each in value if each is not None])
+                return self.step.gather([part for part in value if part is not None])
             case Sink():
                 return self.step.write(value)
         raise TypeError(f"{self.step.name} is no step that takes values")
 
     def _end(self, taken: Sequence[Any], results: list[Any]) -> None:
-        """The end of the stream: late results find their frames, a sink says how good they were."""
+        """End the stream: put late results in the places of their frames, and ask a sink for the accuracy."""
         origins = [None if value is None else first_origin(_first(value)) for value in taken]
         camera = next(origin.camera for origin in origins if origin is not None)
         if isinstance(self.step, Operator):
@@ -324,18 +324,18 @@ class _Work:
 
 
 def _first(value: Any) -> Any:
-    return next(each for each in value if each is not None) if isinstance(value, list) else value
+    return next(part for part in value if part is not None) if isinstance(value, list) else value
 
 
 def _looked_at(step: Step, value: Any) -> float:
     """Pixels that a step looks at in a frame."""
     if isinstance(value, list):
-        return sum(_looked_at(step, each) for each in value if each is not None)
-    pictures = [each for each in _flat(value) if isinstance(each, Frame)]
+        return sum(_looked_at(step, part) for part in value if part is not None)
+    pictures = [picture for picture in _flat(value) if isinstance(picture, Frame)]
     size = getattr(step, "size", None)
     if isinstance(size, int) and pictures:
         return float(size * size)
-    return float(sum(each.width * each.height for each in pictures))
+    return float(sum(picture.width * picture.height for picture in pictures))
 
 
 def _flat(value: Any) -> Iterator[Any]:

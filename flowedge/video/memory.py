@@ -1,4 +1,4 @@
-"""A limit to the memory that whoever sends video can make FFmpeg take.
+"""A limit to the memory that a sender of video can make FFmpeg allocate.
 
 A part of an MJPEG stream may say that it is 4 GB long, and a session description 1 GiB; FFmpeg believes both.
 """
@@ -17,7 +17,7 @@ log = logging.getLogger("flowedge.camera")
 
 @functools.cache
 def limit_blocks() -> bool:
-    """Let FFmpeg refuse to take more than `LARGEST_BLOCK` at a time, in the whole process; whether it could be.
+    """Limit each allocation of FFmpeg in this process to `LARGEST_BLOCK`; returns whether that was possible.
 
     PyAV does not expose `av_max_alloc`, so it is called in the library that PyAV has loaded.
     """

@@ -1,4 +1,4 @@
-"""The clock of a recording: when each of its moments is due, and which time of day it gets."""
+"""The clock of a recording: when each of its frames is due, and which time of day it gets."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""How good an answer is: detections and tracks against the truth, as pure functions over columns.
+"""Evaluate detections and tracks against ground truth, as pure functions over columns.
 
-`flowedge.vision.matching` says which found object is which true one. The functions take whole sequences;
-`DetectionTally` and `IdentityTally` take one frame at a time and know the quality so far.
+`flowedge.vision.matching` matches the detected objects of a frame to the true ones. The functions here take
+whole sequences; `DetectionTally` and `IdentityTally` take one frame at a time and give the quality so far.
 
 >>> from flowedge import Origin
 >>> truth = Tracks(Origin("north"), [[0, 0, 10, 10], [20, 0, 30, 10]], [1, 1], [0, 0], ("car",), ids=[1, 2])
->>> found = Tracks(Origin("north"), [[0, 0, 10, 9]], [0.8], [0], ("car",), ids=[7])
->>> quality = detection_quality([found], [truth])
+>>> tracks = Tracks(Origin("north"), [[0, 0, 10, 9]], [0.8], [0], ("car",), ids=[7])
+>>> quality = detection_quality([tracks], [truth])
 >>> round(quality.ap50, 3), quality.precision, quality.recall
 (0.505, 1.0, 0.5)
->>> correctly_tracked([found], [truth])
+>>> correctly_tracked([tracks], [truth])
 0.5
 """
 
@@ -44,7 +44,7 @@ __all__ = [
 
 _RECALLS = np.linspace(0, 1, 101)
 _SCORE_STEPS = 10_000  # to which scores are rounded once a tally has been folded
-_FOLD_AT = 1_000_000  # found objects kept singly, 10 bytes each, before a tally is folded
+_FOLD_AT = 1_000_000  # detected objects kept singly, 10 bytes each, before a tally is folded
 _JOIN_AT = 1000  # frames kept singly, some 500 bytes each, before their columns are joined
 
 AnyDetections = TypeVar("AnyDetections", bound=Detections)
@@ -102,7 +102,7 @@ class DetectionQuality:
 
 
 def detection_quality(
-    found: Sequence[Detections],
+    detections: Sequence[Detections],
     truth: Sequence[Detections],
     classes: Classes | None = None,
     ignore: Ignore = NOTHING,
@@ -110,23 +110,23 @@ def detection_quality(
 ) -> DetectionQuality:
     """AP50, AP, precision, recall and F1 of detections.
 
-    `found` and `truth` are the same frames in the same order (`aligned` brings them there). AP is COCO's: the
+    `detections` and `truth` are the same frames in the same order, as `aligned` gives them. AP is COCO's: the
     mean precision at 101 recalls, over all scores that were given, with no limit to the objects of a frame; so
     detect with a confidence near 0 for it. Precision, recall and F1 are at IoU 0.5 and `confidence`.
 
-    Without `classes` each name in the truth is a class of its own; found objects of other names are left out.
+    Without `classes` each name in the truth is a class of its own; detections of other names are left out.
 
-    Raises `InvalidValueError` for sequences that do not pair up and `ConfigError` where found and true objects
-    have no class in common.
+    Raises `InvalidValueError` for sequences that do not pair up and `ConfigError` where detected and true
+    objects have no class in common.
     """
     tally = DetectionTally(classes, ignore, confidence)
-    for pair in _pairs(found, truth):
+    for pair in _pairs(detections, truth):
         tally.add(*pair)
     return tally.quality()
 
 
 def detection_score(
-    found: Sequence[Detections],
+    detections: Sequence[Detections],
     truth: Sequence[Detections],
     classes: Classes | None = None,
     ignore: Ignore = NOTHING,
@@ -142,11 +142,11 @@ def detection_score(
     same and frames without objects need no rule of their own. Frames that were not processed (left out of both
     sequences) do not count, as in the paper.
     """
-    return detection_quality(found, truth, classes, ignore, confidence).score
+    return detection_quality(detections, truth, classes, ignore, confidence).score
 
 
 def correctly_tracked(
-    found: Sequence[Tracks],
+    tracks: Sequence[Tracks],
     truth: Sequence[Tracks],
     classes: Classes | None = None,
     ignore: Ignore = NOTHING,
@@ -158,20 +158,20 @@ def correctly_tracked(
     object: the assignment that makes most boxes right over the whole sequence. An object is correctly tracked
     in a frame if the track with its identity overlaps it there by IoU >= 0.5 and is of its class. The result
     is the share of all true boxes of all frames for which this holds: a missed object counts against it, and
-    so does every frame in which an object carries another identity than its own. What was found besides does
+    so does every frame in which an object carries another identity than its own. Tracks of no true object do
     not.
 
     This is identity recall (IDR; Ristani et al., "Performance Measures and a Data Set for Multi-Target,
     Multi-Camera Tracking", 2016). It is 0 where there are no objects.
     """
     tally = IdentityTally(classes, ignore)
-    for pair in _pairs(found, truth):
+    for pair in _pairs(tracks, truth):
         tally.add(*pair)
     return tally.correctly_tracked()
 
 
-def aligned(found: Iterable[AnyDetections], truth: Sequence[Detections]) -> list[AnyDetections]:
-    """For each frame of the truth what was found in it, and nothing where it is not among `found`.
+def aligned(results: Iterable[AnyDetections], truth: Sequence[Detections]) -> list[AnyDetections]:
+    """The results for each frame of the truth, in its order; without objects for a frame that `results` lack.
 
     >>> from flowedge import Origin
     >>> truth = [Detections(Origin("north", index=i), [], [], []) for i in range(2)]
@@ -179,7 +179,7 @@ def aligned(found: Iterable[AnyDetections], truth: Sequence[Detections]) -> list
     >>> [len(frame) for frame in aligned([late], truth)]
     [0, 1]
     """
-    by_key = {frame.origin.key: frame for frame in found}
+    by_key = {frame.origin.key: frame for frame in results}
     example = next(iter(by_key.values()), None)
     kind, names = (type(example), example.names) if example is not None else (Tracks, ())
     return [
@@ -189,19 +189,19 @@ def aligned(found: Iterable[AnyDetections], truth: Sequence[Detections]) -> list
 
 
 def counted(
-    found: Tracks, truth: Tracks, classes: Classes | None = None, ignore: Ignore = NOTHING
+    tracks: Tracks, truth: Tracks, classes: Classes | None = None, ignore: Ignore = NOTHING
 ) -> tuple[Tracks, Tracks]:
     """One frame without what is ignored and with evaluated classes only, for evaluators that know neither.
 
     Both results have the evaluated classes' names.
     """
-    frame = FrameMatch(Groups(classes), found, truth, ignore)
+    frame = FrameMatch(Groups(classes), tracks, truth, ignore)
     names = tuple(frame.groups.names)
     _, skipped = frame.matches()
     kept = (skipped & 1) == 0
     true = ~frame.ignored
     return (
-        _renamed(found.select(frame.found_rows[kept]), frame.found_groups[kept], names),
+        _renamed(tracks.select(frame.found_rows[kept]), frame.found_groups[kept], names),
         _renamed(truth.select(frame.true_rows[true]), frame.true_groups[true], names),
     )
 
@@ -209,9 +209,9 @@ def counted(
 class DetectionTally:
     """Quality of detection frame by frame; arguments and results are those of `detection_quality`.
 
-    It keeps 10 bytes for each found object and half a megabyte for the latest frames. After a million objects,
-    their scores are rounded to 0.0001 and memory grows no more (10 MB, and 1.6 MB a class), with AP within some
-    0.0001 of the exact one.
+    It keeps 10 bytes for each detected object and half a megabyte for the latest frames. After a million
+    objects, their scores are rounded to 0.0001 and memory grows no more (10 MB, and 1.6 MB a class), with AP
+    within some 0.0001 of the exact one.
     """
 
     def __init__(
@@ -226,16 +226,16 @@ class DetectionTally:
         self._kept = 0
         self._folded: dict[int, NDArray[np.int64]] = {}
 
-    def add(self, found: Detections, truth: Detections) -> None:
+    def add(self, detections: Detections, truth: Detections) -> None:
         """Count one frame."""
-        frame = FrameMatch(self._groups, found, truth, self._ignore)
+        frame = FrameMatch(self._groups, detections, truth, self._ignore)
         hits, skipped = frame.matches()
         self.frames += 1
         self._objects.update(frame.true_groups[~frame.ignored].tolist())
         if not len(hits):
             return
         self._chunks.append(
-            _Chunk(frame.found_groups.astype(np.int16), found.scores[frame.found_rows], hits, skipped)
+            _Chunk(frame.found_groups.astype(np.int16), detections.scores[frame.found_rows], hits, skipped)
         )
         self._kept += len(hits)
         if self._kept > _FOLD_AT:
@@ -299,13 +299,13 @@ class IdentityTally:
         self._boxes = 0
         self._together: dict[str, Counter[tuple[int, int]]] = {}
 
-    def add(self, found: Tracks, truth: Tracks) -> None:
+    def add(self, tracks: Tracks, truth: Tracks) -> None:
         """Count one frame. Identities of different cameras are different ones."""
-        frame = FrameMatch(self._groups, found, truth, self._ignore)
+        frame = FrameMatch(self._groups, tracks, truth, self._ignore)
         self._boxes += int((~frame.ignored).sum())
         at, true = np.nonzero((frame.overlap >= IOU) & ~frame.ignored)
         own = truth.ids[frame.true_rows[true]].tolist()
-        theirs = found.ids[frame.found_rows[at]].tolist()
+        theirs = tracks.ids[frame.found_rows[at]].tolist()
         together = self._together.setdefault(truth.origin.camera, Counter())
         together.update(zip(own, theirs, strict=True))
 
@@ -317,7 +317,7 @@ class IdentityTally:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Chunk:
-    """Found objects in columns: their class, score, and the levels (one bit each) at which they hit a true
+    """Detected objects in columns: their class, score, and the levels (one bit each) at which they hit a true
     object or are skipped for matching something ignored."""
 
     groups: NDArray[np.int16]
@@ -394,19 +394,20 @@ def _best_assignment(together: Counter[tuple[int, int]]) -> int:
 
 
 def _pairs(
-    found: Sequence[AnyDetections], truth: Sequence[AnyDetections]
+    results: Sequence[AnyDetections], truth: Sequence[AnyDetections]
 ) -> Iterator[tuple[AnyDetections, AnyDetections]]:
-    if len(found) != len(truth):
+    if len(results) != len(truth):
         raise InvalidValueError(
-            f"quality: {len(found)} frames were found and {len(truth)} are true; `aligned` brings them together"
+            f"quality: {len(results)} frames were found and {len(truth)} are true; "
+            f"`aligned` brings them together"
         )
-    for mine, true in zip(found, truth, strict=True):
-        if mine.origin.key != true.origin.key:
+    for result, true in zip(results, truth, strict=True):
+        if result.origin.key != true.origin.key:
             raise InvalidValueError(
-                f"quality: found {mine.origin.key} stands beside true {true.origin.key}; "
+                f"quality: found {result.origin.key} stands beside true {true.origin.key}; "
                 f"`aligned` brings them together"
             )
-        yield mine, true
+        yield result, true
 
 
 def _renamed(tracks: Tracks, groups: NDArray[np.intp], names: tuple[str, ...]) -> Tracks:

@@ -1,8 +1,7 @@
-"""Found objects against the true ones of one frame, as the COCO evaluation matches them.
+"""Match the detected objects of one frame to the true ones, as the COCO evaluation does.
 
-Within a frame and a class, found objects choose in the order of their scores the free true object that they
-overlap most, if the overlap (intersection over union, IoU) reaches a level; levels go from 0.5 to 0.95 in steps
-of 0.05.
+Within a class, best score first, each detected object takes the free true object that it overlaps most, if the
+overlap (intersection over union, IoU) reaches a level; levels go from 0.5 to 0.95 in steps of 0.05.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from flowedge.values import Detections
 from flowedge.vision.overlap import area, overlaps, shared
 
 Classes: TypeAlias = Mapping[str, Sequence[str]]
-"""What counts as what: the name of an evaluated class -> the names, found or true, that belong to it."""
+"""What counts as what: the name of an evaluated class -> the names, detected or true, that belong to it."""
 
 IOU = 0.5
-"""The overlap from which a found object is a true one, wherever one level is meant."""
+"""The least overlap at which a detected object counts as the true one, where a single level is used."""
 
 LEVELS = np.linspace(0.5, 0.95, 10)
 BITS = 1 << np.arange(len(LEVELS))
@@ -31,13 +30,13 @@ _EVERY_LEVEL = int(BITS.sum())
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """What counts neither for nor against.
+    """Which objects count neither for nor against a detector.
 
-    True objects of which a share below `visible` can be seen (the score of `street`'s truth), and objects,
-    true or found, whose box ends above the line y = `above` in source pixels; 0 is no line. `regions` names
-    the true boxes that are no objects but areas in which nobody marked any: a found object is ignored when the
-    area covers enough of it. A found object that matches an ignored one is ignored, one that matches a counted
-    one never is.
+    Ignored are true objects of which a share below `visible` can be seen (the score of `street`'s truth), and
+    objects, true or detected, whose box ends above the line y = `above` in source pixels; 0 is no line.
+    `regions` names the true boxes that mark areas without annotations instead of objects: a detected object is
+    ignored when such an area covers enough of it. A detected object is ignored too when it matches an ignored
+    true object, and never when it matches one that counts.
 
     >>> Ignore(visible=0.25, regions=("ignored",)).above
     0.0
@@ -52,14 +51,14 @@ NOTHING = Ignore()
 
 
 def covered(boxes: NDArray[np.float64], regions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How much of each of N boxes each of M regions covers (both x 4, xyxy), N x M; of empty boxes nothing."""
+    """The share of each of N boxes that each of M regions covers (both x 4, xyxy): N x M, 0 for empty boxes."""
     a, b = boxes.T[:, :, None], regions.T[:, None, :]
     both = shared(a, b)
     return np.asarray(np.divide(both, area(a), out=np.zeros_like(both), where=both > 0))
 
 
 class Groups:
-    """The evaluated classes by number, and which one each object belongs to."""
+    """The evaluated classes by number, and the class of each object."""
 
     def __init__(self, classes: Classes | None) -> None:
         self.names = list(classes or ())
@@ -68,7 +67,7 @@ class Groups:
         self._tables: dict[tuple[str, ...], NDArray[np.intp]] = {}
 
     def learn(self, truth: Detections, ignore: Ignore) -> None:
-        """Without given classes, each name of the truth is one."""
+        """Where no classes were given, take each name in the truth as a class."""
         if not self._fixed:
             for name in _names(truth):
                 if name not in self._group_of and name not in ignore.regions:
@@ -84,7 +83,7 @@ class Groups:
         return self._tables[names][value.classes] if names else np.empty(0, np.intp)
 
     def check(self, detections: Detections) -> None:
-        """Raise `ConfigError` where nothing that was found can ever count."""
+        """Raise `ConfigError` where no class name of the detections is evaluated."""
         names = _names(detections)
         if names and self.names and not any(name in self._group_of for name in names):
             raise ConfigError(
@@ -95,9 +94,9 @@ class Groups:
 
 
 class FrameMatch:
-    """One frame's found objects, best first, against its true ones.
+    """One frame's detected objects, best first, against its true ones.
 
-    `overlap` is found x true, 0 across classes; for regions it is the share of the found object in them.
+    `overlap` is detected x true, 0 across classes; for a region it is the share of the object inside it.
     """
 
     def __init__(self, groups: Groups, detections: Detections, truth: Detections, ignore: Ignore) -> None:
@@ -122,9 +121,9 @@ class FrameMatch:
             self.overlap[:, self.regions] = covered(mine, true[self.regions])
 
     def matches(self) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-        """For each found object the levels, one bit each, at which it hits, and at which it is skipped.
+        """For each detected object the levels, one bit each, at which it hits, and at which it is skipped.
 
-        The loop is over pairs that overlap by half or more, at all levels at once: about one a found object.
+        The loop is over pairs that overlap by half or more, at all levels at once: about one per object.
         """
         at, true = np.nonzero(self.overlap >= LEVELS[0])
         amount = self.overlap[at, true]

@@ -1,12 +1,12 @@
-"""Boxes that show one object made one: non-max suppression and non-max merging as array kernels.
+"""One box per object: non-max suppression and non-max merging as array kernels.
 
-Both are greedy: the best box takes every box that overlaps it by at least the threshold, the best of the rest
-takes what is left of its own, and so on. `suppress` keeps the best boxes, `merge` joins each with what it took.
-How ties are broken and how a group is joined differs between libraries; a `Rule` says it, and `SAHI` and
+Both are greedy: the best box takes every box that overlaps it by at least the threshold, then the best of the
+remaining boxes does, and so on. `suppress` keeps the boxes that no other took; `merge` joins each of them with
+those that it took. Libraries differ in how they break ties and join a group; a `Rule` says it, and `SAHI` and
 `SUPERVISION` are the rules of those two.
 
-Nothing here loops over boxes: `flowedge.vision.overlap` finds the pairs that overlap, and the greedy choice is
-made for all boxes at once that no undecided better box overlaps, round by round.
+Nothing here loops over boxes: `flowedge.vision.overlap` finds the pairs that overlap, and each round of the
+greedy choice decides about all boxes at once that no better undecided box overlaps.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ROUNDS = 64  # a chain in which each box loses to the one before needs as many 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a merge does where libraries differ. In all of them a box that overlaps by the threshold is taken.
+    """How a merge breaks ties and joins groups. Under every rule a box that overlaps by the threshold is taken.
 
     `ties`, which of two boxes with equal scores comes first: the "first" given, the "last" given, or the
     "leftmost" (least x1, then y1, x2, y2, then the first given).
@@ -234,8 +234,8 @@ def _grown(
 def _greedy(columns: Columns, threshold: float, metric: Metric) -> Rows:
     """For each box, best first, the box that takes it.
 
-    Block by block: the best boxes are settled among each other, and what their winners take of the rest is
-    never compared with anything again, so piles of boxes cost no more than the winners on them.
+    Block by block: the best boxes are settled among each other, and boxes of later blocks that their winners
+    take are not compared again, so a pile of boxes costs no more than its winner.
     """
     owners = np.arange(columns.box.shape[1])
     rest, size = columns.rows, _FIRST_BLOCK

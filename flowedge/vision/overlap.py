@@ -1,4 +1,4 @@
-"""Which boxes overlap: the pairs that do, found by a sweep instead of a table of all with all.
+"""The pairs of boxes that overlap, from a sweep instead of a table of all pairs.
 
 Boxes are swept along x in bands of y, class by class, which is near linear in their number where they are
 spread out and needs memory for the pairs that overlap only.
@@ -27,7 +27,7 @@ _MOST_BANDS = 1e6  # so that a place in the sweep keeps its digits
 
 
 def overlaps(first: Floats, second: Floats, metric: Metric = "iou") -> Floats:
-    """How much each of N boxes overlaps each of M (both x 4, xyxy): N x M, 0..1, in the precision of the boxes.
+    """The overlap of each of N boxes with each of M (both x 4, xyxy): N x M, 0..1, in the boxes' precision.
 
     0 where both (for "ios": where one) have no area.
 
@@ -89,7 +89,7 @@ def matches(columns: Columns, first: Rows, second: Rows, threshold: float, metri
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
-    """Where the sweep begins, how high its bands are and how many, and how far bands lie apart along x."""
+    """Where the sweep begins, the height and number of its bands, and their distance along x."""
 
     left: float
     top: float
@@ -149,7 +149,7 @@ def candidates(columns: Columns, first: Rows, second: Rows) -> Iterator[tuple[Ro
 
 
 def _reached(a: _Sweep, b: _Sweep, starts: Rows) -> Iterator[tuple[Rows, Rows]]:
-    """Pairs of a box of `a` and those of `b` that begin, from `starts` on, before it ends."""
+    """Pairs of a box of `a` and the boxes of `b`, from `starts` on, that begin before it ends."""
     counts = np.maximum(np.searchsorted(b.left, a.right, side="right") - starts, 0)
     ends = np.cumsum(counts)
     begin = 0

@@ -112,22 +112,22 @@ class Occupancy:
         }
 
     def _stays(self, name: str, within: NDArray[np.bool_], tracks: Tracks, now: float) -> Stays:
-        known = self._since.setdefault(name, {})
-        here = tracks.ids[within].tolist()
-        entered = tuple(identity for identity in here if identity not in known)
-        for identity in here:
-            known[identity] = (known.get(identity, (now, now))[0], now)
+        visits = self._since.setdefault(name, {})
+        inside_now = tracks.ids[within].tolist()
+        entered = tuple(identity for identity in inside_now if identity not in visits)
+        for identity in inside_now:
+            visits[identity] = (visits.get(identity, (now, now))[0], now)
         gone = set(tracks.ids[~within].tolist())
         left = {
             identity: (now if identity in gone else seen) - since
-            for identity, (since, seen) in known.items()
+            for identity, (since, seen) in visits.items()
             if identity in gone or now - seen > FORGOTTEN_S
         }
         for identity in left:
-            del known[identity]
+            del visits[identity]
         seconds = np.zeros(len(tracks), np.float32)
-        seconds[within] = [now - known[identity][0] for identity in here]
-        return Stays(within, seconds, tuple(sorted(known)), entered, left)
+        seconds[within] = [now - visits[identity][0] for identity in inside_now]
+        return Stays(within, seconds, tuple(sorted(visits)), entered, left)
 
     def _now(self, origin: Origin) -> float:
         """Seconds on the camera's timeline; over a reconnect, those that passed on the clock of the capture."""

@@ -97,7 +97,7 @@ def test_a_camera_can_end_and_come_again():
     assert came == [End("north")] * 2
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_pairs_leave_in_order_however_the_sides_interleave(data):
     count = data.draw(st.integers(0, 10))

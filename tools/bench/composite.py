@@ -1,4 +1,4 @@
-"""Tracking on tiles and bringing the tracks together (CARE), against merging the tiles and tracking the frame.
+"""Tracking in each tile and joining the tracks (CARE), against merging detections and tracking the whole frame.
 
 Both get the same detections. Times are those of everything behind the detector, median over the frames.
 """

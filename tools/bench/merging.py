@@ -72,13 +72,13 @@ def _sahi(columns: Columns) -> Iterable[Row]:
         lambda: batched_greedy_nmm(table, "IOS", THRESHOLD),
     )
     rows = zip(*(column.tolist() for column in columns), strict=True)
-    found = [
+    predictions = [
         ObjectPrediction(bbox=box, score=score, category_id=n, category_name=str(n)) for box, score, n in rows
     ]
     yield (
         "SAHI, merged",
         lambda: merge(*columns, THRESHOLD, "ios", rule=SAHI),
-        lambda: GreedyNMMPostprocess(THRESHOLD, "IOS", class_agnostic=False)(list(found)),
+        lambda: GreedyNMMPostprocess(THRESHOLD, "IOS", class_agnostic=False)(list(predictions)),
     )
 
 
@@ -96,11 +96,11 @@ def _supervision(columns: Columns) -> Iterable[Row]:
         lambda: _grouped(wide, "iou", SUPERVISION),
         lambda: box_non_max_merge(table, THRESHOLD),
     )
-    found = Detections(boxes, confidence=scores, class_id=classes)
+    detections = Detections(boxes, confidence=scores, class_id=classes)
     yield (
         "supervision, merged",
         lambda: merge(*wide, THRESHOLD, "iou", rule=SUPERVISION),
-        lambda: found.with_nmm(THRESHOLD),
+        lambda: detections.with_nmm(THRESHOLD),
     )
 
 

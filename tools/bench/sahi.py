@@ -160,14 +160,14 @@ def peer(pictures: str, model: str, rows: str, columns: str, confidence: str, ou
 
     predict(paths[0], slices[0])
     begun, cpu_begun = time.monotonic(), time.process_time()
-    found = [predict(*one) for one in zip(paths, slices, strict=True)]
+    predictions = [predict(*one) for one in zip(paths, slices, strict=True)]
     figures = {
         "frames": len(paths),
         "seconds": time.monotonic() - begun,
         "cpu_seconds": time.process_time() - cpu_begun,
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-    lines = (json.dumps(_record(index, objects)) for index, objects in enumerate(found))
+    lines = (json.dumps(_record(index, objects)) for index, objects in enumerate(predictions))
     Path(output).write_text("".join(f"{line}\n" for line in lines))
     print(json.dumps(figures))
 
@@ -203,12 +203,12 @@ def _find_torchvision() -> None:
 def _yolo11(model: str, confidence: float) -> Any:
     from sahi import AutoDetectionModel
 
-    found = AutoDetectionModel.from_pretrained(
+    detector = AutoDetectionModel.from_pretrained(
         "ultralytics", model, confidence_threshold=confidence, device="cpu", image_size=MODELS[Path(model).name]
     )
     # The file's input is square, which its metadata hides by calling the batch size dynamic.
-    found.model.predict = functools.partial(found.model.predict, rect=False)
-    return found
+    detector.model.predict = functools.partial(detector.model.predict, rect=False)
+    return detector
 
 
 def _yolox(model: str, confidence: float) -> Any:

@@ -138,8 +138,11 @@ def main() -> None:
     print(f"{'':28}  queries  us/query   mean ms   {GOAL:.0f} queries in s")
     for name, measure in engines.items():
         count, seconds, latency = measure()
-        each = seconds / count
-        print(f"{name:28} {count:8d}  {1e6 * each:8.1f}  {1e3 * latency:8.3f}   {GOAL * each:8.1f}", flush=True)
+        per_query = seconds / count
+        print(
+            f"{name:28} {count:8d}  {1e6 * per_query:8.1f}  {1e3 * latency:8.3f}   {GOAL * per_query:8.1f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python -m tools.bench.trackers TownCentre.mp4 --tiles 4 --ours-only
 
 A source is a street or a video with its truth, NAME.gt.txt, beside it; all rows of that count, whatever their
-score. What is to be ignored `tools.quality` knows. Detections of people are computed once for each source and
+score. `tools.quality` says what is to be ignored. Detections of people are computed once for each source and
 kept in --cache. Peers run with their own defaults and, with --same-scores, with the score from which ours
 begins a track; --no-pictures leaves out trackers that look at pictures. Time is processor time of the tracker
 alone, the median over --rounds of the mean per frame (looking at pictures counts, decoding them does not).
@@ -47,19 +47,19 @@ Step = Callable[[Detections, "Frame | None"], Tracks]
 
 @dataclass(frozen=True)
 class TrackerClip:
-    """A source, the people found in each of its frames and those really there."""
+    """A source, its detections of people by frame, and the true people."""
 
     name: str
     source: str
-    found: list[Detections]
+    detections: list[Detections]
     truth: list[Tracks]
     ignore: Ignore
 
     @property
     def fps(self) -> float:
         """Frames a second, from the time between the first and the last."""
-        first, last = self.found[0].origin, self.found[-1].origin
-        return (len(self.found) - 1) / (last.media - first.media)
+        first, last = self.detections[0].origin, self.detections[-1].origin
+        return (len(self.detections) - 1) / (last.media - first.media)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ def measure(
     yield f"{'':30} {'MOTA':>6} {'IDF1':>6} {'HOTA':>6} {'switches':>8} {'FP':>5} {'FN':>5} {'cpu ms':>8}"
     for source in sources:
         clip = load(source, model, size, tiles, folder)
-        yield f"{clip.name}: {len(clip.found)} frames, {sum(map(len, clip.found))} detections, {tiles} tile(s)"
+        count = sum(map(len, clip.detections))
+        yield f"{clip.name}: {len(clip.detections)} frames, {count} detections, {tiles} tile(s)"
         for contender in contenders or (*ours(), *roboflow(), *ultralytics()):
             yield line(contender, clip, 1 if contender.pictures else rounds)
 
@@ -96,22 +97,22 @@ def line(contender: TrackerEntry, clip: TrackerClip, rounds: int) -> str:
     for _ in range(rounds):
         tracks, seconds = run(contender, clip)
         times.append(1e3 * seconds / len(tracks))
-    found = tracking_quality(tracks, clip.truth, {"person": PERSON}, clip.ignore)
+    quality = tracking_quality(tracks, clip.truth, {"person": PERSON}, clip.ignore)
     return (
-        f"{contender.name:30} {found.mota:6.3f} {found.idf1:6.3f} {found.hota:6.3f} {found.switches:8d} "
-        f"{found.fp:5d} {found.fn:5d} {statistics.median(times):8.2f}"
+        f"{contender.name:30} {quality.mota:6.3f} {quality.idf1:6.3f} {quality.hota:6.3f} "
+        f"{quality.switches:8d} {quality.fp:5d} {quality.fn:5d} {statistics.median(times):8.2f}"
     )
 
 
 def run(contender: TrackerEntry, clip: TrackerClip) -> tuple[list[Tracks], float]:
     """The tracks of every frame, and the seconds of processor that the tracker took for all of them."""
     step, tracks, seconds = contender.begin(clip), [], 0.0
-    pictures = frames(clip.source) if contender.pictures else iter([None] * len(clip.found))
-    for found, frame in zip(clip.found, pictures, strict=False):
+    pictures = frames(clip.source) if contender.pictures else iter([None] * len(clip.detections))
+    for detections, frame in zip(clip.detections, pictures, strict=False):
         if frame is not None:
-            frame = Frame(found.origin, frame.image)
+            frame = Frame(detections.origin, frame.image)
         began = time.process_time()
-        tracks.append(step(found, frame))
+        tracks.append(step(detections, frame))
         seconds += time.process_time() - began
     return tracks, seconds
 
@@ -131,8 +132,8 @@ def load(source: str, model: str, size: int | None, tiles: int, cache: Path) -> 
         Origin(CAMERA, index=n, media=float(moment), width=int(kept["size"][0]), height=int(kept["size"][1]))
         for n, moment in enumerate(kept["times"])
     ]
-    found = [_people(origin, kept["rows"][kept["rows"][:, 0] == n]) for n, origin in enumerate(origins)]
-    return TrackerClip(Path(source).name, source, found, _truth(source, origins), annotated(source).ignore)
+    detections = [_people(origin, kept["rows"][kept["rows"][:, 0] == n]) for n, origin in enumerate(origins)]
+    return TrackerClip(Path(source).name, source, detections, _truth(source, origins), annotated(source).ignore)
 
 
 def frames(source: str) -> Iterator[Frame]:
@@ -158,10 +159,10 @@ def _detect(source: str, model: str, size: int | None, tiles: int, file: Path) -
     cut, merge = Slice(tiles), NonMaxMerge()
     rows, times, shape = [np.empty((0, 6))], [], (0, 0)
     for n, frame in enumerate(frames(source)):
-        parts, found = list(cut.split(frame)), []
+        parts, detections = list(cut.split(frame)), []
         for first in range(0, len(parts), detect.batch):
-            found += detect.process_batch(parts[first : first + detect.batch])
-        people = merge.gather(found) if tiles > 1 else found[0]
+            detections += detect.process_batch(parts[first : first + detect.batch])
+        people = merge.gather(detections) if tiles > 1 else detections[0]
         rows.append(np.column_stack([np.full(len(people), n), people.boxes, people.scores]))
         times.append(frame.origin.media)
         shape = frame.origin.width, frame.origin.height
@@ -188,13 +189,13 @@ def ours() -> list[TrackerEntry]:
 
     def track(_: TrackerClip) -> Step:
         operator = Track()
-        return lambda found, _: operator.process(found)
+        return lambda detections, _: operator.process(detections)
 
     def look(appearance: str | None, camera_motion: bool) -> Callable[[TrackerClip], Step]:
         def begin(_: TrackerClip) -> Step:
             operator = TrackWithPicture(appearance=appearance, camera_motion=camera_motion)
             operator.setup()
-            return lambda found, frame: operator.process((frame, found))
+            return lambda detections, frame: operator.process((frame, detections))
 
         return begin
 
@@ -217,11 +218,15 @@ def roboflow(new: float | None = None) -> list[TrackerEntry]:
             settings = {"high_conf_det_threshold": new}
         tracker = kind(frame_rate=clip.fps, **settings)
 
-        def step(found: Detections, frame: Frame | None) -> Tracks:
-            given = supervision.Detections(found.boxes, confidence=found.scores, class_id=found.classes)
+        def step(detections: Detections, frame: Frame | None) -> Tracks:
+            given = supervision.Detections(
+                detections.boxes, confidence=detections.scores, class_id=detections.classes
+            )
             result = tracker.update(given, *(() if frame is None else (frame.image,)))
             named = np.asarray(result.tracker_id) >= 0
-            return _tracks(found.origin, result.xyxy[named], result.confidence[named], result.tracker_id[named])
+            return _tracks(
+                detections.origin, result.xyxy[named], result.confidence[named], result.tracker_id[named]
+            )
 
         return step
 
@@ -251,11 +256,13 @@ def ultralytics(new: float | None = None) -> list[TrackerEntry]:
         settings |= {} if new is None else {"new_track_thresh": new}
         tracker = TRACKER_MAP[name](args=IterableSimpleNamespace(**settings))
 
-        def step(found: Detections, frame: Frame | None) -> Tracks:
-            columns = np.column_stack([found.boxes, found.scores, found.classes]).astype(np.float32)
-            given = Boxes(columns, (found.origin.height, found.origin.width))
+        def step(detections: Detections, frame: Frame | None) -> Tracks:
+            columns = np.column_stack([detections.boxes, detections.scores, detections.classes]).astype(
+                np.float32
+            )
+            given = Boxes(columns, (detections.origin.height, detections.origin.width))
             result = np.asarray(tracker.update(given, None if frame is None else frame.image)).reshape(-1, 8)
-            return _tracks(found.origin, result[:, :4], result[:, 5], result[:, 4])
+            return _tracks(detections.origin, result[:, :4], result[:, 5], result[:, 4])
 
         return step
 

@@ -21,7 +21,6 @@ time behind the queries that wait now).
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import multiprocessing
 import os
@@ -48,6 +47,7 @@ from tools.papers.aset_runs import (
     PolicyRun,
     runs,
 )
+from tools.papers.files import write_csv
 
 PROCESSES = 2
 OURS = "dual-price"
@@ -93,13 +93,12 @@ def main() -> None:
         Cell(topology, rate, seed, options.seconds)
         for seed, topology, rate in itertools.product(seeds, TOPOLOGIES, RATES)
     ]
-    found = simulated(cells)
-    lines = summary(found)
+    results = simulated(cells)
+    lines = summary(results)
     _print(lines)
-    print("\n" + "\n".join(verdicts(found)))
+    print("\n" + "\n".join(verdicts(results)))
     if options.csv:
-        with options.csv.open("w", newline="") as file:
-            csv.writer(file).writerows([[field.name for field in fields(Line)], *map(astuple, lines)])
+        write_csv(options.csv, [[field.name for field in fields(Line)], *map(astuple, lines)])
     if options.plot:
         _plot(lines, options.plot)
 
@@ -107,48 +106,48 @@ def main() -> None:
 def simulated(cells: Sequence[Cell]) -> list[PolicyRun]:
     """All runs of some cells, in the order of the cells; progress on stderr."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process each is what there is to use
-    begun, done = time.monotonic(), []
+    begun, cell_runs = time.monotonic(), []
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
-        for number, each in enumerate(pool.imap(runs, cells), 1):
-            done.append(each)
-            left = (time.monotonic() - begun) / number * (len(cells) - number)
-            print(f"\r{number}/{len(cells)} cells, {left / 60:.0f} min left ", end="", file=sys.stderr)
+        for number, of_cell in enumerate(pool.imap(runs, cells), 1):
+            cell_runs.append(of_cell)
+            remaining = (time.monotonic() - begun) / number * (len(cells) - number)
+            print(f"\r{number}/{len(cells)} cells, {remaining / 60:.0f} min left ", end="", file=sys.stderr)
     print(file=sys.stderr)
-    return [run for each in done for run in each]
+    return [run for of_cell in cell_runs for run in of_cell]
 
 
-def summary(found: Iterable[PolicyRun]) -> list[Line]:
+def summary(results: Iterable[PolicyRun]) -> list[Line]:
     """Means and paired intervals, by topology, rate and filter, in the order in which they are met first."""
-    return [line for group in _groups(found).values() for line in _lines(group)]
+    return [line for group in _groups(results).values() for line in _lines(group)]
 
 
-def _groups(found: Iterable[PolicyRun]) -> dict[tuple[str, str, str], dict[str, list[PolicyRun]]]:
+def _groups(results: Iterable[PolicyRun]) -> dict[tuple[str, str, str], dict[str, list[PolicyRun]]]:
     """Runs by topology, rate and filter, then by policy; each policy's by seed."""
     groups: dict[tuple[str, str, str], dict[str, list[PolicyRun]]] = {}
-    for run in sorted(found, key=lambda run: run.seed):
+    for run in sorted(results, key=lambda run: run.seed):
         groups.setdefault((run.topology, run.rate, run.filter), {}).setdefault(run.policy, []).append(run)
     return groups
 
 
 def _lines(group: dict[str, list[PolicyRun]]) -> list[Line]:
-    successes = {name: np.array([run.success for run in each]) for name, each in group.items()}
+    successes = {name: np.array([run.success for run in policy_runs]) for name, policy_runs in group.items()}
     best = leader(successes)
     lines = []
-    for name, each in group.items():
-        first = each[0]
+    for name, policy_runs in group.items():
+        first = policy_runs[0]
         low, high = interval(successes[name] - successes[best])
         success, failed, rejected, worst = (
-            _percent([getattr(run, column) for run in each])
+            _percent([getattr(run, column) for run in policy_runs])
             for column in ("success", "failed", "rejected", "worst")
         )
-        names = [run.application for run in each]
+        names = [run.application for run in policy_runs]
         lines.append(
             Line(
                 topology=first.topology,
                 rate=first.rate,
                 filter=first.filter,
                 policy=name,
-                seeds=len(each),
+                seeds=len(policy_runs),
                 success=success,
                 failed=failed,
                 rejected=rejected,
@@ -157,7 +156,7 @@ def _lines(group: dict[str, list[PolicyRun]]) -> list[Line]:
                 difference=_percent(successes[name] - successes[best]),
                 low=round(100 * low, 3),
                 high=round(100 * high, 3),
-                decision_us=round(1e6 * float(np.mean([run.decision for run in each])), 1),
+                decision_us=round(1e6 * float(np.mean([run.decision for run in policy_runs])), 1),
             )
         )
     return lines
@@ -181,11 +180,13 @@ def interval(differences: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def verdicts(found: Iterable[PolicyRun]) -> list[str]:
+def verdicts(results: Iterable[PolicyRun]) -> list[str]:
     """Where `OURS` stands against the best of the others that do not see the future."""
     lines = []
-    for (topology, rate, kind), group in _groups(found).items():
-        successes = {name: np.array([run.success for run in each]) for name, each in group.items()}
+    for (topology, rate, kind), group in _groups(results).items():
+        successes = {
+            name: np.array([run.success for run in policy_runs]) for name, policy_runs in group.items()
+        }
         ours = successes.pop(OURS)
         other = leader(successes)
         low, high = interval(ours - successes[other])
@@ -204,7 +205,7 @@ def _percent(shares: Sequence[float] | Floats) -> float:
 
 def _print(lines: Sequence[Line]) -> None:
     """A table for each topology and rate, one filter beside the other."""
-    found = {(line.topology, line.rate, line.filter, line.policy): line for line in lines}
+    by_key = {(line.topology, line.rate, line.filter, line.policy): line for line in lines}
     for topology, rate in dict.fromkeys((line.topology, line.rate) for line in lines):
         names = [
             line.policy for line in lines if (line.topology, line.rate, line.filter) == (topology, rate, OWN)
@@ -215,7 +216,7 @@ def _print(lines: Sequence[Line]) -> None:
         )
         print(head + "".join(f"{'all ' + kind + ', against its best':>36}" for kind in FILTERS[1:]))
         for name in names:
-            one = found[topology, rate, OWN, name]
+            one = by_key[topology, rate, OWN, name]
             worst = f"{one.worst:.2f} {one.application}" if one.application else ""
             text = f"{name:28}{one.success:8.2f}{_against(one):>26}" + "".join(
                 f"{value:8.2f}" if value == value else f"{'':8}" for value in (one.failed, one.rejected)
@@ -223,7 +224,7 @@ def _print(lines: Sequence[Line]) -> None:
             text += f"  {worst:30}" + (
                 f"{one.decision_us:6.0f}" if one.decision_us == one.decision_us else " " * 6
             )
-            others = [found.get((topology, rate, kind, name)) for kind in FILTERS[1:]]
+            others = [by_key.get((topology, rate, kind, name)) for kind in FILTERS[1:]]
             text += "".join(
                 f"{other.success:10.2f}{_against(other):>26}" for other in others if other is not None
             )

@@ -1,14 +1,14 @@
 """What no dispatcher can exceed, in hindsight: a Lagrangian bound with the prices of a linear programme.
 
-With everything known (when each query comes, how long its ways and its service will take) a query q can succeed
+With everything known (arrivals, network delays and service times of all queries) a query q can succeed
 at worker w only if it would be in time without any waiting, and then takes s_qw seconds of one of w's slots
 between its arrival and its deadline. For any prices y >= 0 of a slot-second, by worker and window of time,
 
     successes <= sum_streams max(0, max_w sum_q (1 - y_w(q) s_qw)+) + sum_w,k y_wk slots_w seconds_k,
 
-where y_w(q) is the least price between arrival and deadline, and the first sum knows that a stream is bound to
-one worker for its life. It holds for every choice of y (weak duality); good ones are the duals of a linear
-programme per window that assigns kinds of queries, alike in where they can succeed, to workers.
+where y_w(q) is the least price between arrival and deadline; the first sum is by stream because a stream is
+bound to one worker for its life. It holds for every choice of y (weak duality); good ones are the duals of a
+linear programme per window that assigns kinds of queries, alike in where they can succeed, to workers.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _queries(simulation: Dispatching) -> Queries:
         for name in ("times", "noise", "there", "back")
     )
     client = np.concatenate([np.array(chunk.clients, np.intp) for chunk in chunks])
-    born = times - np.array([each.lag for each in simulation.clients])[client]
+    born = times - np.array([sender.lag for sender in simulation.clients])[client]
     counted = born >= scenario.warmup
     client, born, times = client[counted], born[counted], times[counted]
     luck = np.stack([noise, there, back])[:, counted]
@@ -158,7 +158,7 @@ def _prices(queries: Queries, within: NDArray[np.bool_], slots: Floats) -> Float
     sums = [np.bincount(member.ravel(), column, len(patterns)) for column in seconds.T]
     mean = np.column_stack(sums) / counts[:, None]
     columns = np.arange(len(kind))
-    found = linprog(
+    solution = linprog(
         -np.ones(len(kind)),
         A_ub=csr_array(
             (
@@ -170,7 +170,7 @@ def _prices(queries: Queries, within: NDArray[np.bool_], slots: Floats) -> Float
         b_ub=np.concatenate([WINDOW * slots, counts]),
         method="highs",
     )
-    if found.status != 0:
-        raise ArithmeticError(f"HiGHS: {found.message}")
-    duals: Floats = -found.ineqlin.marginals[: len(slots)]
+    if solution.status != 0:
+        raise ArithmeticError(f"HiGHS: {solution.message}")
+    duals: Floats = -solution.ineqlin.marginals[: len(slots)]
     return np.maximum(duals, 0.0)

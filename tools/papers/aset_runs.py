@@ -77,15 +77,15 @@ def compared(cell: Cell, scenario: Scenario) -> Iterator[PolicyRun]:
     own: list[PolicyRun] = []
     for kind in FILTERS:
         given = replace(scenario, feasible=None if kind == OWN else kind)
-        found = []
+        results = []
         for number, name in enumerate(POLICIES):
             if kind != OWN and make(name).feasible is FEASIBILITIES[kind]:
-                found.append(replace(own[number], filter=kind))
+                results.append(replace(own[number], filter=kind))
             else:
-                found.append(_run(cell, kind, name, _played(given, name, arrivals)))
-        own = own or found
-        yield from found
-        best = max((run for run in found if run.policy in STATIC), key=lambda run: run.success)
+                results.append(_run(cell, kind, name, _played(given, name, arrivals)))
+        own = own or results
+        yield from results
+        best = max((run for run in results if run.policy in STATIC), key=lambda run: run.success)
         yield replace(best, policy=BEST, decision=math.nan)
     yield replace(_run(cell, OWN, ORACLE, oracle(scenario, arrivals)), decision=math.nan)
     limit = bound(scenario, arrivals)
@@ -102,7 +102,7 @@ def loaded(scenario: Scenario, clients: tuple[float, ...], seconds: float, seed:
     sources = []
     for source in scenario.sources:
         fill = -1 / math.expm1(-WARMUP / source.lifetime)
-        later = [(WARMUP + at * seconds / len(clients), each / 60) for at, each in enumerate(clients)]
+        later = [(WARMUP + place * seconds / len(clients), number / 60) for place, number in enumerate(clients)]
         sources.append(replace(source, rate=Rate(((0.0, fill * clients[0] / 60), *later))))
     return replace(
         scenario,
@@ -126,7 +126,7 @@ def oracle(scenario: Scenario, arrivals: Arrivals) -> Results:
         best, most = simulation, -1
         for action in range(len(ACTIONS)):
             # What never changes is not copied.
-            branch = copy.deepcopy(simulation, {id(each): each for each in shared})
+            branch = copy.deepcopy(simulation, {id(constant): constant for constant in shared})
             for dispatcher in branch.dispatchers.values():
                 _switch(dispatcher.policy, action)
             branch.advance(min((number + 1) * WINDOW, scenario.duration))

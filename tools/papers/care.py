@@ -19,8 +19,6 @@ are the exhaustive search without pruning. choices.csv has every strategy, and w
 from __future__ import annotations
 
 import argparse
-import csv
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -36,6 +34,7 @@ from flowedge.planner.papers.care import care, care_exhaustive, care_literal, ca
 from tools.papers import care_plots, care_profile
 from tools.papers.care_profile import MOST_CORES, TILES, Instance
 from tools.papers.care_rows import HEADER, StrategyRow
+from tools.papers.files import add_data_option, data_folder, write_csv
 
 FPS = 0.5
 CORE_WATTS = 105 / 28
@@ -57,7 +56,7 @@ STRATEGIES: Mapping[str, Callable[[Problem], Plan]] = {
 def main() -> None:
     """Measure, plan, print, write and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("FLOWEDGE_DATA"), help="the data folder")
+    add_data_option(parser)
     parser.add_argument("--out", type=Path, default=Path("care"), help="folder to write (default %(default)s)")
     parser.add_argument("--profile", type=Path, help="the profile.toml of a run before")
     parser.add_argument("--frames", type=int, default=20, help="to measure on (default %(default)s)")
@@ -65,28 +64,23 @@ def main() -> None:
         "--slower", type=float, default=1.0, help="factor of the CPU's times, for a slower one (default 1)"
     )
     options = parser.parse_args()
-    if options.data is None:
-        parser.error("--data FOLDER (or FLOWEDGE_DATA) is needed")
-    planner = Path(options.data) / "planner"
+    planner = data_folder(parser, options) / "planner"
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.profile or options.out / "profile.toml"
     if options.profile is None:
         care_profile.measured(options.frames, path)
-    known = care_profile.read(path)
+    profiles = care_profile.read(path)
     gpu_seconds, gpu_watts = care_profile.orin(planner / "yolo_orin_nx_visdrone.csv")
-    instances = [*care_profile.on_cpu(known, options.slower), *care_profile.on_gpu(known, gpu_seconds)]
+    instances = [*care_profile.on_cpu(profiles, options.slower), *care_profile.on_gpu(profiles, gpu_seconds)]
     quality = care_profile.table1(planner / "care_table1.csv")
     _print_instances(instances)
     rows = list(chosen(instances, quality, gpu_watts))
-    _write(options.out / "choices.csv", HEADER, [row.cells() for row in rows])
-    _write(
-        options.out / "instances.csv",
-        ["tiles", "cores", "gpu", "seconds", "source"],
-        [
-            [instance.tiles, instance.cores, f"{instance.gpu:.4g}", f"{instance.seconds:.6f}", instance.source]
-            for instance in instances
-        ],
+    write_csv(options.out / "choices.csv", [HEADER, *(row.cells() for row in rows)])
+    cells = (
+        [instance.tiles, instance.cores, f"{instance.gpu:.4g}", f"{instance.seconds:.6f}", instance.source]
+        for instance in instances
     )
+    write_csv(options.out / "instances.csv", [["tiles", "cores", "gpu", "seconds", "source"], *cells])
     care_plots.draw(instances, rows, CORE_WATTS, gpu_watts, options.out / "care.png")
 
 
@@ -175,7 +169,8 @@ def _row(problem: Problem, plan: Plan, at: tuple[int, float, float], name: str) 
     prediction = predict(problem, plan)
     active = [deployment.service for deployment in plan.deployments if deployment.service.cores]
     shape = " + ".join(
-        f"c={cores:g} g={gpu:.2g}" for cores, gpu in sorted({(each.cores, each.gpu) for each in active})
+        f"c={cores:g} g={gpu:.2g}"
+        for cores, gpu in sorted({(service.cores, service.gpu) for service in active})
     )
     return StrategyRow(
         *at,
@@ -184,7 +179,7 @@ def _row(problem: Problem, plan: Plan, at: tuple[int, float, float], name: str) 
         prediction.latencies[0].total,
         prediction.watts / FPS,
         plan.tried,
-        ", ".join(sorted({each.source for each in active})),
+        ", ".join(sorted({service.source for service in active})),
     )
 
 
@@ -194,25 +189,20 @@ def _print_instances(instances: Sequence[Instance]) -> None:
     print("\nms of an instance by cores (* measured, else a model)")
     for tiles in TILES:
         row = (seconds[tiles, cores] for cores in range(1, MOST_CORES + 1))
-        cells = (f"{1e3 * each.seconds:.1f}{'*' if 'measured' in each.source else ' '}" for each in row)
+        cells = (
+            f"{1e3 * instance.seconds:.1f}{'*' if 'measured' in instance.source else ' '}" for instance in row
+        )
         gpu = next(instance for instance in instances if instance.tiles == tiles and instance.gpu == 1)
         print(
             f"x={tiles}  " + "".join(f"{cell:>8}" for cell in cells) + f"   GPU {1e3 * gpu.seconds:.1f} (table)"
         )
     for tiles in TILES[1:]:
         alone = tiles * seconds[tiles, MOST_CORES].seconds
-        each = seconds[tiles, MOST_CORES // tiles].seconds
+        together = seconds[tiles, MOST_CORES // tiles].seconds
         print(
             f"{tiles} tiles on {MOST_CORES} cores: {1e3 * alone:.0f} ms one after the other, "
-            f"{1e3 * each:.0f} ms in {tiles} instances, {alone / each:.1f} times as fast"
+            f"{1e3 * together:.0f} ms in {tiles} instances, {alone / together:.1f} times as fast"
         )
-
-
-def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(header)
-        table.writerows(rows)
 
 
 if __name__ == "__main__":

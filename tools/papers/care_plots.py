@@ -31,15 +31,15 @@ def draw(
         color, name = _COLORS[tiles], f"x={tiles}"
         mine = [instance for instance in instances if instance.tiles == tiles and not instance.gpu]
         gpu = next(instance for instance in instances if instance.tiles == tiles and instance.gpu == 1)
-        cores = [each.cores for each in mine]
-        milli = [1e3 * each.seconds for each in mine]
-        joules = [tiles * each.cores * core_watts * each.seconds for each in mine]
+        cores = [instance.cores for instance in mine]
+        milli = [1e3 * instance.seconds for instance in mine]
+        joules = [tiles * instance.cores * core_watts * instance.seconds for instance in mine]
         on_gpu = tiles * (core_watts + gpu_watts) * gpu.seconds
         for axes, values, by_gpu in ((latency, milli, 1e3 * gpu.seconds), (energy, joules, on_gpu)):
             axes.plot(cores, values, "-", color=color, label=name)
             axes.plot(cores, values, "o", color=color, mfc="white")
-            known = [index for index, each in enumerate(mine) if "measured" in each.source]
-            axes.plot([cores[at] for at in known], [values[at] for at in known], "o", color=color)
+            measured = [index for index, instance in enumerate(mine) if "measured" in instance.source]
+            axes.plot([cores[at] for at in measured], [values[at] for at in measured], "o", color=color)
             axes.plot(MOST_CORES + 1, by_gpu, "D", color=color)
     ticks = [*range(1, MOST_CORES + 1), MOST_CORES + 1]
     for axes, what in ((latency, "latency of a frame, ms"), (energy, "energy of a frame, J")):

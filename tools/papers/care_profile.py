@@ -66,11 +66,11 @@ def orin(path: Path) -> tuple[float, float]:
     return float(row["p95_ms"]) / 1e3, float(row["power_w"])
 
 
-def on_cpu(known: Profiles, slower: float = 1.0) -> Iterator[Instance]:
+def on_cpu(profiles: Profiles, slower: float = 1.0) -> Iterator[Instance]:
     """Instances without GPU: as measured, and by the fitted model for more cores; all times `slower`."""
     source = "measured" if slower == 1 else f"model (measured x {slower:g})"
     for tiles in TILES:
-        times = {cores: slower * seconds for cores, seconds in _slowest(known, tiles, STAGES).items()}
+        times = {cores: slower * seconds for cores, seconds in _slowest(profiles, tiles, STAGES).items()}
         model = fit_service([Timed(cores, 0, seconds) for cores, seconds in times.items()])
         for cores in range(1, MOST_CORES + 1):
             if cores in times:
@@ -79,26 +79,26 @@ def on_cpu(known: Profiles, slower: float = 1.0) -> Iterator[Instance]:
                 yield Instance(tiles, cores, 0.0, model(cores, 0), "model (Amdahl)")
 
 
-def on_gpu(known: Profiles, seconds: float) -> Iterator[Instance]:
+def on_gpu(profiles: Profiles, seconds: float) -> Iterator[Instance]:
     """Instances with a core and a GPU, and those that share one in turns."""
     for tiles in TILES:
-        tracking = _slowest(known, tiles, ("Tile", "TrackTile"))[1]
+        tracking = _slowest(profiles, tiles, ("Tile", "TrackTile"))[1]
         for sharing in SHARES:
             source = "table (Orin NX)" if sharing == 1 else "model (table / share)"
             yield Instance(tiles, 1, 1 / sharing, seconds * sharing + tracking, source)
 
 
-def _slowest(known: Profiles, tiles: int, stages: tuple[str, ...]) -> Mapping[int, float]:
+def _slowest(profiles: Profiles, tiles: int, stages: tuple[str, ...]) -> Mapping[int, float]:
     """Seconds of the slowest tile by cores; a stage that `flowedge profile` counts as free takes none."""
-    found: dict[int, float] = {}
+    slowest: dict[int, float] = {}
     for number in range(1, tiles + 1):
         chosen = setting(part=f"{number}/{tiles}")
-        for cores in sorted({int(service.cores) for service in known.services}):
+        for cores in sorted({int(service.cores) for service in profiles.services}):
             seconds = sum(
-                each.seconds
+                service.seconds
                 for stage in stages
-                for each in known.services_of(stage, chosen)
-                if each.cores == cores
+                for service in profiles.services_of(stage, chosen)
+                if service.cores == cores
             )
-            found[cores] = max(found.get(cores, 0.0), seconds)
-    return found
+            slowest[cores] = max(slowest.get(cores, 0.0), seconds)
+    return slowest

@@ -13,7 +13,6 @@ down.
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from flowedge.operators import Detect, NonMaxMerge, Resize, Slice, Track
 from flowedge.runtime.run import Run
 from flowedge.testing import Collect
 from flowedge.vision.evaluation import correctly_tracked
+from tools.papers.files import write_csv
 from tools.quality.sources import Annotated, annotated
 
 TILES = (1, 2, 4, 6)
@@ -92,8 +92,8 @@ def share(source: Annotated, height: int, tiles: int, model: str, frames: int) -
     join(_tracks(pictures, tiles, model), truth) >> both
     with Run(graph, frames=frames, max_failures=0.0) as run:
         run.wait()
-    found, true = zip(*both.values, strict=True)
-    return correctly_tracked(found, true, source.classes, source.ignore)
+    tracks, true = zip(*both.values, strict=True)
+    return correctly_tracked(tracks, true, source.classes, source.ignore)
 
 
 def _tracks(pictures: Stream[Frame], tiles: int, model: str) -> Stream[Tracks]:
@@ -114,10 +114,8 @@ def _clip(video: str) -> Iterator[tuple[None, int, Annotated]]:
 
 
 def _write(rows: Sequence[Table1Row], path: Path) -> None:
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["objects", "height", *(f"x{n}" for n in TILES), *(f"paper_x{n}" for n in TILES)])
-        table.writerows([*row.cells(), *row.paper()] for row in rows)
+    header = ["objects", "height", *(f"x{n}" for n in TILES), *(f"paper_x{n}" for n in TILES)]
+    write_csv(path, [header, *([*row.cells(), *row.paper()] for row in rows)])
 
 
 def _plot(rows: Sequence[Table1Row], path: Path) -> None:

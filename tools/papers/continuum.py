@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -53,6 +52,7 @@ from tools.papers.continuum_model import (
     Reading,
     outcome,
 )
+from tools.papers.files import add_data_option, data_folder, write_csv
 
 FLOOR = 0.5
 THETAS = (0.0001, 0.001, 0.003, 0.01, 0.03, 0.1)  # of utility, per hour; the paper gives none
@@ -77,20 +77,18 @@ Row = tuple[str, int, str, str, float, float, float, float, float, float]
 def main() -> None:
     """Compute, print, and write what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=os.environ.get("FLOWEDGE_DATA"), help="the data folder")
+    add_data_option(parser)
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    if not options.data:
-        parser.error("--data FOLDER or FLOWEDGE_DATA must say where the data is")
-    accuracy = fitted(Path(options.data))
+    accuracy = fitted(data_folder(parser, options))
     print(f"a(r) = {accuracy.a1:.3f} - {accuracy.a2:.3f} exp(-r / {accuracy.a3:.1f}), off by", end=" ")
     print(f"{100 * accuracy.residual:.1f} points at most; in the paper: {PAPER}\n")
     rows: list[Row] = []
     for reading in READINGS:
         for sources in (SOURCES, 1):
             rows += chosen(reading, sources, accuracy)
-    for reading in (each for each in READINGS if each.bits == JPEG and not each.shared):
+    for reading in (candidate for candidate in READINGS if candidate.bits == JPEG and not candidate.shared):
         for sources in (SOURCES, 1):
             for strategy in (partial(continuum, sorts={"Draw": "storage"}), flowedge):
                 for spare in (False, True):
@@ -98,8 +96,7 @@ def main() -> None:
     _print(rows)
     print("\n" + remarks(rows))
     if options.csv:
-        with options.csv.open("w", newline="") as file:
-            csv.writer(file).writerows([HEAD, *rows])
+        write_csv(options.csv, [HEAD, *rows])
     if options.plot:
         _plot(accuracy, rows, options.plot)
 
@@ -114,18 +111,18 @@ def fitted(folder: Path) -> AccuracyModel:
 def chosen(reading: Reading, sources: int, accuracy: AccuracyModel) -> list[Row]:
     """The two experiments, and what Algorithm 1 and the utility choose among all distributions."""
     counts = list(distributions(sources, 2))  # (at 512, at 416)
-    found = [outcome(reading, [1.0] * low + [0.0] * high, accuracy) for high, low in counts]
+    outcomes = [outcome(reading, [1.0] * low + [0.0] * high, accuracy) for high, low in counts]
     first, second = ("exp. 1", "exp. 2") if sources > 1 else ("exp. 3", "exp. 4")
-    rows = [_row(reading, sources, first, "0", found[0], accuracy)]
-    rows.append(_row(reading, sources, second, "1", found[1], accuracy))
+    rows = [_row(reading, sources, first, "0", outcomes[0], accuracy)]
+    rows.append(_row(reading, sources, second, "1", outcomes[1], accuracy))
     if sources > 1:
         turned = outcome(reading, turns(sources, 1), accuracy)
         rows.append(_row(reading, sources, f"{second}, rotated", "1", turned, accuracy))
-    estimates = [each.estimate for each in found]
+    estimates = [result.estimate for result in outcomes]
     for who, literal in (("Algorithm 1", False), ("Algorithm 1, literal", True)):
         best = algorithm_1(estimates, FLOOR, literal=literal)
         if best is not None:
-            rows.append(_row(reading, sources, who, str(counts[best][1]), found[best], accuracy))
+            rows.append(_row(reading, sources, who, str(counts[best][1]), outcomes[best], accuracy))
             if sources > 1 and not literal:
                 turned = outcome(reading, turns(sources, counts[best][1]), accuracy)
                 rows.append(_row(reading, sources, f"{who}, rotated", str(counts[best][1]), turned, accuracy))
@@ -133,7 +130,7 @@ def chosen(reading: Reading, sources: int, accuracy: AccuracyModel) -> list[Row]
         best = highest_utility(estimates, FLOOR, theta / 3600)
         if best is not None:
             rows.append(
-                _row(reading, sources, f"U, {theta:g} / h", str(counts[best][1]), found[best], accuracy)
+                _row(reading, sources, f"U, {theta:g} / h", str(counts[best][1]), outcomes[best], accuracy)
             )
     return rows
 
@@ -172,9 +169,9 @@ def planned(
     mean = (small * accuracy(416) + (sources - small) * accuracy(512)) / sources
     seconds = FRAMES / low
     worst = accuracy(416 if small else 512)
-    found = ModelResult(seconds, seconds, max(0.0, seconds - SECONDS) / 2, mean, worst)
+    result = ModelResult(seconds, seconds, max(0.0, seconds - SECONDS) / 2, mean, worst)
     who = f"{best.strategy}, {'all' if spare else 'same'} cores"
-    return [_row(reading, sources, who, str(small), found, accuracy)]
+    return [_row(reading, sources, who, str(small), result, accuracy)]
 
 
 def steady(reading: Reading, sources: int, accuracy: AccuracyModel, *, spare: bool) -> Problem:
@@ -194,10 +191,10 @@ def steady(reading: Reading, sources: int, accuracy: AccuracyModel, *, spare: bo
     draws = (0.5, 1, 2, 4) if spare else ()
     services = [Service("Draw", "nova", cores, 0.02 / cores, source="model") for cores in draws]
     for size in sizes:
-        each = setting(size=size)
+        at_size = setting(size=size)
         seconds = 4 / reading.rate(size)  # of one core
         services += [
-            Service("Yolo", "nova", cores, seconds / cores, setting=each, source="model")
+            Service("Yolo", "nova", cores, seconds / cores, setting=at_size, source="model")
             for cores in (1, 2, 3, 3.5, 4, 7, 8)
         ]
     stages = (Stage("video", source=True), Stage("Yolo", ("video",)), Stage("Draw", ("Yolo",)))
@@ -220,11 +217,11 @@ def steady(reading: Reading, sources: int, accuracy: AccuracyModel, *, spare: bo
 
 
 def _row(
-    reading: Reading, sources: int, who: str, small: str, found: ModelResult, accuracy: AccuracyModel
+    reading: Reading, sources: int, who: str, small: str, result: ModelResult, accuracy: AccuracyModel
 ) -> Row:
-    hours = [round(seconds / 3600, 3) for seconds in (found.makespan, found.last, found.latency)]
-    f1 = F1[512] * found.accuracy / accuracy(512)
-    shares = [round(100 * share, 2) for share in (found.accuracy, found.worst, f1)]
+    hours = [round(seconds / 3600, 3) for seconds in (result.makespan, result.last, result.latency)]
+    f1 = F1[512] * result.accuracy / accuracy(512)
+    shares = [round(100 * share, 2) for share in (result.accuracy, result.worst, f1)]
     return reading.name, sources, who, small, hours[0], hours[1], hours[2], shares[0], shares[1], shares[2]
 
 
@@ -279,10 +276,10 @@ def _makespans(panel: Any, readings: Sequence[Reading], accuracy: AccuracyModel,
 
     marked: dict[str, list[tuple[int, float]]] = {}
     for reading in readings:
-        found = [
+        outcomes = [
             outcome(reading, [1.0] * low + [0.0] * high, accuracy) for high, low in distributions(SOURCES, 2)
         ]
-        panel.plot([each.makespan / 3600 for each in found], label=reading.network)
+        panel.plot([result.makespan / 3600 for result in outcomes], label=reading.network)
         for _, sources, who, small, span, *_ in (row for row in rows if row[0] == reading.name):
             if sources == SOURCES and (who == "Algorithm 1" or who.endswith(" cores")):
                 marked.setdefault(who, []).append((int(small), span))
@@ -321,7 +318,7 @@ def _single(panel: Any, rows: Sequence[Row]) -> None:
         panel.barh(places, [spans[name, who] for name in names], 0.36, label=label)
     chosen = [spans[name, "Algorithm 1"] for name in names]
     low = [spans[name, "exp. 4"] == span for name, span in zip(names, chosen, strict=True)]
-    places = [at + (0.2 if each else -0.2) for at, each in enumerate(low)]
+    places = [at + (0.2 if is_low else -0.2) for at, is_low in enumerate(low)]
     panel.plot(chosen, places, "ko", fillstyle="none", label="Algorithm 1 chooses")
     panel.plot([1.0, 1.3], [-0.8, -0.8], "kx", label="paper: 1 h and 1.3 h")
     panel.set_yticks(range(len(names)), names, fontsize="small")

@@ -96,9 +96,13 @@ def outcome(reading: Reading, reduced: Sequence[float], accuracy: AccuracyModel)
             fixed = 1 / rate + DELAYS[size] + SMALL_STEPS
             done[at] = max(done[at], sent[at] + waits[-1] + fixed)
             latency += shares[at] * ((sent[at] - SECONDS) / 2 + waits.mean() + fixed)
-    each = (1 - parts) * accuracy(512) + parts * accuracy(416)
+    accuracies = (1 - parts) * accuracy(512) + parts * accuracy(416)
     return ModelResult(
-        float(done.mean()), float(done.max()), latency / len(parts), float(each.mean()), float(each.min())
+        float(done.mean()),
+        float(done.max()),
+        latency / len(parts),
+        float(accuracies.mean()),
+        float(accuracies.min()),
     )
 
 

@@ -1,4 +1,4 @@
-"""The applications of ROMA's evaluation, their couplings, and how far these miss: in and out of sample."""
+"""The applications of ROMA's evaluation, their couplings, and the errors of these in and out of sample."""
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ Pair: TypeAlias = tuple[Coupling, Coupling]
 
 @dataclass(frozen=True)
 class Case:
-    """An application: what its settings take (Mbit/s of a camera, cores of all) and reach, and the couplings.
+    """An application and its couplings.
 
-    `grid` is what is reached within each pair of swept resources, as in the paper's Figure 5; `needs` are those
-    of its points that waste nothing. `fresh` is what the same settings take and reach on another street.
+    `known` are its settings: what each takes (Mbit/s of a camera, cores of all) and reaches. `grid` is what is
+    reached within each pair of swept resources, as in the paper's Figure 5; `needs` are those of its points
+    that waste nothing. `fresh` is what the same settings take and reach on another street.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Case:
 
     @property
     def most(self) -> float:
-        """The best that is reached within all that may be there."""
+        """The best performance within the most resources that are swept."""
         return float(self.grid.columns[2].max())
 
 
@@ -109,19 +110,19 @@ def case(name: str, known: Points, fresh: Points | None = None) -> Case:
     return Case(name, known, fresh, grid, needs, coupled)
 
 
-def fits(every: Case) -> Iterator[CouplingError]:
+def fits(application: Case) -> Iterator[CouplingError]:
     """Errors at the points of the fit, at points left out of it, and at those of the other street."""
-    whole, folds = couplings(every.grid), _folds(every)
-    fresh = None if every.fresh is None else _sides(_grid(every.fresh).efficient())
-    for direction, at in _sides(every.needs).items():
+    whole, folds = couplings(application.grid), _folds(application)
+    fresh = None if application.fresh is None else _sides(_grid(application.fresh).efficient())
+    for direction, at in _sides(application.needs).items():
         for kind in COUPLINGS:
-            name, fitted = (every.name, direction, kind), whole[kind, direction]
+            name, fitted = (application.name, direction, kind), whole[kind, direction]
             yield CouplingError(*name, "in sample", len(at[0]), errors(fitted, *at))
             left_out = np.empty_like(at[0])
             for out, others in folds:
                 left_out[out] = others[kind, direction](at[0][out], at[1][out])
             yield CouplingError(
-                *name, f"{FOLDS} folds", len(at[0]), errors(lambda *_, found=left_out: found, *at)
+                *name, f"{FOLDS} folds", len(at[0]), errors(lambda *_, values=left_out: values, *at)
             )
             if fresh is not None:
                 yield CouplingError(
@@ -132,31 +133,33 @@ def fits(every: Case) -> Iterator[CouplingError]:
 def couplings(grid: Points) -> dict[tuple[str, str], Coupling]:
     """Every coupling in both directions by its name, fitted to a grid of what is reached within resources.
 
-    A surface may say that nothing is enough: then it is taken to ask for the most that anything needs.
+    Where a surface says that no amount is enough, it is taken to ask for the largest amount in the grid.
     """
     needs = grid.efficient()
-    found: dict[tuple[str, str], Coupling] = {}
+    fitted: dict[tuple[str, str], Coupling] = {}
     for kind, fit in FITS.items():
-        found[kind, "net,com"], found[kind, "com,net"] = _pair(fit, needs)
+        fitted[kind, "net,com"], fitted[kind, "com,net"] = _pair(fit, needs)
     plane, (net, com, _) = surface(grid), needs.columns
-    found["surface", "net,com"] = _at_most(plane.needed_com, float(com.max()))
-    found["surface", "com,net"] = _at_most(plane.needed_net, float(net.max()))
-    return found
+    fitted["surface", "net,com"] = _at_most(plane.needed_com, float(com.max()))
+    fitted["surface", "com,net"] = _at_most(plane.needed_net, float(net.max()))
+    return fitted
 
 
-def _folds(every: Case) -> list[tuple[NDArray[np.intp], dict[tuple[str, str], Coupling]]]:
+def _folds(application: Case) -> list[tuple[NDArray[np.intp], dict[tuple[str, str], Coupling]]]:
     """Positions in `needs`, and the couplings fitted to the grid without these points."""
-    net, com, performance = every.grid.columns
+    net, com, performance = application.grid.columns
     fold = np.random.default_rng(0).permutation(len(net)) % FOLDS
     at = {pair: position for position, pair in enumerate(zip(net.tolist(), com.tolist(), strict=True))}
-    needs = [at[pair] for pair in zip(*(column.tolist() for column in every.needs.columns[:2]), strict=True)]
-    found = []
+    needs = [
+        at[pair] for pair in zip(*(column.tolist() for column in application.needs.columns[:2]), strict=True)
+    ]
+    folds = []
     for number in range(FOLDS):
         out = np.flatnonzero(fold[needs] == number)
         kept = fold != number
         if len(out):
-            found.append((out, couplings(Points(net[kept], com[kept], performance[kept]))))
-    return found
+            folds.append((out, couplings(Points(net[kept], com[kept], performance[kept]))))
+    return folds
 
 
 def _grid(points: Points) -> Points:
@@ -182,11 +185,11 @@ def _lines(pair: Pair) -> tuple[Linear, Linear] | None:
 def _axes(grid: Points) -> tuple[Floats, Floats, Floats]:
     """Amounts and performances at which couplings are put into a table."""
     net, com, performance = grid.columns
-    known = performance[performance > 0]
+    positive = performance[performance > 0]
     return (
         np.geomspace(net.min(), net.max(), 40),
         np.geomspace(com.min(), com.max(), 40),
-        np.linspace(known.min(), known.max(), 60),
+        np.linspace(positive.min(), positive.max(), 60),
     )
 
 

@@ -83,12 +83,12 @@ def _measured(street: int, detect: Detect, frames: int) -> Iterator[Point]:
     for width, quality, tiles in product(WIDTHS, QUALITIES, TILES):
         sent = [_encoded(frame, width, quality) for frame in pictures]
         begun = time.process_time()
-        found = [_found(frame, data, tiles, detect) for frame, data in zip(pictures, sent, strict=True)]
+        detections = [_found(frame, data, tiles, detect) for frame, data in zip(pictures, sent, strict=True)]
         seconds = (time.process_time() - begun) / frames
         size = sum(map(len, sent)) / frames
         for skip in SKIPS:
             rate = FPS / (skip + 1)
-            score = _score(found, truth, skip)
+            score = _score(detections, truth, skip)
             yield Point(street, width, quality, tiles, skip, 8e-6 * size * rate, seconds * rate, score)
 
 
@@ -125,9 +125,10 @@ def _found(frame: Frame, data: bytes, tiles: int, detect: Detect) -> Detections:
     return NonMaxMerge().gather([detect.process(part) for part in Slice(tiles).split(decoded)])
 
 
-def _score(found: Sequence[Detections], truth: Sequence[Tracks], skip: int) -> float:
+def _score(detections: Sequence[Detections], truth: Sequence[Tracks], skip: int) -> float:
     shown = [
-        replace(found[index - index % (skip + 1)], origin=frame.origin) for index, frame in enumerate(truth)
+        replace(detections[index - index % (skip + 1)], origin=frame.origin)
+        for index, frame in enumerate(truth)
     ]
     return detection_score(shown, truth)
 

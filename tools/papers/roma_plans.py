@@ -1,10 +1,9 @@
 """ROMA's programme over a cluster: placement and allocation together against a given placement, on many sites.
 
 Each site has six cameras at two weak edge nodes and a cloud behind a narrow link; cores and bandwidths differ.
-What is compared is the objective of [P] at the plans that come out, and not what a programme promises:
-for each camera eta (Mbit/s sent + shares of nodes reserved) - (1 - eta) accuracy, both resources normalised by
-what the largest setting needs. Less is better. `exact` minimises resources alone; it says which sites have any
-plan at all.
+Compared is the objective of [P] at the plans that result, and not at what a programme promises: for each camera
+eta (Mbit/s sent + shares of nodes reserved) - (1 - eta) accuracy, both resources normalised by what the largest
+setting needs. Less is better. `exact` minimises resources alone; it says which sites have any plan at all.
 """
 
 from __future__ import annotations
@@ -75,31 +74,31 @@ def outcomes(measured: Sequence[roma_grid.Point]) -> Iterator[SchemeResult]:
             yield _outcome(problem, name, scheme, plan)
 
 
-def show(found: Sequence[SchemeResult]) -> None:
+def show(results: Sequence[SchemeResult]) -> None:
     """For every scheme its means, and how it compares with the joint programme where both have a plan."""
     first, *others = SCHEMES
-    by = {(each.site, each.scheme): each for each in found}
-    sites = list(dict.fromkeys(each.site for each in found))
+    by = {(result.site, result.scheme): result for result in results}
+    sites = list(dict.fromkeys(result.site for result in results))
     print(f"\n[P] on {len(sites)} sites, {CAMERAS} cameras each, eta {ETA:g}; means over those with a plan")
     print(f"{'scheme':<28}{'plans':>6}{'objective':>11}{'accuracy':>10}{'cores':>7}{'Mbit/s':>8}   {first} is")
     for scheme in (first, *others):
-        mine = [by[each, scheme] for each in sites if by[each, scheme].objective is not None]
+        mine = [by[name, scheme] for name in sites if by[name, scheme].objective is not None]
         gains = [
             (theirs.objective or 0.0) - (ours.objective or 0.0)
             for theirs in mine
             if (ours := by[theirs.site, first]).objective is not None
         ]
         means = [
-            np.mean([getattr(each, name) for each in mine])
+            np.mean([getattr(result, name) for result in mine])
             for name in ("objective", "accuracy", "cores", "mbit")
         ]
-        said = (
+        comparison = (
             f"better {sum(gain > 1e-6 for gain in gains)}, equal {sum(abs(gain) <= 1e-6 for gain in gains)}, "
             f"worse {sum(gain < -1e-6 for gain in gains)}; by {np.mean(gains):.3f} in the mean"
         )
         print(
             f"{scheme:<28}{len(mine):>6}{means[0]:>11.3f}{means[1]:>10.3f}{means[2]:>7.1f}{means[3]:>8.2f}   "
-            + (said if scheme != first else "")
+            + (comparison if scheme != first else "")
         )
 
 

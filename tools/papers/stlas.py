@@ -6,17 +6,17 @@
 Jobs: the 60-job trace of Tiresias on its cluster of 32 x 4 GPUs, which it does not fill, and on 4, 3 and 2 such
 nodes; and mixes of short and long jobs by seed on 4 nodes. A preempted job pays a checkpoint of --checkpoint
 seconds when it runs again. ST-LAS demotes at a quantile of the services of the jobs that are done so far. This
-quantile and the patience are those of the least mean completion on mixes of other seeds, found anew at each
-start; neither the trace nor the evaluated mixes are looked at. "median" has the quantile 0.5 and patience 8;
+quantile and the patience are those of the least mean completion on mixes of other seeds, searched anew at each
+start without a look at the trace or the evaluated mixes. "median" has the quantile 0.5 and patience 8;
 "no promotion" is ST-LAS without it. SRTF knows how long each job takes. Differences are paired by seed, with
 bootstrap intervals. A trace of jobs has the columns that `flowedge/planner/FORMATS.md` says.
 
 Offloading (`NAME_offload.csv` beside --csv, `NAME_offload.png` beside --plot): Table 2 has round trips to the
-cloud and on the premises. What the cloud takes longer than the same model on the premises is taken to be its
-link, and is scaled; premises have 100 Mbit/s in the table, by assumption, and the payload of 192 kB is what
-scales. A device has both links, and neither goes through the other. Its own time is an estimate: the CPU time
-on the premises times that of a Raspberry Pi 4 over it, for the one model both are known for. Data is looked for
-under --data or FLOWEDGE_DATA.
+cloud and to the premises. How much longer a model takes in the cloud is counted as the time of the link to the
+cloud and scaled with it. The link to the premises is assumed to have 100 Mbit/s in the table; the transmission
+of the 192 kB payload is what scales with it. A device has both links, and neither goes through the other. Its
+own time is an estimate: the CPU time on the premises times the ratio of a Raspberry Pi 4's to it, which is
+known for one model. Data is looked for under --data or FLOWEDGE_DATA.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import argparse
 import csv
 import itertools
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +43,7 @@ from flowedge.runtime.controller.admission import (
     admissible,
     intrusiveness,
 )
+from tools.papers.files import add_data_option, data_folder, write_csv
 from tools.papers.stlas_jobs import JobResult, Simulation, Spec, cluster, jobs, mix, tiresias_cluster
 
 GPUS = 4  # of a node
@@ -87,7 +87,7 @@ class Score:
 def main() -> None:
     """Simulate, print, and write what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default=os.environ.get("FLOWEDGE_DATA"), help="the data folder")
+    add_data_option(parser)
     parser.add_argument("--jobs", type=Path, help="a trace of jobs (CSV) instead of all others")
     parser.add_argument(
         "--workers", default="4x4", metavar="NODESxGPUS", help="for --jobs (default %(default)s)"
@@ -97,15 +97,13 @@ def main() -> None:
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    if not options.data and not options.jobs:
-        parser.error("--data FOLDER or FLOWEDGE_DATA must say where the data is")
     if options.jobs:
         try:
             scenarios = [own(options.jobs, options.workers)]
         except (OSError, ValueError) as error:
             parser.error(str(error))
     else:
-        scenarios = list(_scenarios(Path(options.data) / "planner" / "tiresias", options.seeds))
+        scenarios = list(_scenarios(data_folder(parser, options) / "planner" / "tiresias", options.seeds))
     best = tuned(options.checkpoint)
     print(f"tuned on other mixes: demotion at quantile {best[0]:g} of what was done, patience {best[1]:g}\n")
     scores: dict[str, dict[str, list[Score]]] = {}
@@ -122,9 +120,9 @@ def main() -> None:
     offloads = list(offloading(Path(options.data) / "planner")) if options.data else []
     print("\n" + "\n".join("  ".join(f"{cell!s:>12}" for cell in row) for row in offloads))
     if options.csv:
-        _write(options.csv, lines)
+        write_csv(options.csv, lines)
         if offloads:
-            _write(options.csv.with_name(f"{options.csv.stem}_offload.csv"), offloads)
+            write_csv(options.csv.with_name(f"{options.csv.stem}_offload.csv"), offloads)
     if options.plot:
         _plot(scores, options.plot)
         if offloads:
@@ -152,15 +150,15 @@ def own(path: Path, shape: str) -> Scenario:
         raise ValueError(f"--workers {shape}: write nodes x GPUs of each, e.g. 4x4")
     workers = cluster(int(nodes), int(gpus))
     try:
-        found = jobs(path.read_text())
+        specs = jobs(path.read_text())
     except ConfigError as error:
         raise ValueError(f"--jobs {path}: {error}") from error
-    for spec in found:
+    for spec in specs:
         if not admissible(spec.parts, workers):
             raise ValueError(
                 f"--jobs {path}: job {spec.name} wants {len(spec.parts)} GPUs, {shape} has not as many"
             )
-    return path.name, workers, [found]
+    return path.name, workers, [specs]
 
 
 def policies(best: tuple[float, float]) -> dict[str, tuple[Policy, float | None]]:
@@ -190,22 +188,22 @@ def tuned(checkpoint: float) -> tuple[float, float]:
     return min(itertools.product(QUANTILES, PATIENCES), key=cost)
 
 
-def score(found: Sequence[JobResult]) -> Score:
+def score(results: Sequence[JobResult]) -> Score:
     """The figures of one run."""
-    times = np.array([each.completion for each in found])
-    alone = np.array([each.spec.seconds for each in found])
+    times = np.array([result.completion for result in results])
+    alone = np.array([result.spec.seconds for result in results])
     return Score(
         float(times.mean()),
         float(np.quantile(times, 0.95)),
-        max(each.longest_wait for each in found),
+        max(result.longest_wait for result in results),
         100 * float((times > 10 * alone).mean()),
-        sum(each.preemptions for each in found) / len(found),
+        sum(result.preemptions for result in results) / len(results),
     )
 
 
 def table(name: str, scores: Mapping[str, Sequence[Score]]) -> Iterator[tuple[Any, ...]]:
     """A row for each policy: means over the runs, and the paired difference of the mean to ST-LAS."""
-    ours = np.array([each.mean for each in scores["ST-LAS"]])
+    ours = np.array([run.mean for run in scores["ST-LAS"]])
     for who, runs in scores.items():
         means = np.array([run.mean for run in runs])
         interval = _rounded(*_interval(means - ours)) if len(runs) > 1 else ("", "")
@@ -227,7 +225,7 @@ def _interval(differences: np.ndarray) -> tuple[float, float]:
 
 
 def offloading(folder: Path) -> Iterator[tuple[Any, ...]]:
-    """A row for each model, sort of worker and pair of links: milliseconds by place, and where it goes.
+    """A row for each model, sort of worker and pair of links: milliseconds by place, and the place chosen.
 
     "if busy" is the choice when the worker on the premises is used to 90 % and the model, which would take 30 %
     more, is too intrusive for it.
@@ -252,7 +250,7 @@ def offloading(folder: Path) -> Iterator[tuple[Any, ...]]:
                     }
                     order = sorted(places, key=lambda place: places[place])
                     best, other = order[0], next(place for place in order if place != "premises")
-                    cells = [round(each) for each in places.values()]
+                    cells = [round(milliseconds) for milliseconds in places.values()]
                     yield row["model"], sort, lan / 1e6, wan, *cells, best, other if busy else best
 
 
@@ -261,11 +259,6 @@ def _pi(folder: Path) -> float:
     lines = (folder / "edge_accel_aallan.csv").read_text().splitlines()
     rows = csv.DictReader(line for line in lines if not line.startswith("#"))
     return next(float(row["mnv2_ms"]) for row in rows if row["board"] == PI4)
-
-
-def _write(path: Path, rows: Sequence[Sequence[Any]]) -> None:
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
 
 
 def _plot(scores: Mapping[str, Mapping[str, Sequence[Score]]], path: Path) -> None:

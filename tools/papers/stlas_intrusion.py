@@ -10,7 +10,6 @@ else runs here disturbs both alike; leave the core idle all the same. Bursts hav
 from __future__ import annotations
 
 import argparse
-import csv
 import multiprocessing
 import os
 import random
@@ -22,11 +21,12 @@ from typing import Any
 import numpy as np
 
 from flowedge.runtime.controller.admission import intrusiveness
+from tools.papers.files import write_csv
 
 PERIOD = 0.020  # seconds
 SHARES = (0.2, 0.4, 0.6, 0.8)
 THRESHOLDS = (0.6, 0.8)
-HEAD = ("used", "wanted", *(f"intrusiveness at {each:g}" for each in THRESHOLDS), "slowdown")
+HEAD = ("used", "wanted", *(f"intrusiveness at {threshold:g}" for threshold in THRESHOLDS), "slowdown")
 Row = tuple[float, float, float, float, float]
 
 
@@ -53,8 +53,7 @@ def main() -> None:
         f"with the load u + r alone: {ranks([(*row[:2], row[0] + row[1], 0.0, row[4]) for row in rows], 2):.2f}"
     )
     if options.csv:
-        with options.csv.open("w", newline="") as file:
-            csv.writer(file).writerows([HEAD, *rows])
+        write_csv(options.csv, [HEAD, *rows])
     if options.plot:
         _plot(rows, options.plot)
 
@@ -65,8 +64,8 @@ def measured(core: int, used: float, wanted: float, seconds: float, turns: int) 
     for _ in range(turns):
         alone += bursts(core, (used,), seconds)
         beside += bursts(core, (used, wanted), seconds)
-    found = (intrusiveness((used,), (wanted,), (threshold,)) for threshold in THRESHOLDS)
-    return (used, wanted, *found, float(np.mean(beside) / np.mean(alone)))
+    scores = (intrusiveness((used,), (wanted,), (threshold,)) for threshold in THRESHOLDS)
+    return (used, wanted, *scores, float(np.mean(beside) / np.mean(alone)))
 
 
 def bursts(core: int, shares: tuple[float, ...], seconds: float) -> list[float]:

@@ -41,7 +41,7 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What became of a job: when it was done, its longest wait at a stretch, and how often it was preempted."""
+    """The result of a job: when it was done, its longest wait at a stretch, and how often it was preempted."""
 
     spec: Spec
     done: float
@@ -69,7 +69,7 @@ class Simulation:
     """Runs jobs on workers under a policy; a preempted job pays `checkpoint` seconds when it runs again.
 
     With a `quantile`, the threshold of least attained service is that quantile of the services of the jobs that
-    are done, from the fifth on; nothing is known about jobs before they are done.
+    are done, from the fifth on; the policy knows nothing of a job's length before it is done.
     """
 
     workers: Sequence[Worker]
@@ -82,12 +82,12 @@ class Simulation:
     services: list[float] = field(default_factory=list)
 
     def run(self, specs: Sequence[Spec], until: float = math.inf) -> list[JobResult]:
-        """What became of every job that was done `until` then, in the order of completion."""
+        """The results of the jobs that are done at second `until`, in the order of completion."""
         waiting = sorted(specs, key=lambda spec: spec.arrival)
         at = 0
         while at < len(waiting) or self.live:
             arrival = waiting[at].arrival if at < len(waiting) else math.inf
-            step = min([arrival - self.now, *(self._next(each) for each in self.live.values())])
+            step = min([arrival - self.now, *(self._next(account) for account in self.live.values())])
             if self.now + step > until or step == math.inf:
                 break
             self._advance(max(0.0, step))
@@ -97,17 +97,17 @@ class Simulation:
             self._decide()
         return self.outcomes
 
-    def _next(self, each: _Account) -> float:
-        ends = each.job.owed + each.job.remaining if each.job.running else math.inf
-        return min(ends, max(self.policy.due(each.job, each.share), 1e-6))
+    def _next(self, account: _Account) -> float:
+        ends = account.job.owed + account.job.remaining if account.job.running else math.inf
+        return min(ends, max(self.policy.due(account.job, account.share), 1e-6))
 
     def _advance(self, seconds: float) -> None:
         self.now += seconds
-        for name, each in list(self.live.items()):
-            each.job = advanced(each.job, seconds, each.share)
-            if each.job.running and each.job.remaining <= 1e-9:
-                self.outcomes.append(JobResult(each.spec, self.now, each.longest, each.preemptions))
-                self.services.append(each.job.total)
+        for name, account in list(self.live.items()):
+            account.job = advanced(account.job, seconds, account.share)
+            if account.job.running and account.job.remaining <= 1e-9:
+                self.outcomes.append(JobResult(account.spec, self.now, account.longest, account.preemptions))
+                self.services.append(account.job.total)
                 del self.live[name]
                 self._learn()
 
@@ -122,18 +122,20 @@ class Simulation:
         self.live[spec.name] = _Account(job, spec, size(spec.parts, self.workers), self.now)
 
     def _decide(self) -> None:
-        now_in = reviewed(self.policy, {name: each.job for name, each in self.live.items()}, self.now)
-        chosen = decide(self.policy, list(now_in.values()), self.workers)
-        for name, each in self.live.items():
-            job, placement = now_in[name], chosen.get(name, ())
+        reviewed_jobs = reviewed(
+            self.policy, {name: account.job for name, account in self.live.items()}, self.now
+        )
+        placements = decide(self.policy, list(reviewed_jobs.values()), self.workers)
+        for name, account in self.live.items():
+            job, placement = reviewed_jobs[name], placements.get(name, ())
             if job.running and placement != job.placement:
                 job = stopped(job, self.checkpoint)
-                each.idle_since = self.now
-                each.preemptions += 1
+                account.idle_since = self.now
+                account.preemptions += 1
             if placement and not job.running:
-                each.longest = max(each.longest, self.now - each.idle_since)
+                account.longest = max(account.longest, self.now - account.idle_since)
                 job = started(job, placement)
-            each.job = job
+            account.job = job
 
 
 def jobs(text: str) -> list[Spec]:
@@ -141,7 +143,7 @@ def jobs(text: str) -> list[Spec]:
 
     Raises `ConfigError` naming the line, the column and the value.
     """
-    found = []
+    specs = []
     for line, cells in rows(text, ("job_id", "num_gpu", "submit_time", "duration"), needed=_COLUMNS):
         arrival, seconds = (_number(cells, name, line, units.seconds) for name in ("submit_time", "duration"))
         gpus = _number(cells, "num_gpu", line)
@@ -149,10 +151,10 @@ def jobs(text: str) -> list[Spec]:
             raise ConfigError(
                 f"line {line}: num_gpu {gpus:g}, duration {seconds:g} s: whole GPUs from 1 and a time above 0"
             )
-        found.append(Spec(cells.get("job_id", str(line)), ((1.0,),) * int(gpus), arrival, seconds))
-    if not found:
+        specs.append(Spec(cells.get("job_id", str(line)), ((1.0,),) * int(gpus), arrival, seconds))
+    if not specs:
         raise ConfigError("line 2: is missing; a trace needs at least one job")
-    return found
+    return specs
 
 
 _COLUMNS = ("num_gpu", "submit_time", "duration")

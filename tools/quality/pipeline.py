@@ -1,4 +1,4 @@
-"""A pipeline over a source with truth, run by FlowEdge, and what it found beside what is true."""
+"""Run a pipeline over a source with ground truth, and collect its results beside the truth."""
 
 from __future__ import annotations
 

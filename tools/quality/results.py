@@ -1,4 +1,4 @@
-"""Answers that were written to files, read back as values."""
+"""Read back as values the files that `JSONLines` and `MOTFile` wrote."""
 
 from __future__ import annotations
 

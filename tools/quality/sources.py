@@ -1,4 +1,4 @@
-"""Sources whose truth is known: what they show, and what is to be found there."""
+"""Sources with ground truth: pictures, and the true objects in them."""
 
 from __future__ import annotations
 

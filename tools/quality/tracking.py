@@ -22,8 +22,8 @@ class TrackingQuality:
     """Quality of tracking over `frames` with `objects` true boxes.
 
     `mota`, `idf1` and the counts are at IoU 0.5; `hota`, `deta` and `assa` are means over IoU 0.05 to 0.95.
-    `fp` are found boxes without a true one, `fn` true ones that were not found, `switches` changes of an
-    object's identity, `fragments` interruptions of its track; `mostly_tracked` and `mostly_lost` count the
+    `fp` are boxes of tracks without a true one, `fn` true boxes without one of a track, `switches` changes of
+    an object's identity, `fragments` interruptions of its track; `mostly_tracked` and `mostly_lost` count the
     objects that were found in at least 80 % and in less than 20 % of their frames.
     """
 
@@ -43,16 +43,16 @@ class TrackingQuality:
 
 
 def tracking_quality(
-    found: Sequence[Tracks],
+    tracks: Sequence[Tracks],
     truth: Sequence[Tracks],
     classes: Classes | None = None,
     ignore: Ignore = NOTHING,
 ) -> TrackingQuality:
     """MOTA, IDF1, HOTA and their counts, all evaluated classes together.
 
-    `found` and `truth` are the same frames in the same order, of one camera or of one camera after the other. A
-    found box never matches a true one of another class. What is ignored is taken out of both sides first:
-    found boxes that match ignored objects (best score first, IoU 0.5), lie in ignored regions, or above the
+    `tracks` and `truth` are the same frames in the same order, of one camera or of one camera after the other.
+    A box never matches a true one of another class. What is ignored is taken out of both sides first: boxes of
+    tracks that match ignored objects (best score first, IoU 0.5), lie in ignored regions, or above the
     line without matching any object. Raises `UserError` for a frame that has an identity twice, and where
     trackeval is not installed.
     """
@@ -64,7 +64,7 @@ def tracking_quality(
             "`pip install 'flowedge[bench]'` in an environment of its own"
         ) from error
 
-    data = _data([counted(*pair, classes, ignore) for pair in zip(found, truth, strict=True)])
+    data = _data([counted(*pair, classes, ignore) for pair in zip(tracks, truth, strict=True)])
     quiet = {"PRINT_CONFIG": False}
     clear = CLEAR(quiet).eval_sequence(data)
     identity = Identity(quiet).eval_sequence(data)
@@ -91,20 +91,20 @@ def tracking_quality(
 
 
 def _data(pairs: Sequence[tuple[Tracks, Tracks]]) -> dict[str, Any]:
-    """The columns that trackeval's metrics read: identities counted from 0, and overlaps true x found."""
+    """The columns that trackeval's metrics read: identities counted from 0, and overlaps true x tracked."""
     true, objects = _numbered([truth for _, truth in pairs], "the truth")
-    found, tracks = _numbered([found for found, _ in pairs], "what was found")
+    tracked, tracks = _numbered([result for result, _ in pairs], "what was found")
     return {
         "num_timesteps": len(pairs),
         "num_gt_ids": objects,
         "num_tracker_ids": tracks,
         "gt_ids": true,
-        "tracker_ids": found,
+        "tracker_ids": tracked,
         "num_gt_dets": sum(map(len, true)),
-        "num_tracker_dets": sum(map(len, found)),
+        "num_tracker_dets": sum(map(len, tracked)),
         "similarity_scores": [
-            overlaps(truth.boxes, found.boxes) * (truth.classes[:, None] == found.classes)
-            for found, truth in pairs
+            overlaps(truth.boxes, result.boxes) * (truth.classes[:, None] == result.classes)
+            for result, truth in pairs
         ],
     }
 

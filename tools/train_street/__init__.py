@@ -1,1 +1,1 @@
-"""Trains `flowedge/weights/street.onnx`, the detector that ships with FlowEdge, on synthetic streets."""
+"""Trains the detector that ships with FlowEdge, `flowedge/inference/weights/street.onnx`, on drawn streets."""

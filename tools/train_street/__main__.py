@@ -1,6 +1,6 @@
 """Render streets, train on them, and write the network; see the package.
 
-python -m tools.train_street --output flowedge/weights/street.onnx
+python -m tools.train_street --output flowedge/inference/weights/street.onnx
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FIRST_SEED = 1_000_000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("flowedge/weights/street.onnx"))
+    parser.add_argument("--output", type=Path, default=Path("flowedge/inference/weights/street.onnx"))
     parser.add_argument("--streets", type=int, default=1000, help="streets to train on (%(default)s)")
     parser.add_argument("--steps", type=int, default=4000, help="steps of training (%(default)s)")
     parser.add_argument(
@@ -38,7 +38,7 @@ def main() -> None:
         train(file, objects, recipe, ProgressReport(options.output, streets=9), every=500)
     print_quality(options.output, streets=180)
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    processor = sum(each.ru_utime + each.ru_stime for each in used)
+    processor = sum(usage.ru_utime + usage.ru_stime for usage in used)
     print(
         f"{time.perf_counter() - started:.0f} s, {processor:.0f} s of processor, "
         f"{options.output.stat().st_size / 1e6:.2f} MB"

@@ -103,4 +103,4 @@ def _coco_ap50(pictures: int, truth: list[dict[str, Any]], found: np.ndarray) ->
         evaluation.evaluate()
         evaluation.accumulate()
     precision = evaluation.eval["precision"][0, :, :, 0, 0].mean(axis=0)  # -1 of a class that is not there
-    return {name: float(each) for name, each in zip(CLASSES, precision, strict=True) if each >= 0}
+    return {name: float(value) for name, value in zip(CLASSES, precision, strict=True) if value >= 0}

@@ -1,4 +1,4 @@
-"""What the network should have said of a picture, and how far it is from that.
+"""The targets of a picture's cells, and the loss of the network against them.
 
 Cells are assigned to objects by task alignment (Feng et al., TOOD: Task-aligned One-stage Object
 Detection, 2021, section 3.2): the cells in an object's box that score its class and overlap it best learn
@@ -38,7 +38,7 @@ class Grid(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What the cells of one picture should say."""
+    """The targets of the cells of one picture."""
 
     positive: Tensor  # K, numbers of the cells that should find something
     boxes: Tensor  # K x 4, xyxy in pixels

@@ -42,7 +42,7 @@ class Recipe:
     seed: int = 0
 
     def average(self, before: Tensor, now: Tensor, count: Tensor) -> Tensor:
-        """The running mean of a weight: soon without what it was before training, then over many steps."""
+        """The running mean of a weight: over few steps at first, which soon forgets its initial value."""
         kept = min(self.averaging, (1 + int(count)) / (10 + int(count)))
         return before * kept + now * (1 - kept)
 

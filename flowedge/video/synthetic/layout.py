@@ -21,7 +21,7 @@ _KERB, _MARKING = 0.35, (205.0, 212.0, 212.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Street:
+class StreetLayout:
     """Where everything is, in metres.
 
     The near pavement spans y from 0 to `near_kerb`, the road goes on to `far_kerb` and the far pavement to
@@ -38,7 +38,9 @@ class Street:
     keeps_right: bool
 
     @classmethod
-    def random(cls, rng: np.random.Generator, width: int, height: int, people: int, vehicles: int) -> Street:
+    def random(
+        cls, rng: np.random.Generator, width: int, height: int, people: int, vehicles: int
+    ) -> StreetLayout:
         """Lay out a street; more lanes and a more distant camera make room for larger crowds."""
         base = int(rng.integers(2, 5))
         lanes = min(max(base, math.ceil(vehicles / 5)), 8)
@@ -136,7 +138,7 @@ class _Plan:
         cv2.warpPerspective(self.pixels, homography, size, onto, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
 
 
-def backdrop(street: Street, rng: np.random.Generator, props: list[Prop]) -> tuple[Image, Image]:
+def backdrop(street: StreetLayout, rng: np.random.Generator, props: list[Prop]) -> tuple[Image, Image]:
     """The street with its props (BGR, height x width x 3) in the light, and with all ground in shadow.
 
     Painted at twice the size and then reduced, which keeps the far markings from breaking into steps.
@@ -161,7 +163,7 @@ def backdrop(street: Street, rng: np.random.Generator, props: list[Prop]) -> tup
     return lit, shaded
 
 
-def _ground(street: Street, rng: np.random.Generator, finest: float) -> _Plan:
+def _ground(street: StreetLayout, rng: np.random.Generator, finest: float) -> _Plan:
     """Road, pavements, kerbs and markings from above."""
     nearest = min(street.nearest() - 0.5, -2.5)
     ends = np.array([street.in_view(nearest), street.in_view(street.front)])
@@ -191,7 +193,7 @@ def _ground(street: Street, rng: np.random.Generator, finest: float) -> _Plan:
     return plan
 
 
-def _markings(street: Street, plan: _Plan, rng: np.random.Generator) -> None:
+def _markings(street: StreetLayout, plan: _Plan, rng: np.random.Generator) -> None:
     """Lane lines, a solid one between the directions, the zebra crossing and its stop lines."""
     worn = tuple(np.array(_MARKING) * rng.uniform(0.8, 1.05))
     dash, gap = rng.uniform(1.5, 3), rng.uniform(2, 4)
@@ -217,7 +219,7 @@ def _markings(street: Street, plan: _Plan, rng: np.random.Generator) -> None:
         plan.box(x, low, x + 0.3, high, worn)
 
 
-def _houses(street: Street, rng: np.random.Generator, finest: float) -> _Plan:
+def _houses(street: StreetLayout, rng: np.random.Generator, finest: float) -> _Plan:
     """A row of house fronts with shops, doors and windows, seen straight on; v is minus the height."""
     left, right = street.in_view(street.front)
     high = street.view.eye[2] + 6.0
@@ -266,7 +268,7 @@ class Prop:
     shadow: list[Floats]  # outlines (x, y) on the ground
 
 
-def furnish(street: Street, rng: np.random.Generator) -> list[Prop]:
+def furnish(street: StreetLayout, rng: np.random.Generator) -> list[Prop]:
     """Trees along the far pavement and lamps along both kerbs, some of them out of view."""
     leaf, gap = np.array([50, 115, 75]) + rng.normal(0, 16, 3), rng.uniform(7, 13)
     props: list[Prop] = []
@@ -278,14 +280,14 @@ def furnish(street: Street, rng: np.random.Generator) -> list[Prop]:
     return props
 
 
-def _row(street: Street, rng: np.random.Generator, y: float, gap: float) -> list[float]:
+def _row(street: StreetLayout, rng: np.random.Generator, y: float, gap: float) -> list[float]:
     """Places (x) at equal distances across the view."""
     left, right = street.in_view(y)
     places: list[float] = np.arange(left + rng.uniform(0, gap), right, gap).tolist()
     return places
 
 
-def _prop(street: Street, x: float, y: float, ends: Floats, radii: Floats, colours: Floats) -> Prop:
+def _prop(street: StreetLayout, x: float, y: float, ends: Floats, radii: Floats, colours: Floats) -> Prop:
     """Build a prop from capsules (N x 2 x 3, relative to its foot)."""
     paints: list[Colour | None] = [*street.light.paint(colours)]
     (figure,) = capsule_figures(street.view, (ends + np.array([x, y, 0.0]))[None], radii[None], [paints])
@@ -293,7 +295,7 @@ def _prop(street: Street, x: float, y: float, ends: Floats, radii: Floats, colou
     return Prop(x, y, figure, list(capsules(fallen, radii)))
 
 
-def _tree(street: Street, rng: np.random.Generator, x: float, y: float, leaf: Floats) -> Prop:
+def _tree(street: StreetLayout, rng: np.random.Generator, x: float, y: float, leaf: Floats) -> Prop:
     high, wide, leaves = rng.uniform(4.2, 5.6), rng.uniform(1.1, 1.6), 34
     around = rng.standard_normal((leaves, 3))
     around *= rng.uniform(0.4, 1.0, (leaves, 1)) / np.linalg.norm(around, axis=1, keepdims=True)
@@ -304,7 +306,7 @@ def _tree(street: Street, rng: np.random.Generator, x: float, y: float, leaf: Fl
     return _prop(street, x, y, ends, radii, np.concatenate([[[45, 62, 80]], leaf * brightness[:, None]]))
 
 
-def _lamp(street: Street, x: float, y: float) -> Prop:
+def _lamp(street: StreetLayout, x: float, y: float) -> Prop:
     over = 0.9 if y < street.far_kerb else -0.9
     ends = np.array(
         [

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .drawing import FRACTION_BITS, Figure, Floats, Image, fixed_point
-from .layout import CROSSING_HALF_WIDTH, LANE_WIDTH, Prop, Street, backdrop, furnish
+from .layout import CROSSING_HALF_WIDTH, LANE_WIDTH, Prop, StreetLayout, backdrop, furnish
 from .sprites import Person, Vehicle, people_figures, people_shadows
 
 CLASSES = ("person", "car", "bus", "truck")
@@ -163,7 +163,7 @@ class Scene:
             raise ValueError(f"noise is {noise!r}; give a standard deviation from 0 to 64 grey levels")
         self.width, self.height, self.people, self.vehicles = width, height, people, vehicles
         self.seed, self.noise = seed, noise
-        self._street = Street.random(self._random(_STREET), width, height, people, vehicles)
+        self._street = StreetLayout.random(self._random(_STREET), width, height, people, vehicles)
         props = furnish(self._street, self._random(_PROPS))
         self._lit, self._shaded = backdrop(self._street, self._random(_BACKDROP), props)
         self._props = list(self._props_of(props))

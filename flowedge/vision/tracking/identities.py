@@ -1,9 +1,10 @@
-"""The identities of one camera's objects, which pass from tile to tile: who was seen where, and who is who now.
+"""The identities of one camera's objects, which pass from tile to tile.
 
-An object has the identity that its rows' tile tracks are bound to. A binding ends when its track is elsewhere
-than the object can be, when a better claim to the identity shows up, and when nothing was seen for a while; so
-a wrong merge of two objects ends with its evidence. What no binding names is matched by position with objects
-that just vanished.
+Every tile has tracks of its own; a *binding* says which object a tile's track shows. An object in a frame has
+the identity to which the tile tracks of its rows are bound. A binding ends when its track is where the object
+cannot be, when another track has a better claim to the identity, and when the track was not seen for a while;
+so a wrong merge of two objects ends with its evidence. Objects that no binding names are matched by position
+with objects that just vanished.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Bindings:
 
 @dataclass(frozen=True)
 class Identities:
-    """What is known of one camera after a frame; `clock` is its time, in seconds from the first.
+    """The state of one camera after a frame; `clock` is its time, in seconds from the first.
 
     `newest` is the last frame's session, index, media and capture time, `size` the width and height of the
     picture in whose pixels all is (0: not told), `following` the next identity, `layout` T x 5 each tile's
@@ -93,11 +94,11 @@ def nobody() -> Identities:
 def recognise(
     identities: Identities, origin: Origin, rows: Rows, layout: Ints, missing: tuple[Rect, ...], memory: float
 ) -> tuple[Identities, Sightings, Ints]:
-    """What is known after this frame, the K objects seen in it and their identities.
+    """The state after this frame, with the K objects seen in it, and their identities.
 
     `layout` (T x 5) names the tiles that came and what they show; objects that should be in `missing`, or in a
     tile that did not come, do not grow older. What was not seen for `memory` seconds is forgotten. A picture of
-    another size than the last shows the same scene, so what is known is scaled with it.
+    another size than the last shows the same scene, so the state is scaled with it.
     """
     identities, now = _at(identities, origin)
     identities = _resized(identities, (origin.width, origin.height))
@@ -129,9 +130,9 @@ def recognise(
 
 
 def _at(identities: Identities, origin: Origin) -> tuple[Identities, float]:
-    """What is known, with this frame as its newest unless it comes late, and the frame's time.
+    """The state with this frame as its newest, unless the frame comes late, and the frame's time.
 
-    Where frames begin anew (a new run on an old store), nothing is known but which numbers were given.
+    Where frames begin anew (a new run on an old store), only the next free identity is kept.
     """
     session, index, media, time = identities.newest
     newest = origin.session, origin.index, origin.media, origin.time
@@ -148,7 +149,7 @@ def _at(identities: Identities, origin: Origin) -> tuple[Identities, float]:
 
 
 def _resized(identities: Identities, size: tuple[int, int]) -> Identities:
-    """What is known, in the pixels of a picture of this size."""
+    """The state in the pixels of a picture of this size."""
     if size == identities.size or min(size) <= 0:
         return identities
     factors = np.array(growth(identities.size, size) * 2)
@@ -160,7 +161,7 @@ def _resized(identities: Identities, size: tuple[int, int]) -> Identities:
 
 
 def _same_layout(identities: Identities, layout: Ints, count: int) -> Identities:
-    """Without tiles that are no more, and the bindings of tiles that show something else than they did."""
+    """The state without tiles that no longer exist and without bindings of tiles whose region has changed."""
     identities = replace(identities, layout=identities.layout[identities.layout[:, 0] < count])
     tiles, changes = identities.layout[:, None, 0], identities.layout[:, None, 1:] != layout[:, 1:]
     moved = ((tiles == layout[:, 0]) & np.logical_or.reduce(changes, axis=2)).any(axis=1)
@@ -171,7 +172,7 @@ def _same_layout(identities: Identities, layout: Ints, count: int) -> Identities
 
 
 def _recent(identities: Identities, oldest: float) -> Identities:
-    """Without objects that are where nobody looks since before `oldest`."""
+    """The state without objects that have been where nobody looks since before `oldest`."""
     kept = identities.objects.boxed.max(axis=1, initial=0) >= oldest
     if kept.all():
         return identities
@@ -184,12 +185,12 @@ def _lacks(before: Ints, now: Ints) -> Mask:
 
 
 def _absent(before: Ints, now: Ints) -> list[Rect]:
-    """What the tiles show that did not come."""
+    """The regions of the tiles that did not come."""
     return [(x1, y1, x2, y2) for _, x1, y1, x2, y2 in before[_lacks(before, now)].tolist()]
 
 
 def _places(objects: Objects, now: float) -> Floats:
-    """K x 4: where each object should be, if it went on as it did."""
+    """K x 4: where each object is expected, at its last velocity."""
     gap = np.clip(now - objects.boxed, -_COASTING, _COASTING)
     return np.asarray(objects.boxes + np.tile(objects.velocity * gap, 2))
 
@@ -204,12 +205,11 @@ def _bound(identities: Identities, rows: Rows, places: Floats, now: float) -> tu
     same = (rows.tiles[:, None] == bindings.tile) & (rows.local[:, None] == bindings.local)
     row, binding = np.nonzero(same)
     of = _index(objects.ids, bindings.ids[binding])
-    here, there = rows.boxes[row], places[of]
-    size = np.maximum(here[:, 2:] - here[:, :2], there[:, 2:] - there[:, :2]).max(axis=1, initial=0)
+    shown, expected = rows.boxes[row], places[of]
+    size = np.maximum(shown[:, 2:] - shown[:, :2], expected[:, 2:] - expected[:, :2]).max(axis=1, initial=0)
     reach = _REACH * size * (1 + np.abs(now - objects.boxed[of].max(axis=1, initial=0)))
-    away = (
-        np.abs(here + here[:, [2, 3, 0, 1]] - there - there[:, [2, 3, 0, 1]])[:, :2].max(axis=1, initial=0) / 2
-    )
+    shift = shown + shown[:, [2, 3, 0, 1]] - expected - expected[:, [2, 3, 0, 1]]
+    away = np.abs(shift)[:, :2].max(axis=1, initial=0) / 2
     near = away <= reach
     bound[row[near]], former[row[near]] = bindings.ids[binding[near]], bindings.former[binding[near]]
     return bound, former
@@ -239,9 +239,9 @@ def _claimed(objects: Objects, places: Floats, bound: Ints, former: Ints, seen: 
 
 
 def _handed_over(objects: Objects, places: Floats, ids: Ints, seen: Sightings) -> Ints:
-    """The identities, with those of objects that vanished given to nameless ones that are where they should be.
+    """The identities, with those of vanished objects given to nameless ones where these are expected.
 
-    Of an object that should be partly outside the tile, only the part inside is compared.
+    Of an object that is expected partly outside the tile, only the part inside is compared.
     """
     nameless = np.flatnonzero(ids == 0)
     vanished = np.flatnonzero(~_among(objects.ids, ids))

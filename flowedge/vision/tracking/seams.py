@@ -1,7 +1,7 @@
 """Objects that several tiles of one frame saw: which rows are one object, and its box.
 
 Two tiles can be compared only where both looked. So two boxes are cut to what the tiles have in common, and
-agree when the IoU of what is left is high: an object that one tile shows whole and the other in part agrees
+agree when the IoU of the cut boxes is high: an object that one tile shows whole and the other in part agrees
 with itself, and two objects of which one stands before the other do not. This is non-max merging (SAHI, Akyon
 et al. 2022) that knows where the seams are.
 """
@@ -63,7 +63,7 @@ class Rows:
 
 
 def joined(rows: Rows, known: Ints) -> Ints:
-    """The number of the object that each row shows, 0..K-1, each used; never two rows of one tile.
+    """Group rows into objects: the number 0..K-1 of each row's object, which two rows of a tile never share.
 
     `known` is the identity that each row had so far, 0 for none.
 

@@ -1,9 +1,9 @@
 """One camera's tracks: detections of a frame in, the same with identities out.
 
 Every detection, weak ones too, takes part in one assignment to the confirmed tracks, by resemblance of boxes
-times score. ByteTrack (Zhang et al. 2022) keeps weak detections because a person half hidden is still found,
-only with a low score; it needs two rounds where a score in the product needs one. Then tracks seen only once
-choose among what is left, and what nobody wanted begins new ones.
+times score. ByteTrack (Zhang et al. 2022) keeps weak detections because a person half hidden is still detected,
+only with a low score; it needs two rounds of assignment, where the score as a factor needs one. Tracks that
+were seen only once are assigned to the detections that remain, and those that remain then begin new tracks.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Tracker:
         self._size = (0, 0)  # of the camera's picture, as far as it was told
         self._forget()
 
-    def update(self, found: Detections, frame: Frame | None = None) -> Tracks:
+    def update(self, detections: Detections, frame: Frame | None = None) -> Tracks:
         """The confirmed tracks that are seen in this frame; identities count from 1 and never return.
 
         Frames must come in order; some may be missing. A track is confirmed when it is seen twice, those of
@@ -102,18 +102,11 @@ class Tracker:
         """
         settings = self.settings
         first = self._last is None
-        seconds = 0.0 if self._last is None else elapsed(self._last, found.origin)
-        self._resize(found.origin)
-        self._last = found.origin
-        if seconds > settings.blind:
-            self._forget()
-        self._motion.predict(seconds, settings.noise)
-        if self._camera_motion is not None and frame is not None:
-            self._motion.shift(self._camera_motion.between(frame))
+        seconds = self._advance(detections.origin, frame)
 
-        usable = np.flatnonzero(found.scores >= settings.low)
-        boxes = found.boxes[usable].astype(np.float64)
-        scores, classes = found.scores[usable], found.classes[usable]
+        usable = np.flatnonzero(detections.scores >= settings.low)
+        boxes = detections.boxes[usable].astype(np.float64)
+        scores, classes = detections.scores[usable], detections.classes[usable]
         looks = self._looks(frame, boxes, scores)
         predicted = to_corners(self._motion.position)
         track_of = self._matched(predicted, boxes, scores, classes, looks)
@@ -122,29 +115,30 @@ class Tracker:
         rows = track_of[matched]
         self._motion.update(rows, to_centres(boxes[matched]), settings.noise)
         self._remember(rows, looks[matched])
-        kept = self._aged(rows, _hidden(predicted, found.missing), seconds)
+        kept = self._aged(rows, _hidden(predicted, detections.missing), seconds)
         self._confirm(rows)
         ids = np.zeros(len(usable), np.int64)
         ids[matched] = self._ids[rows]
-        given = found.boxes[usable]
+        given = detections.boxes[usable]
         if settings.smooth and len(matched):
-            given[matched] = _inside(to_corners(self._motion.position[rows]), found)
+            given[matched] = _inside(to_corners(self._motion.position[rows]), detections)
         born = self._born(boxes, scores, track_of)
         if len(born) or not kept.all():
             ids[born] = self._replace(kept, boxes[born], classes[born], looks[born], confirmed=first)
-        shown = np.flatnonzero(ids)
-        at = usable[shown]
-        return Tracks(
-            found.origin,
-            given[shown],
-            found.scores[at],
-            found.classes[at],
-            found.names,
-            found.missing,
-            found.region,
-            attributes={name: column[at] for name, column in found.attributes.items()},
-            ids=ids[shown],
-        )
+        return _identified(detections, usable, given, ids)
+
+    def _advance(self, origin: Origin, frame: Frame | None) -> float:
+        """Predict the tracks at the time of this frame; returns the seconds since the last one."""
+        settings = self.settings
+        seconds = 0.0 if self._last is None else elapsed(self._last, origin)
+        self._resize(origin)
+        self._last = origin
+        if seconds > settings.blind:
+            self._forget()
+        self._motion.predict(seconds, settings.noise)
+        if self._camera_motion is not None and frame is not None:
+            self._motion.shift(self._camera_motion.between(frame))
+        return seconds
 
     def snapshot(self) -> dict[str, Any]:
         """What is known of the tracks, as plain data; a track takes about 200 bytes, and 8 for each of D."""
@@ -320,8 +314,27 @@ def growth(before: tuple[int, int], after: tuple[int, int]) -> tuple[float, floa
     >>> growth((1920, 1080), (960, 540)), growth((0, 0), (960, 540))
     ((0.5, 0.5), (1.0, 1.0))
     """
-    known = min(*before, *after) > 0
-    return (after[0] / before[0], after[1] / before[1]) if known else (1.0, 1.0)
+    both_known = min(*before, *after) > 0
+    return (after[0] / before[0], after[1] / before[1]) if both_known else (1.0, 1.0)
+
+
+def _identified(
+    detections: Detections, usable: Rows, boxes: NDArray[np.float32], ids: NDArray[np.int64]
+) -> Tracks:
+    """The detections in rows `usable` that have an identity (`ids` above 0), with their new boxes."""
+    shown = np.flatnonzero(ids)
+    rows = usable[shown]
+    return Tracks(
+        detections.origin,
+        boxes[shown],
+        detections.scores[rows],
+        detections.classes[rows],
+        detections.names,
+        detections.missing,
+        detections.region,
+        attributes={name: column[rows] for name, column in detections.attributes.items()},
+        ids=ids[shown],
+    )
 
 
 def _hidden(boxes: Floats, missing: tuple[Rect, ...]) -> Mask:
@@ -334,7 +347,7 @@ def _hidden(boxes: Floats, missing: tuple[Rect, ...]) -> Mask:
     return hidden > _HIDDEN
 
 
-def _inside(boxes: Floats, found: Detections) -> Floats:
+def _inside(boxes: Floats, detections: Detections) -> Floats:
     """Boxes cut to the part of the source that was looked at, as far as that is known."""
-    x1, y1, x2, y2 = found.region or (0, 0, found.origin.width, found.origin.height)
+    x1, y1, x2, y2 = detections.region or (0, 0, detections.origin.width, detections.origin.height)
     return boxes.clip([x1, y1] * 2, [x2, y2] * 2) if x2 > x1 and y2 > y1 else boxes

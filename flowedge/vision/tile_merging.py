@@ -1,15 +1,16 @@
-"""Boxes found in overlapping views of one picture made one box for each object: the merge after tiles.
+"""The merge after tiles: one box per object from boxes that were detected in overlapping views of a picture.
 
-A plain overlap fails where tiles meet. An object cut by a tile's edge is found as a piece, whose overlap with
-the whole object is small, while two people who stand close overlap much. So boxes of two views are compared
-only *where both views looked*: clipped to the rectangle that the two views share, the piece and the whole
-agree, and so do the two halves of an object in the strip that their tiles share; neighbours do not.
+The overlap of whole boxes misleads where tiles meet. An object cut by a tile's edge is detected as a piece,
+whose overlap with the whole object is small, while two people who stand close overlap much. So boxes of two
+views are compared only *where both views looked*: clipped to the rectangle that the two views share, the piece
+and the whole agree, and so do the two halves of an object in the strip that their tiles share; neighbours do
+not.
 
 The rule:
 
 1. Two boxes of two views show one object if, clipped to what the views share, they overlap by the threshold
    and each is the one of its view that overlaps the other the most. Boxes of one view are never the same:
-   whoever found them has decided that they are two objects.
+   the detector, which saw both, has decided that they are two objects.
 2. A box is *cut* where it ends at an edge of its view beyond which another view looked.
 3. Boxes that are not cut are grouped greedily, best score first, and take the cut boxes that show the same
    object. The group's box is the mean of its boxes that are not cut, weighed by their scores as in weighted
@@ -91,7 +92,7 @@ def join(
 
 
 def together(name: str, parts: Sequence[Detections]) -> Detections:
-    """All boxes of the parts, one after the other, as found in the whole frame."""
+    """All boxes of the parts, one part after the other, as detections of the whole frame."""
     names = common_names(name, parts)
     return Detections(
         replace(parts[0].origin, tile=0, tiles=1),
@@ -154,7 +155,7 @@ def common_names(step: str, parts: Sequence[Detections]) -> tuple[str, ...]:
 
 
 def around(parts: Sequence[Detections]) -> Rect | None:
-    """The smallest rectangle around the regions of the parts; None where one looked at everything.
+    """The smallest rectangle around the regions of the parts; None where a part shows the whole frame.
 
     >>> from flowedge import Origin
     >>> north, halves = Origin("north", width=60, height=40), [(0, 0, 40, 40), (20, 0, 60, 40)]
