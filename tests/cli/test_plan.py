@@ -200,9 +200,9 @@ def test_this_machine_is_measured_on_the_way(flowedge: Any, folder: Path) -> Non
 
 def test_a_newcomer_measures_and_plans_the_quickstart(flowedge: Any) -> None:
     quickstart, cluster = str(GRAPHS / "quickstart.py"), str(GRAPHS / "cluster.toml")
-    done = flowedge("profile", quickstart, "--output", "p.toml", "--frames", "8", "--cores", "0.1,1")
+    done = flowedge.process("profile", quickstart, "--output", "p.toml", "--frames", "8", "--cores", "0.1,1")
     assert done.returncode == 0, done.stderr
-    done = flowedge("plan", quickstart, "--cluster", cluster, "--profiles", "p.toml")
+    done = flowedge.process("plan", quickstart, "--cluster", cluster, "--profiles", "p.toml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Detect" in done.stdout
     assert [path.name for path in flowedge.folder.glob("quickstart*")] == []
