@@ -181,8 +181,11 @@ def test_an_operator_without_a_profile_is_not_free(flowedge: Any, folder: Path) 
     assert "error: Decode cannot be assumed free: the profiles say what it costs" in done.stderr
 
 
-def test_this_machine_is_measured_on_the_way(flowedge: Any, folder: Path) -> None:
-    view = "street://?width=160&height=120&people=2&vehicles=1&seconds=9&fps=5"
+def test_this_machine_is_measured_on_the_way(
+    flowedge: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowedge.cli.profile.FRAMES", 8)
+    view = "street://?width=160&height=120&people=2&vehicles=1&seconds=2&fps=5"
     (folder / "watch.py").write_text(
         GRAPH.replace("street://", view).replace("320, 640", "80").replace("(20, 50)", "(50,)")
     )
