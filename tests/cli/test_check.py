@@ -16,7 +16,7 @@ DETECT = str(GRAPHS / "detect.py")
 
 
 def test_check_shows_operators_types_and_parameters(flowedge: Any) -> None:
-    done = flowedge("check", DETECT, "events=e.jsonl")
+    done = flowedge.process("check", DETECT, "events=e.jsonl")
     assert done.returncode == 0, done.stderr
     for word in ("video", "Decode", "Detect", "JSONLines", "Detections", "confidence"):
         assert word in done.stdout

@@ -181,8 +181,11 @@ def test_an_operator_without_a_profile_is_not_free(flowedge: Any, folder: Path) 
     assert "error: Decode cannot be assumed free: the profiles say what it costs" in done.stderr
 
 
-def test_this_machine_is_measured_on_the_way(flowedge: Any, folder: Path) -> None:
-    view = "street://?width=160&height=120&people=2&vehicles=1&seconds=9&fps=5"
+def test_this_machine_is_measured_on_the_way(
+    flowedge: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowedge.cli.profile.FRAMES", 8)
+    view = "street://?width=160&height=120&people=2&vehicles=1&seconds=2&fps=5"
     (folder / "watch.py").write_text(
         GRAPH.replace("street://", view).replace("320, 640", "80").replace("(20, 50)", "(50,)")
     )
@@ -200,9 +203,9 @@ def test_this_machine_is_measured_on_the_way(flowedge: Any, folder: Path) -> Non
 
 def test_a_newcomer_measures_and_plans_the_quickstart(flowedge: Any) -> None:
     quickstart, cluster = str(GRAPHS / "quickstart.py"), str(GRAPHS / "cluster.toml")
-    done = flowedge("profile", quickstart, "--output", "p.toml", "--frames", "8", "--cores", "0.1,1")
+    done = flowedge.process("profile", quickstart, "--output", "p.toml", "--frames", "8", "--cores", "0.1,1")
     assert done.returncode == 0, done.stderr
-    done = flowedge("plan", quickstart, "--cluster", cluster, "--profiles", "p.toml")
+    done = flowedge.process("plan", quickstart, "--cluster", cluster, "--profiles", "p.toml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Detect" in done.stdout
     assert [path.name for path in flowedge.folder.glob("quickstart*")] == []

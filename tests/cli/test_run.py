@@ -54,7 +54,7 @@ def balanced(report: dict[str, Any]) -> bool:
 
 
 def test_quickstart_makes_a_video_and_names_it(flowedge: Any) -> None:
-    done = flowedge("run", QUICKSTART, "seconds=1.04", "--report", "report.json")
+    done = flowedge.process("run", QUICKSTART, "seconds=1.04", "--report", "report.json")
     assert done.returncode == 0, done.stderr
     assert done.stderr.rstrip().endswith("wrote quickstart.mp4")
     assert "quality of 13 frames" in done.stderr
@@ -69,14 +69,14 @@ def test_quickstart_makes_a_video_and_names_it(flowedge: Any) -> None:
 
 
 def test_frames_bounds_each_camera(flowedge: Any) -> None:
-    done = flowedge("run", QUICKSTART, "--frames", "7")
+    done = flowedge.process("run", QUICKSTART, "--frames", "7")
     assert done.returncode == 0, done.stderr
     assert frames_in(flowedge.folder / "quickstart.mp4") == 7
 
 
 def test_for_stops_a_live_graph_and_keeps_what_it_wrote(flowedge: Any) -> None:
     (flowedge.folder / "endless.py").write_text(ENDLESS)
-    done = flowedge("run", "endless.py", "--for", "1s", "--report", "report.json")
+    done = flowedge.process("run", "endless.py", "--for", "1s", "--report", "report.json")
     assert done.returncode == 0, done.stderr
     report = json.loads((flowedge.folder / "report.json").read_text())
     camera = report["cameras"]["camera"]
@@ -112,7 +112,7 @@ def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
 
 def test_an_operator_that_always_fails_ends_the_run(flowedge: Any) -> None:
     (flowedge.folder / "broken.py").write_text(BROKEN)
-    done = flowedge("run", "broken.py", "--report", "report.json")
+    done = flowedge.process("run", "broken.py", "--report", "report.json")
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1, done.stderr
     assert "Broken failed on 20 of 20 frames" in done.stderr
@@ -222,7 +222,7 @@ def test_an_operator_that_misbehaves_is_named_and_changes_the_exit_code(
     flowedge: Any, how: str, code: int, said: str
 ) -> None:
     (flowedge.folder / "misbehaving.py").write_text(MISBEHAVING)
-    done = flowedge("run", "misbehaving.py", f"how={how}")
+    done = flowedge.process("run", "misbehaving.py", f"how={how}")
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert how == "exits" or "Traceback" not in done.stderr
@@ -230,7 +230,7 @@ def test_an_operator_that_misbehaves_is_named_and_changes_the_exit_code(
 
 def test_a_run_whose_time_is_up_while_a_step_is_stuck_has_failed(flowedge: Any) -> None:
     (flowedge.folder / "misbehaving.py").write_text(MISBEHAVING)
-    done = flowedge("run", "misbehaving.py", "how=blocks", "--for", "1s", "--report", "report.json")
+    done = flowedge.process("run", "misbehaving.py", "how=blocks", "--for", "1s", "--report", "report.json")
     assert done.returncode == 1
     assert "Misbehaving has been busy with frame 5 of camera for 4 s" in done.stderr
     assert "error: Misbehaving has been busy with frame 5 of camera" in done.stderr
@@ -249,7 +249,7 @@ video(graph, {"on": "street://?live=1&width=160&height=120", "off": "rtsp://127.
 
 def test_a_camera_that_was_never_attached_changes_the_exit_code(flowedge: Any) -> None:
     (flowedge.folder / "lonely.py").write_text(LONELY)
-    done = flowedge("run", "lonely.py", "--for", "1s", "--report", "report.json")
+    done = flowedge.process("run", "lonely.py", "--for", "1s", "--report", "report.json")
     assert done.returncode == 1
     assert "off was never attached: connection refused at rtsp://127.0.0.1:9/stream" in done.stderr
     cameras = json.loads((flowedge.folder / "report.json").read_text())["cameras"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +72,9 @@ def test_mistakes_are_one_sentence(flowedge: Any, words: tuple[str, ...], messag
 
 def test_an_interrupt_leaves_nothing_half_written(flowedge: Any) -> None:
     text = Path(STREET).read_text().replace('duration = "120 s"', 'duration = "200 h"')
-    (flowedge.folder / "long.toml").write_text(text)
+    os.mkfifo(flowedge.folder / "long.toml")
     process = flowedge.start("simulate", "long.toml", "--csv", "long.csv", "--plot", "long.png")
-    time.sleep(4)
+    (flowedge.folder / "long.toml").write_text(text)  # once it is read
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=30)
     assert (process.returncode != 0, output) == (True, "")

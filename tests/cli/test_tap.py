@@ -6,7 +6,6 @@ import json
 import signal
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,6 +14,7 @@ import pytest
 from flowedge import Event, Origin
 from flowedge.plane.topics import announced, open_router
 from flowedge.wire.blocks import encode
+from tests.cli.conftest import Flowedge
 
 STREET = """
 from flowedge import Graph, join
@@ -25,18 +25,19 @@ join(frames, frames >> MotionDetect()) >> Draw() >> Null()
 """
 
 
-@pytest.fixture
-def street(flowedge: Any) -> Iterator[Any]:
-    (flowedge.folder / "street.py").write_text(STREET)
-    process = flowedge.start("run", "street.py")
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The command in the folder of a graph that runs, which all may look at."""
+    command = Flowedge(tmp_path_factory.mktemp("street"))
+    (command.folder / "street.py").write_text(STREET)
+    process = command.start("run", "street.py")
     assert any("running street" in line for line in process.stderr)
-    yield flowedge
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    yield command
+    command.kill_all()
 
 
 def test_detections_come_as_json_lines(street: Any) -> None:
-    done = street("tap", "street/MotionDetect", "--count", "3")
+    done = street.process("tap", "street/MotionDetect", "--count", "3")
     assert done.returncode == 0, done.stderr
     values = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(values) == 3
@@ -45,11 +46,11 @@ def test_detections_come_as_json_lines(street: Any) -> None:
     assert all("objects" in value for value in values)
 
 
-def test_pictures_can_be_kept(street: Any, tmp_path: Path) -> None:
+def test_pictures_can_be_kept(street: Any) -> None:
     done = street("tap", "street/Draw", "--count", "1", "--picture", "now.jpg")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["picture"] == [320, 240]
-    picture = cv2.imread(str(tmp_path / "now.jpg"))
+    picture = cv2.imread(str(street.folder / "now.jpg"))
     assert picture is not None
     assert picture.shape == (240, 320, 3)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ STREETS = 8  # the seeds from 0 on; training uses those from a million on
 HIDDEN = Ignore(visible=0.3)
 
 
+@functools.cache
 def street(width: int, height: int, people: int, vehicles: int) -> tuple[list[Frame], list[Detections]]:
     """A frame of each held-out street and what is in it, the visible shares as scores."""
     frames, truth = [], []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import threading
 from typing import Any
@@ -135,7 +136,10 @@ def test_waiting_after_a_stop_has_an_end_though_a_step_is_stuck():
     gate.open()
 
 
-def test_an_interrupt_gets_through_to_a_waiting_main_thread(feed):
+def test_an_interrupt_gets_through_to_a_waiting_main_thread(feed, request):
+    # A shell has what it starts in the background ignore interrupts, and Python leaves it so.
+    request.addfinalizer(functools.partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     graph = Graph("test")
     graph.source(feed.source("north", live=True)) >> Collect()
     main = threading.main_thread().ident
