@@ -42,7 +42,7 @@ class Video(Source[Packet | Frame]):
     RTSP pictures come: "tcp", or "udp", which loses packets where "tcp" lags. A camera that does not answer
     within `connect_timeout` seconds is tried again. `trust`, for all cameras or by name, says whose certificate
     is believed on "rtsps://" and "https://": a file of authorities (PEM), or "sha256:..." with the fingerprint
-    of the camera's own self-signed one; empty for the authorities of this machine. With `as_live` True files
+    of the camera's certificate, whoever signed it; empty for the authorities of this machine. With `as_live` True files
     play at their own pace and are delivered like a camera, newest picture first; with False every picture of a
     camera is waited for; None decides by the address.
 
