@@ -74,9 +74,12 @@ class StepMeta(ABCMeta):
     def _built(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any], knobs: Mapping[str, Choice[Any]]) -> Any:
         for value in (*args, *kwargs.values()):
             if (choice := nested(value)) is not None:
+                example = (
+                    '{"north": 1}, {"north": 2}' if isinstance(value, Mapping) else "(416, 416), (512, 288)"
+                )
                 raise ConfigError(
                     f"{cls.__name__}: {redact(repr(choice))} stands inside a {type(value).__name__}: "
-                    f'a knob is a whole field, e.g. choose("{choice.name}", (416, 416), (512, 288))'
+                    f'a knob is a whole field, e.g. choose("{choice.name}", {example})'
                 )
         names = {"name": kwargs.get("name") or cls.__name__} if "name" in _parameters(cls) else {}
         step = super().__call__(*args, **{**kwargs, **names})

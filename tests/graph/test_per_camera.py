@@ -10,7 +10,9 @@ from flowedge import ConfigError, Graph, Operator, Sink, synchronize
 from flowedge.operators import (
     CountLines,
     CountZones,
+    Crop,
     Detect,
+    DetectFaces,
     MotionDetect,
     Null,
     Sample,
@@ -45,6 +47,8 @@ def checked(step: Operator[Any, Any] | Sink[Any]) -> None:
         Detect({"nroth": "yolo11n", "south": "street"}),
         MotionDetect(threshold={"nroth": 9.0}),
         MotionDetect(min_area={"nroth": 9.0}),
+        Crop({"nroth": 0, "south": 0}, 0, 9, 9),
+        DetectFaces(confidence={"nroth": 0.5}),
         Sample({"nroth": 5.0}),
         Snapshot("{camera}.jpg", every={"nroth": 5.0}),
         CountLines({"nroth": GATE}),
