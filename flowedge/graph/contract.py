@@ -129,10 +129,20 @@ class Step(metaclass=StepMeta):
 
     def check_cameras(self, cameras: Collection[str]) -> None:
         """Raise `ConfigError` where a setting by camera does not fit these, whose frames the step will see."""
+        for name, setting, complete in self._by_camera():
+            check_names(name, setting, cameras, complete=complete)
+
+    def check_camera(self, camera: str) -> None:
+        """Raise `ConfigError` where a setting by camera lacks a value for one that is added to a run."""
+        for name, setting, complete in self._by_camera():
+            check_names(name, setting, [*setting, camera], complete=complete)
+
+    def _by_camera(self) -> Iterator[tuple[str, Mapping[str, Any], bool]]:
+        """The settings that are mappings by camera name, and whether they need a value for every camera."""
         for item in fields(self):
             if item.name in self.per_camera and isinstance(setting := getattr(self, item.name), Mapping):
                 complete = item.default is MISSING and item.default_factory is MISSING
-                check_names(f"{self.name}.{item.name}", setting, cameras, complete=complete)
+                yield f"{self.name}.{item.name}", setting, complete
 
     def setup(self) -> None:
         """Load what the operator needs to run; called once in each replica before the first value."""
@@ -250,6 +260,9 @@ class Sink(Step, Generic[In], ABC):
     @abstractmethod
     def write(self, value: In, /) -> None:
         """Take one value; values of a camera come in order."""
+
+    def check_outputs(self, cameras: Sequence[str]) -> None:
+        """Raise `ConfigError` where the values of these cameras cannot all be written."""
 
     def end(self, camera: str) -> None:
         """The camera's stream has ended: finish its file."""

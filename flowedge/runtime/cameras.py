@@ -51,8 +51,9 @@ class Cameras:
     """Opens, feeds and ends the cameras of a run, on copies of its sources.
 
     `sinks` names the sinks behind every source. `outlets` are those of all steps, by name. `frames` bounds what
-    a camera produces. `on_ended` is called when the last camera that runs has ended in all its sinks. A live
-    camera that fails in the graph is attached again, after pauses as `limits` say.
+    a camera produces. `check` is called with a camera that is to be added, its source and all cameras by
+    source; what it raises prevents it. `on_ended` is called when the last camera that runs has ended in all its
+    sinks. A live camera that fails in the graph is attached again, after pauses as `limits` say.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Cameras:
         frames: int | None,
         limits: Limits,
         clock: Clock,
+        check: Callable[[str, str, Mapping[str, Mapping[str, str]]], None],
         on_ended: Callable[[], None],
     ) -> None:
         self._sources = {source.name: copy.deepcopy(source) for source in sources}
@@ -78,6 +80,7 @@ class Cameras:
         self._frames = frames
         self._limits = limits
         self._clock = clock
+        self._check = check
         self._on_ended = on_ended
         self._running: dict[str, _Camera] = {}
         self._next_session: dict[str, int] = {}
@@ -107,7 +110,7 @@ class Cameras:
         """Open one more camera of a source (the only one, unless it is named).
 
         Raises `GraphError` where the run is ending, the source does not exist or the name is taken, and
-        `ConfigError` for a name or address that the source refuses.
+        `ConfigError` for a name or address that the source refuses. Raises what `check` raises.
         """
         with self._lock:
             if self._ending:
@@ -123,6 +126,9 @@ class Cameras:
             step = self._sources[source]
             cameras = {**step.cameras, camera: address}
             type(step)(**{**_configuration(step), "cameras": cameras})  # the checks of a new source apply
+            self._check(
+                camera, source, {name: s.cameras for name, s in self._sources.items()} | {source: cameras}
+            )
             step.cameras = cameras
             self._opened(source, camera).start()
 

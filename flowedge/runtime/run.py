@@ -109,6 +109,7 @@ class Run:
             frames=frames,
             limits=self._limits,
             clock=clock,
+            check=graph.check_camera,
             on_ended=self._finished.set,
         )
         self._reporter = Reporter(
@@ -198,7 +199,8 @@ class Run:
         """Attach one more camera to a source (the only one, unless it is named) while the graph runs.
 
         Raises `GraphError` where the run is ending, there is no such source or the name is taken, and
-        `ConfigError` for a name or address that the source refuses.
+        `ConfigError` for a name or address that the source refuses, a camera that a mapping by camera names no
+        value for, and one whose file another camera or sink writes.
         """
         self._cameras.add(name, address, source)
 

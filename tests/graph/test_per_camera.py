@@ -17,6 +17,7 @@ from flowedge.operators import (
     Null,
     Sample,
     Snapshot,
+    VideoFile,
     Zones,
     video,
 )
@@ -37,6 +38,14 @@ def checked(step: Operator[Any, Any] | Sink[Any]) -> None:
     if stream is not None:
         stream >> Null()
     graph.check()
+
+
+@pytest.mark.parametrize("kind", [Snapshot, VideoFile])
+def test_one_file_for_two_cameras_is_refused_before_a_frame_comes(kind: Any) -> None:
+    suffix = ".jpg" if kind is Snapshot else ".mp4"
+    with pytest.raises(ConfigError, match=r"would hold the cameras north and south: put \{camera\} in it"):
+        checked(kind(f"out{suffix}"))
+    checked(kind(f"{{camera}}{suffix}"))
 
 
 @pytest.mark.parametrize(
