@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """`drain_seconds`: how long a stopping run waits for the frames that are in the graph.
+    """`drain_seconds`: how long a stopping run waits for the frames that are in the graph; no longer where
+    only steps that hang are at work.
 
     `setup_seconds`: how long a run that is stopped before it began waits for operators that still load: no
     frame is at stake. `judged_after`: values that an operator must have seen before its share of failures may

@@ -121,7 +121,9 @@ class Run:
             limits=self._limits,
             clock=clock,
         )
-        self._watch = Watch(self._wiring.runners.values(), self._reporter, self._limits)
+        self._watch = Watch(
+            self._wiring.runners.values(), self._reporter, self._limits, on_hung=self._stop_waiting
+        )
         self._closing = threading.RLock()
         self._lock = threading.RLock()  # a handler of signals may call `stop` while its thread is in it
         self._patience: threading.Timer | None = None
@@ -184,6 +186,11 @@ class Run:
                 self._patience = threading.Timer(self._limits.drain_seconds, self._lose_patience)
                 self._patience.name, self._patience.daemon = "flowedge-patience", True
                 self._patience.start()
+
+    def _stop_waiting(self) -> None:
+        """Nothing moves but for steps that hang: a run that stops has nothing to wait for."""
+        if self._patience is not None:
+            self._lose_patience()
 
     def _lose_patience(self) -> None:
         self._patience_over = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.reporting import Reporter
@@ -16,12 +16,19 @@ TICK_SECONDS = 0.5
 
 
 class Watch:
-    """Watches the `runners` from a thread of its own, between `start` and `stop`."""
+    """Watches the `runners` from a thread of its own, between `start` and `stop`.
 
-    def __init__(self, runners: Iterable[Runner], reporter: Reporter, limits: Limits) -> None:
+    `on_hung` is called as often as it sees that nothing moves but for steps that hang.
+    """
+
+    def __init__(
+        self, runners: Iterable[Runner], reporter: Reporter, limits: Limits, on_hung: Callable[[], None]
+    ) -> None:
         self._runners = tuple(runners)
         self._reporter = reporter
         self._limits = limits
+        self._on_hung = on_hung
+        self._count = 0  # values that all steps had taken when they were looked at last
         self._lock = threading.Lock()
         self._stuck: set[str] = set()
         self._slow: set[str] = set()
@@ -44,6 +51,14 @@ class Watch:
             for runner in self._runners:
                 self._look_at(runner)
                 runner.relieve(self._limits.region_seconds)
+            if self._nothing_moves():
+                self._on_hung()
+
+    def _nothing_moves(self) -> bool:
+        before, self._count = self._count, sum(runner.metrics.count for runner in self._runners)
+        busy = [runner for runner in self._runners if runner.busy_for()[0] > 0]
+        hung = bool(busy) and all(runner.hangs(self._limits.stalled_after) for runner in busy)
+        return hung and self._count == before
 
     def _look_at(self, runner: Runner) -> None:
         seconds, work = runner.busy_for()
