@@ -30,7 +30,8 @@ class _Camera:
     """A camera that runs, and the sinks that its stream has not ended in.
 
     `stop` ends what is being read from it now. After that it is attached once more if `again` is set, unless it
-    is `ending`. `last` is when its last value came, None before the first; `detached` says why none comes.
+    is `ending`. `last` is when its last value came, None before the first; `detached` says why none comes, and
+    `attempts` how often that has been said since.
     """
 
     live: bool
@@ -41,6 +42,7 @@ class _Camera:
     count: int = 0
     last: float | None = None
     detached: str | None = None
+    attempts: int = 0
 
     def end(self) -> None:
         self.ending = True
@@ -178,7 +180,8 @@ class Cameras:
         if reason:
             return "failing", reason
         if running.last is None or running.detached:
-            return "connecting", (running.detached or "").removeprefix(f"{camera}: ")
+            state: State = "failing" if running.attempts >= self._limits.attempts else "connecting"
+            return state, (running.detached or "").removeprefix(f"{camera}: ")
         silent = self._clock() - running.last
         if running.live and silent > self._limits.stalled_after:
             return "stalled", f"no picture for {silent:.0f} s"
@@ -271,10 +274,10 @@ class Cameras:
             with closing(self._values(source, camera, stop)) as values:
                 for value in values:
                     if isinstance(value, Detached):
-                        running.detached = value.reason
+                        self._note_detached(running, value.reason)
                         continue
                     frame_id = self._ledger.admit(first_origin(value), stop)
-                    running.last, running.detached = self._clock(), None
+                    running.last, running.detached, running.attempts = self._clock(), None, 0
                     if frame_id is not None:
                         outlet.emit(Item(frame_id, value, running.live))
                     running.count += 1
@@ -288,6 +291,12 @@ class Cameras:
         except BaseException as error:  # SystemExit, a panic of a library written in Rust: no good end either
             return RunError(f"{source.name}: {described(error)}")
         return None
+
+    def _note_detached(self, running: _Camera, reason: str) -> None:
+        running.detached = reason
+        running.attempts += 1
+        if running.attempts == self._limits.attempts:
+            log.error("%s; %d attempts failed, and further ones follow", reason, running.attempts)
 
     def _values(self, source: Source[Any], camera: str, stop: threading.Event) -> Generator[Any, None, None]:
         """What the source gives, in sessions that the camera never had in this run.
