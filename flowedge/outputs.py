@@ -47,14 +47,25 @@ class OutputPaths:
         if camera not in self._paths:
             path = Path(self._pattern.replace("{camera}", camera))
             if path in self._paths.values() and not self._shared:
-                raise ConfigError(
-                    f'path "{path}" would hold the cameras {next(iter(self._paths))} and {camera}: '
-                    f'put {{camera}} in it, e.g. "{path.with_stem(path.stem + "-{camera}")}"'
-                )
+                raise self._taken(path, next(iter(self._paths)), camera)
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._paths[camera] = path
         return self._paths[camera]
+
+    def check(self, cameras: Iterable[str]) -> None:
+        """Raise `ConfigError` where two of these cameras would have one path."""
+        shown: dict[Path, str] = {}
+        for camera in cameras:
+            path = Path(self._pattern.replace("{camera}", camera))
+            if shown.setdefault(path, camera) != camera and not self._shared:
+                raise self._taken(path, shown[path], camera)
+
+    def _taken(self, path: Path, holder: str, camera: str) -> ConfigError:
+        return ConfigError(
+            f'path "{path}" would hold the cameras {holder} and {camera}: '
+            f'put {{camera}} in it, e.g. "{path.with_stem(path.stem + "-{camera}")}"'
+        )
 
     def own(self, camera: str) -> Path | None:
         """The path that this camera has for itself, where it has been asked for before."""

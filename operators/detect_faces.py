@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import Faces, Frame, Operator
+from flowedge.graph.per_camera import all_hold, of_camera
 from flowedge.inference.models import ModelError, resolve
 from flowedge.values import Image, scaled
 from flowedge.vision.faces import moved_points
 
 _MAX_CANDIDATES = 5000  # that go into the suppression of doubles
+_CONFIDENCE = 0.7
 _MIN_SIZE = 32  # pixels: the largest stride of YuNet
 
 
@@ -25,8 +27,8 @@ class DetectFaces(Operator[Frame, Faces]):
 
     The picture is scaled down until its longer side has at most `size` pixels. YuNet finds faces from about 10
     to 300 pixels high, so a larger `size` finds smaller faces, at a cost that grows with its square.
-    `confidence` is the lowest score of a face; boxes that overlap by more than `overlap` (IoU) are one face.
-    Boxes and landmarks are in source pixels, the one class is "face".
+    `confidence` is the lowest score of a face, or a mapping by camera name; boxes that overlap by more than
+    `overlap` (IoU) are one face. Boxes and landmarks are in source pixels, the one class is "face".
 
     Raises `ConfigError` for a number out of range, `ModelError` for a model that is not there or not YuNet.
 
@@ -34,16 +36,20 @@ class DetectFaces(Operator[Frame, Faces]):
     1280
     """
 
+    per_camera = ("confidence",)
+
     model: str = "yunet"
     size: int = 640
-    confidence: float = 0.7
+    confidence: float | Mapping[str, float] = _CONFIDENCE
     overlap: float = 0.3
     _network: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require("size", self.size >= _MIN_SIZE, f"a number of pixels from {_MIN_SIZE}")
-        self.require("confidence", 0 <= self.confidence <= 1, "a score from 0 to 1")
+        self.require(
+            "confidence", all_hold(self.confidence, lambda score: 0 <= score <= 1), "a score from 0 to 1"
+        )
         self.require("overlap", 0 < self.overlap <= 1, "an overlap above 0 and up to 1")
 
     def setup(self) -> None:
@@ -53,9 +59,9 @@ class DetectFaces(Operator[Frame, Faces]):
         try:
             with _only_errors_told():
                 self._network = cv2.FaceDetectorYN.create(
-                    str(path), "", (_MIN_SIZE, _MIN_SIZE), self.confidence, self.overlap, _MAX_CANDIDATES
+                    str(path), "", (_MIN_SIZE, _MIN_SIZE), _CONFIDENCE, self.overlap, _MAX_CANDIDATES
                 )
-            self._rows(blank)
+            self._rows(blank, _CONFIDENCE)
         except cv2.error as error:
             raise ModelError(
                 f"{self.name}.model: {path.name} is not a YuNet face detector that OpenCV can run: "
@@ -66,7 +72,8 @@ class DetectFaces(Operator[Frame, Faces]):
         """The faces in the frame, the surest first."""
         shrink = min(1.0, self.size / max(frame.width, frame.height))
         width, height = max(1, round(frame.width * shrink)), max(1, round(frame.height * shrink))
-        x, y, across, down, *points, score = self._rows(frame.bgr(width, height)).T
+        confidence = of_camera(self.confidence, frame.origin.camera, _CONFIDENCE)
+        x, y, across, down, *points, score = self._rows(frame.bgr(width, height), confidence).T
         looked_at = (0, 0, width, height)
         boxes = scaled(np.stack([x, y, x + across, y + down], axis=1), looked_at, frame.region)
         landmarks = moved_points(np.stack(points, axis=1).reshape(-1, 5, 2), looked_at, frame.region)
@@ -80,8 +87,9 @@ class DetectFaces(Operator[Frame, Faces]):
             landmarks=landmarks,
         )
 
-    def _rows(self, image: Image) -> NDArray[np.float32]:
+    def _rows(self, image: Image, confidence: float) -> NDArray[np.float32]:
         """K x 15: x, y, width, height, five points, score."""
+        self._network.setScoreThreshold(confidence)
         self._network.setInputSize((image.shape[1], image.shape[0]))
         rows = self._network.detect(image)[1]
         return np.empty((0, 15), np.float32) if rows is None else np.asarray(rows, np.float32)

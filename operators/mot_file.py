@@ -35,6 +35,9 @@ class MOTFile(Sink[Detections]):
         self._paths = OutputPaths(self.path)
         self._files = LineFiles("MOTFile.path")
 
+    def check_outputs(self, cameras: Sequence[str]) -> None:
+        self._paths.check(cameras)
+
     def write(self, objects: Detections, /) -> None:
         """Write the frame's rows; the file is there from the first frame on, even an empty one."""
         self._files.write(self._paths.of(objects.origin.camera), _rows(objects))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from flowedge import Frame, Split
+from flowedge.graph.per_camera import of_camera, values
 from flowedge.values import InvalidValueError, Rect
 
 _TILES = 4
@@ -18,7 +20,8 @@ class Slice(Split[Frame, Frame]):
     """Cut each frame into overlapping tiles; `NonMaxMerge` brings together the detections in them.
 
     `tiles` is a number of tiles, laid out in the rows and columns that make them nearest to square for the
-    frame's shape, or `(rows, columns)`; 4 where neither it nor `size` is given. `size` is a tile's
+    frame's shape, or `(rows, columns)`; 4 where neither it nor `size` is given; it may be a mapping by camera
+    name. `size` is a tile's
     `(width, height)` in the frame's own pixels, and as many tiles are cut as cover the frame; of a frame that
     is narrower or lower, tiles are as wide or as high as the frame.
 
@@ -41,7 +44,9 @@ class Slice(Split[Frame, Frame]):
     [7, 9, 1]
     """
 
-    tiles: int | tuple[int, int] | None = None
+    per_camera = ("tiles",)
+
+    tiles: int | tuple[int, int] | Mapping[str, int | tuple[int, int]] | None = None
     overlap: float = 0.2
     whole_frame: bool = True
     size: tuple[int, int] | None = None
@@ -55,7 +60,7 @@ class Slice(Split[Frame, Frame]):
             return
         if self.tiles is None:
             self.tiles = _TILES
-        counted = _is_pair(self.tiles) if isinstance(self.tiles, tuple) else self.tiles >= 1
+        counted = all(map(_is_count, values(self.tiles)))
         self.require("tiles", counted, "a number of tiles from 1 or a pair (rows, columns) of such numbers")
 
     def split(self, frame: Frame, /) -> Sequence[Frame]:
@@ -79,17 +84,22 @@ class Slice(Split[Frame, Frame]):
             tile_w, tile_h = min(self.size[0], width), min(self.size[1], height)
             return _laid_out(width, height, tile_w, tile_h, self.overlap)
         assert self.tiles is not None
-        grid = self.tiles if isinstance(self.tiles, tuple) else _grid(self.tiles, width, height, self.overlap)
+        tiles: Any = of_camera(self.tiles, frame.origin.camera, _TILES)
+        grid = tiles if isinstance(tiles, tuple) else _grid(tiles, width, height, self.overlap)
         rows, columns = grid
         tile_w, tile_h = _side(width, columns, self.overlap), _side(height, rows, self.overlap)
         rects = _laid_out(width, height, tile_w, tile_h, self.overlap)
         if len(rects) != rows * columns:
             tile = f"with an overlap of {self.overlap:g} they would have {tile_w} x {tile_h} pixels"
             raise InvalidValueError(
-                f"{self.name}.tiles: {self.tiles} does not fit the frames of camera {frame.origin.camera}, "
+                f"{self.name}.tiles: {tiles} does not fit the frames of camera {frame.origin.camera}, "
                 f"which have {width} x {height} pixels: {tile}; choose fewer or let them overlap less"
             )
         return rects
+
+
+def _is_count(tiles: Any) -> bool:
+    return _is_pair(tiles) if isinstance(tiles, tuple) else tiles >= 1
 
 
 def _is_pair(value: tuple[int, ...]) -> bool:

@@ -43,6 +43,9 @@ class Snapshot(Sink[Frame]):
         self.require("every", all_hold(self.every, lambda seconds: seconds >= 0), "a number of seconds from 0")
         self._paths = OutputPaths(self.path)
 
+    def check_outputs(self, cameras: Sequence[str]) -> None:
+        self._paths.check(cameras)
+
     def write(self, frame: Frame, /) -> None:
         """Write the frame when it is time, else keep it in case it is the last."""
         camera, now = frame.origin.camera, time.monotonic()

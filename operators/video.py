@@ -38,13 +38,13 @@ class Video(Source[Packet | Frame]):
     - a path or "file:///...": a video file, a picture, or a folder of pictures (jpg, png, bmp, webp, tif)
     - "street://?people=12&live=1": the synthetic street (`StreetView` has its parameters)
 
-    `${NAME}` in an address is an environment variable, read when the camera is opened. `transport` is how
-    RTSP pictures come: "tcp", or "udp", which loses packets where "tcp" lags. A camera that does not answer
-    within `connect_timeout` seconds is tried again. `trust`, for all cameras or by name, says whose certificate
-    is believed on "rtsps://" and "https://": a file of authorities (PEM), or "sha256:..." with the fingerprint
-    of the camera's own self-signed one; empty for the authorities of this machine. With `as_live` True files
-    play at their own pace and are delivered like a camera, newest picture first; with False every picture of a
-    camera is waited for; None decides by the address.
+    `${NAME}` in an address is an environment variable, read when the camera is opened. `transport` is how RTSP
+    pictures come: "tcp", or "udp", which loses packets where "tcp" lags. A camera that does not answer within
+    `connect_timeout` seconds is tried again. `trust`, for all cameras or by name, says whose certificate is
+    believed on "rtsps://" and "https://": a file of authorities (PEM), or "sha256:..." with the fingerprint of
+    the camera's certificate, whoever signed it; empty for the authorities of this machine. With `as_live` True
+    files play at their own pace and are delivered like a camera, newest picture first; with False every picture
+    of a camera is waited for; None decides by the address.
 
     Raises `ConfigError` for an address that cannot be right. `read` raises `SourceError` for one that cannot
     be opened, unless it is a camera for which trying again may help.

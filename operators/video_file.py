@@ -60,6 +60,9 @@ class VideoFile(Sink[Frame]):
         self.require("fps", self.fps is None or self.fps > 0, "a number of frames per second above 0")
         self._paths = OutputPaths(self.path)
 
+    def check_outputs(self, cameras: Sequence[str]) -> None:
+        self._paths.check(cameras)
+
     def write(self, frame: Frame, /) -> None:
         """Encode the frame into its camera's file."""
         camera = frame.origin.camera

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge import ConfigError, Faces, Frame, Operator, Origin
+from flowedge.graph.per_camera import all_hold, of_camera
 from flowedge.operators.detect_faces import DetectFaces
 from flowedge.operators.embed_faces import EmbedFaces
 from flowedge.outputs import PICTURE_SUFFIXES
 
 UNKNOWN = "unknown"
+
+_THRESHOLD = 0.5
 
 _KINDS = ", ".join(PICTURE_SUFFIXES)
 _SMALLEST = 80  # pixels that a face is high in the picture of a person; below, the blurred resemble each other
@@ -30,8 +33,9 @@ class Watchlist(Operator[Faces, Faces]):
     stream. Every picture shows one face, at least 80 pixels high.
 
     A score is the cosine (0..1) of the face and the most alike of a person's pictures. A face below `threshold`
-    for everybody is unknown. A person is in a frame once: the best match has the name, and another face that
-    is most like the same person stays unknown, as it hardly is the second on the list.
+    (which may be a mapping by camera name) for everybody is unknown. A person is in a frame once: the best
+    match has the name, and another face that is most like the same person stays unknown, as it hardly is the
+    second on the list.
 
     The default threshold was measured with MobileFaceNet. Two stills of one person gave 0.69 to 0.85; a singer
     filmed from near reached 0.5 in 66 of 125 frames and 0.45 in 100. 16 strangers from photographs of COCO
@@ -46,8 +50,10 @@ class Watchlist(Operator[Faces, Faces]):
     0.6
     """
 
+    per_camera = ("threshold",)
+
     people: str | Path
-    threshold: float = 0.5
+    threshold: float | Mapping[str, float] = _THRESHOLD
     model: str = "mobilefacenet"
     detector: str = "yunet"
     _names: tuple[str, ...] = field(init=False, repr=False, compare=False)
@@ -56,7 +62,8 @@ class Watchlist(Operator[Faces, Faces]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require("threshold", 0 < self.threshold <= 1, "a cosine above 0 and up to 1")
+        in_range = all_hold(self.threshold, lambda cosine: 0 < cosine <= 1)
+        self.require("threshold", in_range, "a cosine above 0 and up to 1")
 
     def setup(self) -> None:
         pictures = sorted(self._pictures())  # by person
@@ -82,7 +89,8 @@ class Watchlist(Operator[Faces, Faces]):
                 f"{self.name}: the faces have embeddings of {wide} numbers, the people of {wanted}: {mend}"
             )
         cosines = faces.embeddings.reshape(-1, wanted) @ self._known.T
-        classes, scores = identities(np.maximum.reduceat(cosines, self._starts, axis=1), self.threshold)
+        threshold = of_camera(self.threshold, faces.origin.camera, _THRESHOLD)
+        classes, scores = identities(np.maximum.reduceat(cosines, self._starts, axis=1), threshold)
         return replace(faces, classes=classes, scores=scores, names=self._names)
 
     def _pictures(self) -> Iterator[tuple[str, Path]]:

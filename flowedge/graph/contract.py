@@ -78,9 +78,12 @@ class StepMeta(ABCMeta):
     def _built(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any], knobs: Mapping[str, Choice[Any]]) -> Any:
         for value in (*args, *kwargs.values()):
             if (choice := nested(value)) is not None:
+                example = (
+                    '{"north": 1}, {"north": 2}' if isinstance(value, Mapping) else "(416, 416), (512, 288)"
+                )
                 raise ConfigError(
                     f"{cls.__name__}: {redact(repr(choice))} stands inside a {type(value).__name__}: "
-                    f'a knob is a whole field, e.g. choose("{choice.name}", (416, 416), (512, 288))'
+                    f'a knob is a whole field, e.g. choose("{choice.name}", {example})'
                 )
         names = {"name": kwargs.get("name") or cls.__name__} if "name" in _parameters(cls) else {}
         step = super().__call__(*args, **{**kwargs, **names})
@@ -130,10 +133,20 @@ class Step(metaclass=StepMeta):
 
     def check_cameras(self, cameras: Collection[str]) -> None:
         """Raise `ConfigError` where a setting by camera does not fit these, whose frames the step will see."""
+        for name, setting, complete in self._by_camera():
+            check_names(name, setting, cameras, complete=complete)
+
+    def check_camera(self, camera: str) -> None:
+        """Raise `ConfigError` where a setting by camera lacks a value for one that is added to a run."""
+        for name, setting, complete in self._by_camera():
+            check_names(name, setting, [*setting, camera], complete=complete)
+
+    def _by_camera(self) -> Iterator[tuple[str, Mapping[str, Any], bool]]:
+        """The settings that are mappings by camera name, and whether they need a value for every camera."""
         for item in fields(self):
             if item.name in self.per_camera and isinstance(setting := getattr(self, item.name), Mapping):
                 complete = item.default is MISSING and item.default_factory is MISSING
-                check_names(f"{self.name}.{item.name}", setting, cameras, complete=complete)
+                yield f"{self.name}.{item.name}", setting, complete
 
     def setup(self) -> None:
         """Load what the operator needs to run; called once in each replica before the first value."""
@@ -281,6 +294,9 @@ class Sink(Step, Generic[In], ABC):
     @abstractmethod
     def write(self, value: In, /) -> None:
         """Take one value; values of a camera come in order."""
+
+    def check_outputs(self, cameras: Sequence[str]) -> None:
+        """Raise `ConfigError` where the values of these cameras cannot all be written."""
 
     def end(self, camera: str) -> None:
         """The camera's stream has ended: finish its file."""

@@ -15,7 +15,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from copy import copy
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, TypeVar, get_args, get_origin, overload
 
 from flowedge.errors import ConfigError, GraphError
@@ -193,6 +194,21 @@ class Graph(Topology):
             if cameras := self._cameras_before(node):
                 node.step.check_cameras(cameras)
 
+    def check_camera(self, camera: str, source: str, cameras: Mapping[str, Mapping[str, str]]) -> None:
+        """Raise `GraphError` or `ConfigError` where the graph cannot run with one more camera of a source.
+
+        `cameras` are those of all sources by the source's name, this one among them.
+        """
+        grown = Graph(self.name, self.goal)
+        for node in self.nodes:
+            step = copy(node.step)
+            if isinstance(step, Source):
+                step.cameras = cameras[node.name]
+            grown.nodes = (*grown.nodes, replace(node, step=step))
+        grown._check_outputs()
+        for name in grown.downstream(source):
+            grown.node(name).step.check_camera(camera)
+
     def _cameras_before(self, node: GraphNode) -> list[str]:
         """All cameras whose frames come to a step, those of pairs among them; none if they are added later."""
         sources = self.upstream(node.name)
@@ -204,6 +220,7 @@ class Graph(Topology):
         for node in self.nodes:
             if not isinstance(node.step, Sink) or node.step.path_field is None or node.input is None:
                 continue
+            node.step.check_outputs(self.cameras_of(node.input))
             pattern = getattr(node.step, node.step.path_field)
             sources: list[Any] = [self.node(name).step for name in self.sources_of(node.input)]
             cameras = [camera for source in sources for camera in source.cameras]

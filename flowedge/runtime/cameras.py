@@ -30,7 +30,8 @@ class _Camera:
     """A camera that runs, and the sinks that its stream has not ended in.
 
     `stop` ends what is being read from it now. After that it is attached once more if `again` is set, unless it
-    is `ending`. `last` is when its last value came, None before the first; `detached` says why none comes.
+    is `ending`. `last` is when its last value came, None before the first; `detached` says why none comes, and
+    `attempts` how often that has been said since.
     """
 
     live: bool
@@ -41,6 +42,7 @@ class _Camera:
     count: int = 0
     last: float | None = None
     detached: str | None = None
+    attempts: int = 0
 
     def end(self) -> None:
         self.ending = True
@@ -51,8 +53,9 @@ class Cameras:
     """Opens, feeds and ends the cameras of a run, on copies of its sources.
 
     `sinks` names the sinks behind every source. `outlets` are those of all steps, by name. `frames` bounds what
-    a camera produces. `on_ended` is called when the last camera that runs has ended in all its sinks. A live
-    camera that fails in the graph is attached again, after pauses as `limits` say.
+    a camera produces. `check` is called with a camera that is to be added, its source and all cameras by
+    source; what it raises prevents it. `on_ended` is called when the last camera that runs has ended in all its
+    sinks. A live camera that fails in the graph is attached again, after pauses as `limits` say.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Cameras:
         frames: int | None,
         limits: Limits,
         clock: Clock,
+        check: Callable[[str, str, Mapping[str, Mapping[str, str]]], None],
         on_ended: Callable[[], None],
     ) -> None:
         self._sources = {source.name: copy.deepcopy(source) for source in sources}
@@ -78,6 +82,7 @@ class Cameras:
         self._frames = frames
         self._limits = limits
         self._clock = clock
+        self._check = check
         self._on_ended = on_ended
         self._running: dict[str, _Camera] = {}
         self._next_session: dict[str, int] = {}
@@ -107,7 +112,7 @@ class Cameras:
         """Open one more camera of a source (the only one, unless it is named).
 
         Raises `GraphError` where the run is ending, the source does not exist or the name is taken, and
-        `ConfigError` for a name or address that the source refuses.
+        `ConfigError` for a name or address that the source refuses. Raises what `check` raises.
         """
         with self._lock:
             if self._ending:
@@ -123,6 +128,9 @@ class Cameras:
             step = self._sources[source]
             cameras = {**step.cameras, camera: address}
             type(step)(**{**_configuration(step), "cameras": cameras})  # the checks of a new source apply
+            self._check(
+                camera, source, {name: s.cameras for name, s in self._sources.items()} | {source: cameras}
+            )
             step.cameras = cameras
             self._opened(source, camera).start()
 
@@ -182,7 +190,8 @@ class Cameras:
         if reason:
             return "failing", reason
         if running.last is None or running.detached:
-            return "connecting", (running.detached or "").removeprefix(f"{camera}: ")
+            state: State = "failing" if running.attempts >= self._limits.attempts else "connecting"
+            return state, (running.detached or "").removeprefix(f"{camera}: ")
         silent = self._clock() - running.last
         if running.live and silent > self._limits.stalled_after:
             return "stalled", f"no picture for {silent:.0f} s"
@@ -275,10 +284,10 @@ class Cameras:
             with closing(self._values(source, camera, stop)) as values:
                 for value in values:
                     if isinstance(value, Detached):
-                        running.detached = value.reason
+                        self._note_detached(running, value.reason)
                         continue
                     admitted = self._ledger.admit(first_origin(value), stop)
-                    running.last, running.detached = self._clock(), None
+                    running.last, running.detached, running.attempts = self._clock(), None, 0
                     if admitted is not None:
                         outlet.emit(Item(admitted.frame, value, running.live, route=admitted.route))
                     running.count += 1
@@ -292,6 +301,12 @@ class Cameras:
         except BaseException as error:  # SystemExit, a panic of a library written in Rust: no good end either
             return RunError(f"{source.name}: {described(error)}")
         return None
+
+    def _note_detached(self, running: _Camera, reason: str) -> None:
+        running.detached = reason
+        running.attempts += 1
+        if running.attempts == self._limits.attempts:
+            log.error("%s; %d attempts failed, and further ones follow", reason, running.attempts)
 
     def _values(self, source: Source[Any], camera: str, stop: threading.Event) -> Generator[Any, None, None]:
         """What the source gives, in sessions that the camera never had in this run.

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """`drain_seconds`: how long a stopping run waits for the frames that are in the graph.
+    """`drain_seconds`: how long a stopping run waits for the frames that are in the graph; no longer where
+    only steps that hang are at work.
 
     `setup_seconds`: how long a run that is stopped before it began waits for operators that still load: no
     frame is at stake. `judged_after`: values that an operator must have seen before its share of failures may
@@ -19,7 +20,8 @@ class Limits:
     gather, or a fork and its join, may work before the live frames that wait for it are given up; until then
     the live window holds what a camera of 100 frames/s gives. `rate_seconds`: the time over which the rates of
     a running graph are measured. `first_retry`, `longest_retry`: the pause before a failing camera is attached
-    again, doubled each time that this does not help.
+    again, doubled each time that this does not help. `attempts`: how many in a row must fail before a camera
+    that tries to attach by itself counts as failing.
     """
 
     drain_seconds: float = 10.0
@@ -33,3 +35,4 @@ class Limits:
     rate_seconds: float = 5.0
     first_retry: float = 1.0
     longest_retry: float = 60.0
+    attempts: int = 5

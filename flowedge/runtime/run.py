@@ -119,6 +119,7 @@ class Run:
             frames=frames,
             limits=self._limits,
             clock=clock,
+            check=graph.check_camera,
             on_ended=self._finished.set,
         )
         self._reporter = Reporter(
@@ -131,7 +132,13 @@ class Run:
             clock=clock,
         )
         self.routes = Routes(graph, self._wiring.runners, self._ledger, self._host)
-        self._watch = Watch(self._wiring.runners.values(), self._reporter, self._limits, self.routes)
+        self._watch = Watch(
+            self._wiring.runners.values(),
+            self._reporter,
+            self._limits,
+            on_hung=self._stop_waiting,
+            on_look=self.routes.close_unused,
+        )
         self._node: Node | None = None
         self._workers = ExitStack()
         self._closing = threading.RLock()
@@ -197,6 +204,11 @@ class Run:
                 self._patience.name, self._patience.daemon = "flowedge-patience", True
                 self._patience.start()
 
+    def _stop_waiting(self) -> None:
+        """Nothing moves but for steps that hang: a run that stops has nothing to wait for."""
+        if self._patience is not None:
+            self._lose_patience()
+
     def _lose_patience(self) -> None:
         self._patience_over = True
         self._finished.set()
@@ -211,7 +223,8 @@ class Run:
         """Attach one more camera to a source (the only one, unless it is named) while the graph runs.
 
         Raises `GraphError` where the run is ending, there is no such source or the name is taken, and
-        `ConfigError` for a name or address that the source refuses.
+        `ConfigError` for a name or address that the source refuses, a camera that a mapping by camera names no
+        value for, and one whose file another camera or sink writes.
         """
         self._cameras.add(name, address, source)
 

@@ -174,6 +174,16 @@ class Runner(ABC):
         work, since = busy
         return self._clock() - since, work if isinstance(work, str) else f"frame {work.index} of {work.camera}"
 
+    def hangs(self, after: float) -> bool:
+        """Whether it has worked on a frame for `after` seconds, and three times as long as on any before.
+
+        The first one may be that for which it loads, and the end of a stream may take as long as it needs.
+        """
+        busy, longest = self._busy, self.metrics.service.quantile(1.0)
+        if busy is None or isinstance(busy[0], str) or longest is None:
+            return False
+        return self._clock() - busy[1] >= max(after, 3 * longest)
+
     def relieve(self, after: float) -> None:
         """Give up the live frames that wait for a step which has worked on one value for `after` seconds.
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.reporting import Reporter
-from flowedge.runtime.routes import Routes
 from flowedge.runtime.runner import Runner
 
 log = logging.getLogger("flowedge.run")
@@ -17,13 +16,27 @@ TICK_SECONDS = 0.5
 
 
 class Watch:
-    """Watches the `runners` from a thread of its own, between `start` and `stop`."""
+    """Watches the `runners` from a thread of its own, between `start` and `stop`.
 
-    def __init__(self, runners: Iterable[Runner], reporter: Reporter, limits: Limits, routes: Routes) -> None:
+    `on_hung` is called as often as it sees that nothing moves but for steps that hang, `on_look` whenever it
+    looks.
+    """
+
+    def __init__(
+        self,
+        runners: Iterable[Runner],
+        reporter: Reporter,
+        limits: Limits,
+        *,
+        on_hung: Callable[[], None],
+        on_look: Callable[[], None],
+    ) -> None:
         self._runners = tuple(runners)
         self._reporter = reporter
         self._limits = limits
-        self._routes = routes
+        self._on_hung = on_hung
+        self._on_look = on_look
+        self._count = 0  # values that all steps had taken when they were looked at last
         self._lock = threading.Lock()
         self._stuck: set[str] = set()
         self._slow: set[str] = set()
@@ -43,10 +56,18 @@ class Watch:
         """Say which steps have become stuck, and which of these work again; relieve those in regions."""
         with self._lock:
             self._reporter.sample()
-            self._routes.close_unused()
+            self._on_look()
             for runner in self._runners:
                 self._look_at(runner)
                 runner.relieve(self._limits.region_seconds)
+            if self._nothing_moves():
+                self._on_hung()
+
+    def _nothing_moves(self) -> bool:
+        before, self._count = self._count, sum(runner.metrics.count for runner in self._runners)
+        busy = [runner for runner in self._runners if runner.busy_for()[0] > 0]
+        hung = bool(busy) and all(runner.hangs(self._limits.stalled_after) for runner in busy)
+        return hung and self._count == before
 
     def _look_at(self, runner: Runner) -> None:
         seconds, work = runner.busy_for()

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import socket
-import ssl
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -24,8 +22,9 @@ import numpy as np
 from flowedge import CodecParameters, Origin, Packet, SourceError
 from flowedge.secrets import expand, redact
 from flowedge.video import tls
+from flowedge.video.elementary import CHANGING, codec_of
 from flowedge.video.memory import LARGEST_BLOCK, limit_blocks
-from flowedge.video.timeline import Moment, Timeline, TimeSource
+from flowedge.video.timeline import Timeline, TimeSource
 from flowedge.video.upright import orientation
 
 if TYPE_CHECKING:
@@ -60,8 +59,11 @@ RTSP = Access(
     open_within=5.0,
     silent_after=5.0,
 )
+# A transport stream whose video moves to another PID goes on as the same stream. Where the codec changes there,
+# FFmpeg would go on cutting packets as the old one wants it. Other formats ignore this.
+_ONE_STREAM = {"merge_pmt_versions": "1"}
 # HLS comes in segments of up to 10 s, each of them only when it is complete.
-HTTP = Access(open_within=10.0, silent_after=30.0)
+HTTP = Access(_ONE_STREAM, open_within=10.0, silent_after=30.0)
 DEVICE = Access(open_within=5.0, silent_after=5.0, format="v4l2")
 FILE = Access()
 
@@ -69,6 +71,7 @@ FILE = Access()
 _SIDE_DATA = ("palette", "param_change", "skip_samples", "matroska_block_additional", "display_matrix")
 _UNTIMED = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v", "mpegvideo", "obu", "image2pipe", "jpeg_pipe")
 _SEGMENTED = ("hls", "dash")
+_CHANGING_FORMATS = {"mpegts", "hls"}
 _WITH_DISPLAY_MATRIX = {"mov", "mp4", "matroska", "webm", "hls", "dash"}
 _CUT_SHORT = 1.0  # seconds of a file that are missing at its end before it is said
 
@@ -115,30 +118,50 @@ class Feed:
             limit_blocks()
         self._held = ExitStack()  # what must stay as long as the video is open: a file of certificates
         fault, began = None, time.monotonic()
-        half = access.silent_after and access.silent_after / 2
         try:
             trusted = self._held.enter_context(self._trusting())
-            self._container: InputContainer = av.open(
-                self._address,
-                format=access.format,
-                options={**access.options, **trusted},
-                timeout=(access.open_within, half),
-            )
-        except ssl.SSLCertVerificationError as error:
-            fault = self._fault("tls", False, f"the certificate of {self.shown} is not trusted: {error}")
+            self._container = self._opened(trusted)
+            if self._may_have_moved():
+                self._container.close()
+                self._container = self._opened(_ONE_STREAM)
         except av.FFmpegError as error:
             fault = self._opening_fault(error, time.monotonic() - began)
+        except tls.UntrustedError as error:
+            fault = self._fault("tls", False, f"the certificate of {self.shown} is not trusted: {error}")
         except OSError as error:  # of the connection by which the certificate is looked at
             why = error.strerror or type(error).__name__
             fault = self._fault("unreachable", True, f"no encrypted connection to {self.shown} ({why})")
         if fault:  # raised here, for an exception's context would show FFmpeg's own
             self._held.close()
             raise fault
+        self._formats = set(self._container.format.name.split(","))
         self._stream = self._video_stream()
+        self._time_base = Fraction(self._stream.time_base or 1)
+        self._ticks, self._unit = self._time_base.denominator, self._time_base.numerator
         self.parameters = self._parameters()
+        self._may_change = bool(self._formats & _CHANGING_FORMATS) and self.parameters.codec in CHANGING
+        self._codec_changed = self._begins_group = False
         self._probed = False
         self._preroll: list[Packet] = []  # given with the next packet that is shown
         self.timeline = Timeline(self._clock(), self.fps)
+
+    def _opened(self, options: Mapping[str, str]) -> InputContainer:
+        import av
+
+        half = self._access.silent_after and self._access.silent_after / 2
+        return av.open(
+            self._address,
+            format=self._access.format,
+            options={**self._access.options, **options},
+            timeout=(self._access.open_within, half),
+        )
+
+    def _may_have_moved(self) -> bool:
+        """Whether a file's video streams may be one that moved to another PID; FFmpeg looks at its end, too."""
+        if self._access is not FILE or self._container.format.name != "mpegts":
+            return False
+        codecs = [item.codec_context and item.codec_context.name for item in self._container.streams.video]
+        return len(codecs) > 1 and len(set(codecs)) == 1
 
     def __enter__(self) -> Self:
         return self
@@ -175,9 +198,9 @@ class Feed:
         """The packets of the video stream that are to be shown, as they come."""
         import av
 
-        fault, last, end = None, None, 0.0
+        fault, last, end = None, None, 0
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self._demuxed():
                 if packet.size > LARGEST_BLOCK // 2 and self._access is not FILE:
                     size = f"{packet.size >> 20} MiB"
                     fault = self._fault("codec", True, f"{self.shown} sent a picture of more than {size}")
@@ -193,16 +216,22 @@ class Feed:
             fault = self._reading_fault(error)
         if fault:
             raise fault
-        self._note_end(last, end)
+        self._note_end(last, end * self._unit / self._ticks)
+
+    def _demuxed(self) -> Iterator[av.Packet[VideoStream]]:
+        while True:
+            try:
+                yield from self._container.demux(self._stream)
+                return
+            except IndexError:  # PyAV 18 does not know a stream that was not there when the video was opened
+                log.info("%s: %s has a further stream from now on, which is not read", self.camera, self.shown)
 
     def place(self, packet: av.Packet[VideoStream], arrival: float) -> float:
         """When a packet's picture is shown, in seconds from the first one; `arrival` is on the monotonic clock.
 
         Tells of the first time stamp that is not believed; `close` tells how many there were.
         """
-        base = packet.time_base
-        pts, dts = (float(stamp * base) if stamp is not None else None for stamp in (packet.pts, packet.dts))
-        moment: Moment = self.timeline.place(pts, dts, arrival)
+        moment = self.timeline.place(self._seconds(packet.pts), self._seconds(packet.dts), arrival)
         if moment.correction:
             self._corrected[self.camera] += 1
         if moment.correction and self.timeline.corrected == 1:
@@ -215,10 +244,15 @@ class Feed:
             )
         return moment.media
 
+    def _seconds(self, stamp: int | None) -> float | None:
+        return None if stamp is None else stamp * self._unit / self._ticks
+
     def packet(self, packet: av.Packet[VideoStream], origin: Origin) -> Packet:
         """The packet as a value, over FFmpeg's own memory, with those before it that are not to be shown."""
+        if not self._preroll:
+            return self._value(packet, origin)
         preroll, self._preroll = tuple(self._preroll), []
-        return replace(self._value(packet, origin), preroll=preroll) if preroll else self._value(packet, origin)
+        return replace(self._value(packet, origin), preroll=preroll)
 
     def _value(self, packet: av.Packet[VideoStream], origin: Origin) -> Packet:
         side_data = {
@@ -228,8 +262,8 @@ class Feed:
             origin,
             np.frombuffer(memoryview(packet), np.uint8),
             self.parameters,
-            packet.is_keyframe,
-            Fraction(packet.time_base),
+            packet.is_keyframe or self._begins_group,
+            self._time_base,
             packet.pts,
             packet.dts,
             packet.is_corrupt,
@@ -263,17 +297,33 @@ class Feed:
 
     def _note_parameters(self, packet: av.Packet[VideoStream]) -> None:
         """Take over new parameter sets, and at the first packet what only a decoder tells of the container."""
-        if packet.has_sidedata("new_extradata"):
-            new = bytes(packet.get_sidedata("new_extradata"))
-            self.parameters = replace(self.parameters, extradata=new)
+        for item in packet.iter_sidedata():
+            if item.data_type == "new_extradata":
+                self.parameters = replace(self.parameters, extradata=bytes(item))
+        if self._may_change:
+            self._note_codec(packet)
         if self._probed:
             return
         self._probed = True
-        if not set(self._container.format.name.split(",")) & _WITH_DISPLAY_MATRIX:
+        if not self._formats & _WITH_DISPLAY_MATRIX:
             return
         picture = _first_picture(self._stream, packet)
         if picture is not None:
             self.parameters = replace(self.parameters, orientation=orientation(picture))
+
+    def _note_codec(self, packet: av.Packet[VideoStream]) -> None:
+        """Take over another codec, with parameter sets in the stream; FFmpeg may go on parsing the old one."""
+        told = codec_of(memoryview(packet))
+        if told is None:
+            return
+        codec, begins_group = told
+        if codec != self.parameters.codec:
+            log.warning(
+                "%s: %s goes on in another codec, %s (was %s)",
+                self.camera, self.shown, codec, self.parameters.codec,
+            )  # fmt: skip
+            self.parameters, self._codec_changed = CodecParameters(codec), True
+        self._begins_group = self._codec_changed and begins_group
 
     def _note_end(self, last: av.Packet[VideoStream] | None, end: float) -> None:
         """Tell of a file that ends before the time that it says it has."""
@@ -295,13 +345,12 @@ class Feed:
             )  # fmt: skip
 
     def _clock(self) -> TimeSource:
-        formats = set(self._container.format.name.split(","))
         if self._access is FILE or self.ends or self._is_segmented():
             return TimeSource.STAMPS
-        return TimeSource.ARRIVAL if formats & set(_UNTIMED) else TimeSource.CHECKED
+        return TimeSource.ARRIVAL if self._formats & set(_UNTIMED) else TimeSource.CHECKED
 
     def _is_segmented(self) -> bool:
-        return bool(set(self._container.format.name.split(",")) & set(_SEGMENTED))
+        return bool(self._formats & set(_SEGMENTED))
 
     def _video_stream(self) -> VideoStream:
         """The stream of moving pictures that the container prefers, else the largest; others are not read."""
@@ -355,6 +404,8 @@ class Feed:
 
     def _connection_fault(self, host: str) -> SourceError:
         """What an input/output error means, which is all that FFmpeg says of host names and of TLS."""
+        import socket
+
         try:
             socket.getaddrinfo(host, None)
         except OSError:
@@ -396,10 +447,10 @@ def _preference(stream: VideoStream) -> tuple[bool, int]:
     return bool(stream.disposition & Disposition.default), context.width * context.height
 
 
-def _end_of(packet: av.Packet[VideoStream]) -> float:
-    """When a packet's picture is over, in seconds of the stream's own clock."""
+def _end_of(packet: av.Packet[VideoStream]) -> int:
+    """When a packet's picture is over, in ticks of the stream's own clock."""
     stamp = packet.pts if packet.pts is not None else packet.dts
-    return float((stamp + (packet.duration or 0)) * packet.time_base) if stamp is not None else 0.0
+    return stamp + (packet.duration or 0) if stamp is not None else 0
 
 
 def _first_picture(stream: VideoStream, packet: av.Packet[VideoStream]) -> av.VideoFrame | None:

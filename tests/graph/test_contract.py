@@ -207,6 +207,19 @@ def test_a_knob_inside_a_collection_is_refused(wrap: Callable[[Any], Any]) -> No
         Sized(size=wrap(choose("s", 1, 2)))
 
 
+def test_a_knob_may_choose_among_mappings_by_camera() -> None:
+    @dataclass
+    class Sized(Scale):
+        size: Any = None
+
+    mappings = {"north": 1}, {"north": 2}
+    step = Sized(size=choose("s", *mappings))
+    assert step.size == mappings[0]
+    assert step.knobs["size"].values == mappings
+    with pytest.raises(ConfigError, match=r'e\.g\. choose\("s", \{"north": 1\}, \{"north": 2\}\)'):
+        Sized(size={"north": choose("s", 1, 2)})
+
+
 def test_the_name_is_there_when_an_author_checks_the_configuration() -> None:
     names = []
 

@@ -10,11 +10,14 @@ from flowedge import ConfigError, Graph, Operator, Sink, synchronize
 from flowedge.operators import (
     CountLines,
     CountZones,
+    Crop,
     Detect,
+    DetectFaces,
     MotionDetect,
     Null,
     Sample,
     Snapshot,
+    VideoFile,
     Zones,
     video,
 )
@@ -37,6 +40,14 @@ def checked(step: Operator[Any, Any] | Sink[Any]) -> None:
     graph.check()
 
 
+@pytest.mark.parametrize("kind", [Snapshot, VideoFile])
+def test_one_file_for_two_cameras_is_refused_before_a_frame_comes(kind: Any) -> None:
+    suffix = ".jpg" if kind is Snapshot else ".mp4"
+    with pytest.raises(ConfigError, match=r"would hold the cameras north and south: put \{camera\} in it"):
+        checked(kind(f"out{suffix}"))
+    checked(kind(f"{{camera}}{suffix}"))
+
+
 @pytest.mark.parametrize(
     "step",
     [
@@ -45,6 +56,8 @@ def checked(step: Operator[Any, Any] | Sink[Any]) -> None:
         Detect({"nroth": "yolo11n", "south": "street"}),
         MotionDetect(threshold={"nroth": 9.0}),
         MotionDetect(min_area={"nroth": 9.0}),
+        Crop({"nroth": 0, "south": 0}, 0, 9, 9),
+        DetectFaces(confidence={"nroth": 0.5}),
         Sample({"nroth": 5.0}),
         Snapshot("{camera}.jpg", every={"nroth": 5.0}),
         CountLines({"nroth": GATE}),

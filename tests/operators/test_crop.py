@@ -23,6 +23,12 @@ def test_a_resized_frame_is_cropped_in_source_pixels() -> None:
     assert part.image.shape == (90, 160, 3)
 
 
+def test_each_camera_has_its_own_rectangle() -> None:
+    crop = Crop({"north": 100, "south": 200}, 50, 80, {"north": 60, "south": 70})
+    both = [*frames(1, 640, 360, "north"), *frames(1, 640, 360, "south")]
+    assert [part.region for part in run_operator(crop, both)] == [(100, 50, 180, 110), (200, 50, 280, 120)]
+
+
 def test_a_rectangle_outside_says_where_the_frame_is() -> None:
     with pytest.raises(ConfigError, match=r"x=700.*camera north, which show x 0\.\.640, y 0\.\.360"):
         run_operator(Crop(700, 0, 10, 10), frames(1, 640, 360, "north"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ def test_a_missing_model_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     [
         ({"size": 8}, r"DetectFaces\.size: 8 is not a number of pixels from 32"),
         ({"confidence": -1.0}, r"DetectFaces\.confidence: -1\.0 is not"),
+        ({"confidence": {"north": 2.0}}, r"DetectFaces\.confidence: \{'north': 2\.0\} is not a score"),
         ({"overlap": 0.0}, r"DetectFaces\.overlap: 0\.0 is not"),
         ({"model": 3}, r"DetectFaces\.model: 3 is not a value of type str"),
     ],
@@ -60,6 +62,13 @@ def test_two_people_have_two_faces_wherever_they_are_looked_for(face_photos: dic
         eyes, mouth = result.landmarks[:, :2], result.landmarks[:, 3:]
         assert (eyes[..., 1].max(axis=1) < mouth[..., 1].min(axis=1)).all()
         assert (eyes[:, 0, 0] < eyes[:, 1, 0]).all()
+
+
+def test_each_camera_has_its_own_confidence(face_photos: dict[str, Frame]) -> None:
+    north = face_photos["two_people"]
+    both = [replace(north, origin=replace(north.origin, camera=camera)) for camera in ("north", "south")]
+    found = run_operator(DetectFaces(confidence={"north": 0.999}), both)
+    assert [len(faces) for faces in found] == [0, 2]
 
 
 def test_an_empty_picture_has_no_faces(face_photos: dict[str, Frame]) -> None:

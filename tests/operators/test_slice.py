@@ -249,6 +249,18 @@ def test_tiles_of_a_size_are_no_larger_than_the_frame(size: Any, tiles: Any) -> 
     assert tiles_of(Slice(size=size, overlap=0), frame(64, 48)) == tiles
 
 
+def test_each_camera_has_its_own_tiles() -> None:
+    tiles = Slice({"north": 2, "south": (2, 3)}, whole_frame=False)
+    counts = [
+        len(tiles.split(shown))
+        for camera in ("north", "south", "east")
+        for shown in frames(1, 640, 360, camera)
+    ]
+    assert counts == [2, 6, 4]
+    with pytest.raises(ConfigError, match=r"Slice\.tiles: \{'north': 0\} is not a number of tiles from 1"):
+        Slice({"north": 0})
+
+
 def sliced(*shown: Frame) -> tuple[Graph, Collect[Detections]]:
     """A graph that cuts the frames into ten columns, and what will come of them."""
     graph, came = Graph("test"), Collect[Detections]()

@@ -326,6 +326,18 @@ def certificate(folder: Path, name: str, address: str) -> tuple[Path, Path]:
     return cert, key
 
 
+def signed_certificate(folder: Path, address: str) -> tuple[Path, Path]:
+    """A certificate that an authority signed, and its key."""
+    maker, maker_key = certificate(folder, "maker", "DNS:maker.example")
+    cert, key, wish, more = (folder / name for name in ("leaf.pem", "leaf-key.pem", "leaf.csr", "leaf.ext"))
+    more.write_text(f"subjectAltName={address}\nbasicConstraints=CA:FALSE\n")
+    request = ["req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=camera", "-keyout", key, "-out", wish]
+    signing = ["x509", "-req", "-in", wish, "-CA", maker, "-CAkey", maker_key, "-CAcreateserial"]
+    for command in (request, [*signing, "-extfile", more, "-out", cert]):
+        subprocess.run(["openssl", *command], check=True, capture_output=True)
+    return cert, key
+
+
 @pytest.fixture
 def secure(clip, tmp_path) -> Iterator[tuple[RtspServer, Path, str]]:
     """A camera with a self-signed certificate of another name, its file, and its fingerprint."""
@@ -340,6 +352,18 @@ def test_rtsps_with_the_fingerprint_of_the_cameras_certificate(secure):
     for trust in (right, {"north": f"sha256:{pairs}"}):
         with Watcher(server.url("stream"), connect_timeout=5.0, trust=trust) as watcher:
             watcher.until(lambda watcher=watcher: watcher.packets)
+
+
+@pytest.mark.parametrize("address", ["DNS:camera.local", "DNS:*.camera.local", "IP:10.0.0.9"])
+def test_rtsps_with_the_fingerprint_of_a_certificate_that_another_signed(clip, address, tmp_path):
+    """As cameras come with that their maker signed, whose own certificate nobody has."""
+    cert, key = signed_certificate(tmp_path, address)
+    right = fingerprint(ssl.PEM_cert_to_DER_cert(cert.read_text()))
+    with RtspServer({"stream": clip}, tls=(cert, key)) as server:
+        with Watcher(server.url("stream"), connect_timeout=5.0, trust=right) as watcher:
+            watcher.until(lambda: watcher.packets)
+        unknown = refused(server.url("stream"), connect_timeout=5.0)
+        assert str(unknown).endswith(f'unable to get local issuer certificate; trust="{right}" trusts this one')
 
 
 def test_rtsps_with_a_file_of_authorities(clip, tmp_path):

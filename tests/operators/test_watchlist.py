@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -131,6 +131,15 @@ def test_the_threshold_decides(enrol: Enrol) -> None:
     people, half = enrol({"ada.png": [ADA]}), seen((100, 173, 0))  # a cosine of 0.5
     assert named(people, half, threshold=0.49).labels == ["ada"]
     assert named(people, half, threshold=0.51).labels == ["unknown"]
+
+
+def test_each_camera_has_its_own_threshold(enrol: Enrol) -> None:
+    people, faces = enrol({"ada.png": [ADA]}), seen((200, 110, 110))  # a cosine of 0.79
+    south = replace(faces, origin=replace(faces.origin, camera="south"))
+    step = Watchlist(people, threshold={"north": 0.7, "south": 0.9})
+    assert [result.labels for result in run_operator(step, [faces, south])] == [["ada"], ["unknown"]]
+    with pytest.raises(ConfigError, match=r"Watchlist\.threshold: \{'north': 1\.5\} is not a cosine"):
+        Watchlist(people, threshold={"north": 1.5})
 
 
 def test_frames_without_faces(enrol: Enrol) -> None:

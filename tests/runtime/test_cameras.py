@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from flowedge import ConfigError, Event, Graph, GraphError, Origin, join
+from flowedge import ConfigError, Event, Graph, GraphError, Operator, Origin, Sink, join
+from flowedge.outputs import OutputPaths
 from flowedge.runtime.run import Run
 from tests.runtime.fake_steps import (
     FILE_WINDOW,
@@ -24,6 +27,28 @@ from tests.runtime.fake_steps import (
     passed,
     wait_until,
 )
+
+
+@dataclass
+class PerCamera(Operator[Event, Event]):
+    per_camera = ("factor",)
+
+    factor: Mapping[str, int]
+
+    def process(self, event: Event, /) -> Event:
+        return event
+
+
+@dataclass
+class OneFile(Sink[Event]):
+    path_field = "path"
+
+    path: str
+
+    def check_outputs(self, cameras: Sequence[str]) -> None:
+        OutputPaths(self.path).check(cameras)
+
+    def write(self, event: Event, /) -> None: ...
 
 
 @pytest.fixture
@@ -153,6 +178,37 @@ def test_cameras_that_cannot_be_added_or_removed_are_refused(feed):
         with pytest.raises(GraphError, match="no camera 'south' runs"):
             run.remove_camera("south")
         feed.end("north")
+        finish(run)
+
+
+def test_a_camera_that_a_mapping_has_no_value_for_is_not_added(feed):
+    graph = Graph("test")
+    graph.source(feed.source("north", live=False)) >> PerCamera({"north": 1}) >> Collect()
+    with Run(graph) as run:
+        with pytest.raises(ConfigError, match=r"PerCamera\.factor: there is no value for the camera south"):
+            run.add_camera("south", "test://")
+        assert list(run.report().cameras) == ["north"]
+        feed.end("north")
+        finish(run)
+
+
+def test_a_camera_whose_file_another_has_is_not_added(feed, tmp_path):
+    graph = Graph("test")
+    graph.source(feed.source("north", live=False)) >> OneFile(str(tmp_path / "out.txt"))
+    with Run(graph) as run:
+        with pytest.raises(ConfigError, match=r"would hold the cameras north and south: put \{camera\} in it"):
+            run.add_camera("south", "test://")
+        feed.end("north")
+        finish(run)
+
+
+def test_cameras_of_a_mapping_may_come_one_by_one(feed):
+    graph = Graph("test")
+    graph.source(feed.source(live=False)) >> PerCamera({"north": 1, "south": 2}) >> Collect()
+    with Run(graph) as run:
+        run.add_camera("north", "test://")
+        run.add_camera("south", "test://")
+        feed.end("north", "south")
         finish(run)
 
 

@@ -136,6 +136,40 @@ def test_waiting_after_a_stop_has_an_end_though_a_step_is_stuck():
     gate.open()
 
 
+@pytest.mark.parametrize("other_works", [False, True])
+def test_a_stopping_run_waits_for_work_and_not_for_a_step_that_hangs(feed, other_works):
+    graph, hung, works, now = Graph("test"), Turnstile(), Turnstile(), [100.0]
+
+    def from_frame(index: int, gate: Turnstile) -> Any:
+        return lambda value: gate.pass_through(value) if value.origin.index == index else value
+
+    stream = graph.source(feed.source("north", live=True))
+    stream >> Apply(from_frame(1, hung), name="hung") >> Collect(name="left")
+    stream >> Apply(from_frame(2, works), name="works") >> Collect(name="right")
+    limits = Limits(drain_seconds=SECONDS, setup_seconds=0.1)
+    with Run(graph, limits=limits, clock=lambda: now[0]) as run:
+        for index in (0, 1):
+            feed.push("north", index)
+            wait_until(lambda index=index: run._wiring.runners["right"].metrics.count == index + 1)
+        hung.await_entry()
+        now[0] += 5.0
+        if other_works:
+            feed.push("north", 2)
+            works.await_entry()
+            now[0] += 0.5
+        feed.end("north")
+        run.stop()
+        run._watch.look()
+        run._watch.look()
+        assert run.finished != other_works
+        if not other_works:
+            with pytest.raises(RunError, match=r"hung has been busy with frame 1 of north for 5 s and is left"):
+                run.wait()
+        hung.open()
+        works.open()
+    assert_balanced(run.report())
+
+
 def test_an_interrupt_gets_through_to_a_waiting_main_thread(feed, request):
     # A shell has what it starts in the background ignore interrupts, and Python leaves it so.
     request.addfinalizer(functools.partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))

@@ -442,6 +442,37 @@ def test_a_camera_that_was_never_attached_is_an_error_in_the_end():
     assert (report.cameras["on"].error, report.error) == (None, None)
 
 
+def test_a_camera_that_cannot_be_attached_after_some_attempts_is_failing_until_it_comes(caplog):
+    graph, asked, answers = Graph("test"), threading.Event(), threading.Event()
+
+    def play(camera: str, stop: threading.Event) -> Iterator[Any]:
+        for _ in range(4):
+            yield Detached("off: what answers does not speak RTSP")
+        asked.wait(SECONDS)
+        yield Detached("off: what answers does not speak RTSP")
+        answers.wait(SECONDS)
+        yield from events(1)(camera, stop)
+        stop.wait(SECONDS)
+
+    graph.source(Play({"off": ""}, play, as_live=True)) >> Collect()
+    with Run(graph) as run:
+
+        def reaches(state: str) -> None:
+            wait_until(lambda: run.report().cameras["off"].state == state)
+
+        reaches("connecting")
+        asked.set()
+        reaches("failing")
+        assert run.report().cameras["off"].reason == "what answers does not speak RTSP"
+        answers.set()
+        reaches("live")
+        run.stop()
+        finish(run)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        "off: what answers does not speak RTSP; 5 attempts failed, and further ones follow"
+    ]
+
+
 @pytest.mark.parametrize("given", ["a text", [1, 2]])
 def test_a_result_of_another_type_than_declared_fails_in_the_operator_that_gave_it(given):
     graph = Graph("test")

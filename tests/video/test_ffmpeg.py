@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import struct
 import threading
 from collections.abc import Callable, Iterable
@@ -316,3 +318,75 @@ def test_a_picture_in_tiles_is_refused(tmp_path):
     write_tiled(path)
     with pytest.raises(SourceError, match=r"^north: .*phone.heic is a picture stored in tiles"):
         frames_of(path)
+
+
+def write_ts(path: Path, codec: str, pid: int, width: int, height: int, **options: str) -> bytes:
+    """40 pictures as a transport stream, a key picture in every ten."""
+    with av.open(str(path), "w", options={"mpegts_start_pid": str(pid)}) as container:
+        stream = container.add_stream(codec, rate=25, options={"g": "10", "bf": "0", **options})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for index in range(40):
+            container.mux(stream.encode(picture_of(index, width, height)))
+        container.mux(stream.encode())
+    return path.read_bytes()
+
+
+def test_a_transport_stream_whose_video_moves_to_another_pid_goes_on(tmp_path, caplog):
+    """As in recordings of broadcasts (torchcodec#505, mpv#4305): the second part was lost without a word."""
+    path = tmp_path / "moved.ts"
+    parts = [write_ts(tmp_path / f"{width}.ts", "libx264", 4 * width, width, 48) for width in (64, 128)]
+    path.write_bytes(b"".join(parts))
+    frames = frames_of(path)
+    assert [frame.origin.index for frame in frames] == list(range(80))
+    assert {(frame.width, frame.height) for frame in frames[-38:]} == {(128, 48)}
+    assert [frame.origin.media for frame in frames] == pytest.approx([n / 25 for n in range(80)], abs=0.05)
+    assert not any("video streams" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize(("codec", "name"), [("libx265", "hevc"), ("mpeg2video", "mpeg2video")])
+def test_a_transport_stream_whose_codec_changes_goes_on_and_says_so(codec, name, tmp_path, caplog):
+    path, options = tmp_path / "changed.ts", {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    second = write_ts(tmp_path / "b.ts", codec, 0x100, 64, 48, **options)
+    path.write_bytes(write_ts(tmp_path / "a.ts", "libx264", 0x100, 64, 48) + second)
+    decode, frames = Decode(), []
+    for packet in Video({"north": str(path)}).read("north", threading.Event()):
+        with contextlib.suppress(av.FFmpegError):  # where both meet, FFmpeg's parser mixes them
+            frames.append(decode.process(packet))
+    frames += decode.flush("north")
+    shown = [frame for frame in frames if isinstance(frame, Frame)]
+    assert len(shown) >= 68, "more is lost than the group of pictures where both meet"
+    for frame, expected in zip(shown[-28:], ffmpeg_says(tmp_path / "b.ts")[-28:], strict=True):
+        assert np.abs(frame.image.astype(int) - expected).mean() < 2
+    assert f"north: {path} goes on in another codec, {name} (was h264)" in caplog.messages
+
+
+def test_a_video_that_goes_on_elsewhere_in_another_codec_is_told(tmp_path, caplog):
+    path = tmp_path / "changed.ts"
+    first = write_ts(tmp_path / "a.ts", "libx264", 0x100, 64, 48)
+    path.write_bytes(first + write_ts(tmp_path / "b.ts", "mpeg4", 0x200, 64, 48))
+    assert len(frames_of(path)) == 40
+    assert f"north: {path} has 2 video streams; only the one of 64 x 48 is read" in caplog.messages
+
+
+def test_a_stream_that_begins_later_does_not_end_the_video(tmp_path, caplog):
+    """A live transport stream whose sound comes later ended with `IndexError`."""
+    caplog.set_level(logging.INFO, "flowedge.camera")
+    silent = write_ts(tmp_path / "a.ts", "libx264", 0x100, 64, 48)
+    with av.open(str(tmp_path / "b.ts"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        sound = container.add_stream("aac", rate=8000, layout="mono")
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(10):
+            container.mux(stream.encode(picture_of(index)))
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            samples.sample_rate, samples.pts = 8000, 1024 * index
+            container.mux(sound.encode(samples))
+        container.mux([*stream.encode(), *sound.encode()])
+    path = tmp_path / "pipe"
+    os.mkfifo(path)  # which cannot be looked ahead in
+    writer = threading.Thread(target=path.write_bytes, args=(silent + (tmp_path / "b.ts").read_bytes(),))
+    writer.start()
+    frames = frames_of(path)
+    writer.join()
+    assert len(frames) == 50
+    assert any("has a further stream from now on" in message for message in caplog.messages)
