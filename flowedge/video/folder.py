@@ -98,7 +98,7 @@ def _is_cut_short(path: Path) -> bool:
 def _pictures_of(camera: str, folder: Path) -> list[Path]:
     """The pictures of a folder; tells what else is there. Reading what is no regular file might never end."""
     everything = sorted(folder.iterdir(), key=_natural)
-    paths = [path for path in everything if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()]
+    paths = [path for path in everything if _is_picture(path)]
     if not paths:
         raise SourceError(
             "not found", f"{camera}: the folder {folder} has no {', '.join(PICTURE_SUFFIXES)} pictures"
@@ -110,7 +110,14 @@ def _pictures_of(camera: str, folder: Path) -> list[Path]:
     return paths
 
 
+def _is_picture(path: Path) -> bool:
+    """Whether a path is a picture by its name; hidden ones are notes of a Mac ("._1.jpg") or unfinished."""
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
 def _kind(path: Path) -> str:
+    if path.name.startswith("."):
+        return "hidden"
     if path.is_dir():
         return "folder"
     return (path.suffix.lower() or "no suffix") if path.is_file() else "no regular file"

@@ -63,9 +63,11 @@ def test_an_empty_folder_says_so(tmp_path):
 
 def test_what_is_skipped_is_told_and_a_pipe_holds_nothing_up(folder, caplog):
     os.mkfifo(folder / "live.jpg")
+    (folder / "._street1.png").write_bytes(b"what a Mac puts beside a picture")
     (folder / "more").mkdir()
     assert len(list(Video({"north": str(folder)}).read("north", threading.Event()))) == 3
     assert any("1 x .txt" in message and "1 x folder" in message for message in caplog.messages)
+    assert any("1 x hidden" in message for message in caplog.messages)
     assert any("1 x no regular file" in message for message in caplog.messages)
 
 
