@@ -42,6 +42,8 @@ Attributes: TypeAlias = Mapping[str, NDArray[np.generic]]
 _UINT8, _UINT32, _FLOAT32 = np.dtype(np.uint8), np.dtype(np.uint32), np.dtype(np.float32)
 _INT32, _INT64 = np.dtype(np.int32), np.dtype(np.int64)
 
+_LARGEST = 1 << 63  # integers from here on do not fit 64 bits with a sign
+
 _NO_ATTRIBUTES: Attributes = MappingProxyType({})
 
 
@@ -414,11 +416,21 @@ class Faces(Detections):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Event:
-    """A small fact about a frame: what `kind` of thing happened and its `data`."""
+    """A small fact about a frame: what `kind` of thing happened and its `data`.
+
+    Numbers and arrays of NumPy become Python's, lists become tuples. Anything but texts, truth values, floats,
+    integers of 64 bits, None, and lists of them raises `InvalidValueError`.
+
+    >>> Event(Origin("north"), "queue", {"people": np.int64(7), "ids": [3, 5]}).data
+    {'people': 7, 'ids': (3, 5)}
+    """
 
     origin: Origin
     kind: str
     data: Mapping[str, Fact] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", {name: _fact(name, fact) for name, fact in self.data.items()})
 
 
 class Outcome(Enum):
@@ -563,6 +575,21 @@ def _open_column(owner: Detections, name: str, *inner: int) -> None:
     _column(owner, name, _FLOAT32, count, per_object, *inner)
 
 
+def _fact(name: object, given: object) -> Fact:
+    """What an event may say under a name, in Python's own types."""
+    plain = given.tolist() if isinstance(given, np.generic | np.ndarray) else given
+    if isinstance(plain, list | tuple):
+        plain = tuple(item.item() if isinstance(item, np.generic) else item for item in plain)
+    for item in plain if isinstance(plain, tuple) else (plain,):
+        is_whole = isinstance(item, int) and -_LARGEST <= item < _LARGEST
+        if not isinstance(name, str) or not (item is None or is_whole or isinstance(item, str | float)):
+            raise InvalidValueError(
+                f"Event.data[{name!r}]: a text, a number, a truth value, None or a list of them is needed, and "
+                f"a name that is a text; {given!r} was given"
+            )
+    return plain  # type: ignore[return-value]  # looked at item by item
+
+
 def _attribute(owner: Detections, name: object, given: ArrayLike) -> NDArray[np.generic]:
     """A checked, read-only column of one of the four types of `Attributes`."""
     where = f"{type(owner).__name__}.attributes[{name!r}]"
@@ -575,6 +602,12 @@ def _attribute(owner: Detections, name: object, given: ArrayLike) -> NDArray[np.
         )
     if array.shape != (len(owner.boxes),):
         raise InvalidValueError(f"{where}: shape ({len(owner.boxes)},) is needed, {array.shape} was given")
+    if array.dtype.kind == "u" and array.size and array.max() >= _LARGEST:
+        raise InvalidValueError(f"{where}: integers of 64 bits with a sign are needed, {array.max()} was given")
+    if array.dtype.itemsize > 4 and array.dtype.kind == "f":
+        beyond = np.abs(array[np.isfinite(array)]) > np.finfo(np.float32).max
+        if beyond.any():
+            raise InvalidValueError(f"{where}: numbers that fit float32 are needed, {array.max():g} was given")
     wanted: DTypeLike = {"i": np.int64, "u": np.int64, "f": np.float32}.get(array.dtype.kind, array.dtype)
     return _read_only(array.astype(wanted, copy=False))
 
