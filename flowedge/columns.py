@@ -20,6 +20,8 @@ _UINT32 = np.dtype(np.uint32)
 _SIZES = np.array([[-1, 0], [0, -1], [1, 0], [0, 1]], np.float32)
 """Boxes (N x 4 xyxy) times this are their widths and heights (N x 2)."""
 
+_LARGEST = 1 << 63  # integers from here on do not fit 64 bits with a sign
+
 _ONE = int(np.float32(1).view(np.uint32))
 
 
@@ -105,8 +107,29 @@ def attribute(owner: object, name: object, given: ArrayLike, count: int) -> NDAr
         )
     if array.shape != (count,):
         raise InvalidValueError(f"{where}: shape ({count},) is needed, {array.shape} was given")
+    if array.dtype.kind == "u" and array.size and array.max() >= _LARGEST:
+        raise InvalidValueError(f"{where}: integers of 64 bits with a sign are needed, {array.max()} was given")
+    if array.dtype.itemsize > 4 and array.dtype.kind == "f":
+        beyond = np.abs(array[np.isfinite(array)]) > np.finfo(np.float32).max
+        if beyond.any():
+            raise InvalidValueError(f"{where}: numbers that fit float32 are needed, {array.max():g} was given")
     wanted: DTypeLike = {"i": np.int64, "u": np.int64, "f": np.float32}.get(array.dtype.kind, array.dtype)
     return read_only(array.astype(wanted, copy=False))
+
+
+def plain_fact(name: object, given: object) -> Any:
+    """What an event may say under a name, in Python's own types; raises `InvalidValueError`."""
+    plain = given.tolist() if isinstance(given, np.generic | np.ndarray) else given
+    if isinstance(plain, list | tuple):
+        plain = tuple(item.item() if isinstance(item, np.generic) else item for item in plain)
+    for item in plain if isinstance(plain, tuple) else (plain,):
+        is_whole = isinstance(item, int) and -_LARGEST <= item < _LARGEST
+        if not isinstance(name, str) or not (item is None or is_whole or isinstance(item, str | float)):
+            raise InvalidValueError(
+                f"Event.data[{name!r}]: a text, a number, a truth value, None or a list of them is needed, and "
+                f"a name that is a text; {given!r} was given"
+            )
+    return plain
 
 
 def check_objects(

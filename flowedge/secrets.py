@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +17,9 @@ from flowedge.errors import ConfigError
 
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 _ADDRESS = re.compile(r"(?<![\w:@])([A-Za-z][A-Za-z0-9+.-]*)://(?!$)")
+_USER_PART = re.compile(
+    r"[^\s/:@'\"]+:[^\s@]+@(?=[\w\[$])"
+)  # of an address whose scheme is missing or mistyped
 _LOCAL = ("file", "street")  # addresses that have no host and no password
 _TOKEN = re.compile(r"([/?&;,#])")
 _PAIR = re.compile(r"([^=]*?)=(.*?)(?=_[A-Za-z]+=|$)(_?)", re.DOTALL)
@@ -69,10 +73,8 @@ def redact(text: str) -> str:
     'rtsp://10.0.0.5/user=***_password=***_channel=1_stream=0.sdp'
     """
     begins = [match.start() for match in _ADDRESS.finditer(text)]
-    if not begins:
-        return text
-    parts = [text[begin:end] for begin, end in zip(begins, [*begins[1:], len(text)], strict=True)]
-    return text[: begins[0]] + "".join(map(_redacted, parts))
+    before, *parts = (text[begin:end] for begin, end in pairwise([0, *begins, len(text)]))
+    return _USER_PART.sub("***@", before) + "".join(map(_redacted, parts))
 
 
 def redact_all(data: Any) -> Any:
@@ -152,12 +154,14 @@ def _is_address(host: str) -> bool:
 def _tail(tail: str) -> str:
     """Path and query, token by token."""
     shown: list[str] = []
-    before = ""
+    before, in_path = "", True
     for token in _TOKEN.split(tail):
         if _TOKEN.fullmatch(token) or not token:
             shown.append(token)
+            in_path = in_path and token not in ("?", "#")
             continue
-        shown.append("***" if before.lower() in _USERS and "=" not in token else _token(token))
+        is_password = before.lower() in _USERS or not (in_path or _is_plain(token))
+        shown.append("***" if is_password and "=" not in token else _token(token))
         before = token
     return "".join(shown)
 
@@ -177,6 +181,11 @@ def _value(key: str, value: str) -> str:
 
 def _word(word: str) -> str:
     return "***" if "@" in word or (":" in word and "${" not in word) or _is_random(word) else word
+
+
+def _is_plain(word: str) -> bool:
+    """Whether a word behind the path is a switch such as "real_stream" or a number, and no bare token."""
+    return not re.search(r"[a-z]\W*\d|\d\W*[a-z]", _USUAL.sub("-", word), re.IGNORECASE)
 
 
 def _is_random(word: str) -> bool:

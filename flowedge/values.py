@@ -23,6 +23,7 @@ from flowedge.columns import (
     UINT8,
     attribute,
     check_objects,
+    plain_fact,
     read_only,
     require,
     set_column,
@@ -416,11 +417,21 @@ class Faces(Detections):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Event:
-    """A small fact about a frame: what `kind` of thing happened and its `data`."""
+    """A small fact about a frame: what `kind` of thing happened and its `data`.
+
+    Numbers and arrays of NumPy become Python's, lists become tuples. Anything but texts, truth values, floats,
+    integers of 64 bits, None, and lists of them raises `InvalidValueError`.
+
+    >>> Event(Origin("north"), "queue", {"people": np.int64(7), "ids": [3, 5]}).data
+    {'people': 7, 'ids': (3, 5)}
+    """
 
     origin: Origin
     kind: str
     data: Mapping[str, Fact] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", {name: plain_fact(name, fact) for name, fact in self.data.items()})
 
 
 class Outcome(Enum):

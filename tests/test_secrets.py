@@ -66,6 +66,10 @@ def test_a_missing_variable_is_named():
         ("redis://10.0.0.9/0?password=hunter2&db=3", "redis://10.0.0.9/0?password=***&db=3"),
         ("mqtts://edge:hunter2@10.0.0.9:8883/street/north", "mqtts://10.0.0.9:8883/street/north"),
         ("rtsp://admin:hun ter'2@10.0.0.5/x", "rtsp://10.0.0.5/x"),
+        ("rtsp//admin:hunter2@10.0.0.5/x", "rtsp//***@10.0.0.5/x"),
+        ("admin:hunter2@10.0.0.5/x and more", "***@10.0.0.5/x and more"),
+        ("http://10.0.0.5/snapshot?hunter2", "http://10.0.0.5/snapshot?***"),
+        ("http://10.0.0.5/mjpeg?640x480#hunter2", "http://10.0.0.5/mjpeg?640x480#***"),
         (
             "['rtsp://admin:hunter2@10.0.0.5/x', 'http://b:hunter2@10.0.0.6/y?pw=hunter2'] is wrong",
             "['rtsp://10.0.0.5/x', 'http://10.0.0.6/y?pw=***'] is wrong",

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from flowedge import Detections, Faces, Frame, Origin, Tracks
+from flowedge import Detections, Event, Faces, Frame, Origin, Tracks
 from flowedge.values import InvalidValueError
 
 NORTH = Origin("north")
@@ -96,3 +96,25 @@ def test_selected_rows_are_read_only_and_keep_every_field():
     assert not any(column.flags.writeable for column in columns)
     with pytest.raises(InvalidValueError, match=r"select: a list of rows is needed, shape \(\) was given"):
         tracks.select(1)
+
+
+@pytest.mark.parametrize("column", [np.array([1 << 63], np.uint64), [1e300], [-1e39]])
+def test_an_attribute_that_would_become_another_number_is_refused(column):
+    with pytest.raises(InvalidValueError, match=r"attributes\['size'\]: .* needed, .* was given"):
+        Detections(Origin("north"), [[0, 0, 9, 9]], [0.5], [0]).with_attributes(size=column)
+
+
+def test_an_event_holds_plain_values():
+    given = {"a": np.float32(0.5), "b": np.array([1, 2]), "c": [np.int64(3), None, "x"], "d": np.bool_(True)}
+    data = Event(Origin("north"), "seen", given).data
+    assert data == {"a": 0.5, "b": (1, 2), "c": (3, None, "x"), "d": True}
+    assert [type(value) for value in data.values()] == [float, tuple, tuple, bool]
+    assert type(data["c"][0]) is int
+
+
+@pytest.mark.parametrize(
+    "data", [{"x": {}}, {"x": b"y"}, {"x": [[1]]}, {"x": 1 << 63}, {"x": np.eye(2)}, {1: 2}]
+)
+def test_an_event_refuses_what_has_no_form_elsewhere(data):
+    with pytest.raises(InvalidValueError, match=r"^Event.data\[.*\]: a text, a number"):
+        Event(Origin("north"), "seen", data)

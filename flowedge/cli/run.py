@@ -75,6 +75,8 @@ def run(
     limit = seconds(duration) if duration else None
     if report is not None and not os.access(report.parent, os.W_OK):
         raise UserError(f"--report {report}: its folder does not exist or may not be written to")
+    if report is not None and report.is_dir():
+        raise UserError(f"--report {report}: is a folder; name a file in it")
     loaded, _ = load(graph, assignments(given))
     running = Run(loaded, frames=frames, max_failures=max_failures)
     sys.setswitchinterval(SWITCH_SECONDS)  # the process is ours, which an embedded run could not say

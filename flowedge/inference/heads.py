@@ -59,6 +59,8 @@ EXPORT = (
 SCORE_SLACK = 0.02  # bfloat16 rounds a probability near 1 by up to 0.004, a product of two by twice that
 SURE = 0.25
 """A score that only an object has: what tells layouts apart where background says nothing."""
+_LISTED = (5, 6, 7)  # how many numbers an object has in a list of corners, scores and labels
+_LONG_LIST = 100  # objects: an object with masks or key points has fewer numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +100,18 @@ class Head:
         """
         if self.boxes == "offsets":
             candidates = decode_yolox(raw, confidence, size)
-        elif self.flat and not self.logits and self.unit == "pixels":
+        elif self._is_plain_v8:
             candidates = decode_v8(raw[: 4 + self.classes], confidence)
         else:
             candidates = self._read_rows(raw.T if self.flat else raw, confidence, size)
         self._check(candidates, size)
         boxes, scores, labels = candidates
         return boxes, np.minimum(scores, np.float32(1)), labels
+
+    @property
+    def _is_plain_v8(self) -> bool:
+        centres_in_pixels = self.boxes == "centres" and self.unit == "pixels"
+        return self.flat and centres_in_pixels and self.first == 4 and not self.logits
 
     def _read_rows(self, rows: Array, confidence: float, size: Size) -> Candidates:
         if self.label is not None and self.score is not None:
@@ -176,11 +183,13 @@ def identify(
     if raw.shape[1] in dense or raw.shape[1] in _anchored(size):
         if raw.shape[1] in dense:
             return _v8(raw, names, masks, flat=True)
-        raw = raw.T
+        return _turned(_v5(raw.T, names, masks))
     if raw.shape[0] in _anchored(size):
         return _v5(raw, names, masks)
     if raw.shape[0] in dense:
         return _dense_rows(raw, names, masks, threshold)
+    if raw.shape[0] in _LISTED and raw.shape[1] >= _LONG_LIST:
+        return _turned(_sparse_rows(raw.T, names, size, threshold))
     return _sparse_rows(raw, names, size, threshold)
 
 
@@ -201,6 +210,11 @@ def join_outputs(outputs: Sequence[Array], output_names: Sequence[str], size: Si
     if _masks(outputs):
         return next(output for output in outputs if output.ndim == 2)
     return _separate(outputs, [name.lower() for name in output_names], size)
+
+
+def _turned(head: Head | None) -> Head | None:
+    """The same head where there is a column per object."""
+    return head and replace(head, name=f"{head.name}, transposed", flat=True)
 
 
 # --- dense heads --------------------------------------------------------------------------------------

@@ -73,6 +73,8 @@ _UNTIMED = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v", "mpegvideo", "obu", "image
 _SEGMENTED = ("hls", "dash")
 _CHANGING_FORMATS = {"mpegts", "hls"}
 _WITH_DISPLAY_MATRIX = {"mov", "mp4", "matroska", "webm", "hls", "dash"}
+_WITH_EDIT_LISTS = {"mov", "mp4"}  # which say when the first picture is shown; AVI says what is not so
+_WITH_END_AS_DURATION = {"matroska", "webm", "nut"}  # whose duration is the time of the last picture's end
 _CUT_SHORT = 1.0  # seconds of a file that are missing at its end before it is said
 
 _FAULTS = {  # FFmpeg's error: kind, whether it may pass, what to say about {url}
@@ -143,7 +145,9 @@ class Feed:
         self._codec_changed = self._begins_group = False
         self._probed = False
         self._preroll: list[Packet] = []  # given with the next packet that is shown
-        self.timeline = Timeline(self._clock(), self.fps)
+        self._begin = self._start()
+        is_edited = bool(set(self._container.format.name.split(",")) & _WITH_EDIT_LISTS)
+        self.timeline = Timeline(self._clock(), self.fps, self._begin if is_edited else None)
 
     def _opened(self, options: Mapping[str, str]) -> InputContainer:
         import av
@@ -329,12 +333,11 @@ class Feed:
         """Tell of a file that ends before the time that it says it has."""
         if self._access is not FILE or last is None:
             return
-        stream, begin = self._stream, 0.0
+        counts_from_zero = set(self._container.format.name.split(",")) & _WITH_END_AS_DURATION
+        stream, begin = self._stream, 0.0 if counts_from_zero else self._begin or 0.0
         if stream.duration and stream.time_base:
-            begin = float((stream.start_time or 0) * stream.time_base)
             promised = float(stream.duration * stream.time_base)
         elif len(self._container.streams) == 1 and self._container.duration:
-            begin = (self._container.start_time or 0) / 1e6
             promised = self._container.duration / 1e6
         else:
             return
@@ -343,6 +346,14 @@ class Feed:
                 "%s: %s is cut short: it ends after %.1f of %.1f s",
                 self.camera, self.shown, end - begin, promised,
             )  # fmt: skip
+
+    def _start(self) -> float | None:
+        """When the first picture of a recording is shown, on the stream's own clock, where that is known now:
+        FFmpeg takes the first packet that has a decoding time for it, if it knows no better."""
+        stream = self._stream
+        if self._access is not FILE or stream.start_time is None or stream.time_base is None:
+            return None
+        return float(stream.start_time * stream.time_base)
 
     def _clock(self) -> TimeSource:
         if self._access is FILE or self.ends or self._is_segmented():

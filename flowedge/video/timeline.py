@@ -42,7 +42,8 @@ class Timeline:
 
     Stamps are offset by what keeps them continuous: a step of the decoding clock that is not believed counts
     as the nominal interval, and what follows goes on from there. Packets are given in decoding order; where
-    they have no decoding time, the latest presentation time so far stands for it.
+    they have no decoding time, the latest presentation time so far stands for it. `start` is when the stream
+    says that its first picture is shown, which need not be the first one that is coded.
 
     >>> line = Timeline(TimeSource.STAMPS, fps=25)
     >>> [round(line.place(stamp, stamp, 0.0).media, 2) for stamp in (7.0, 7.04, 3607.0, 3607.04)]
@@ -51,8 +52,9 @@ class Timeline:
     1
     """
 
-    def __init__(self, clock: TimeSource, fps: float | None = None) -> None:
+    def __init__(self, clock: TimeSource, fps: float | None = None, start: float | None = None) -> None:
         self._clock = clock
+        self._start = start
         self._interval = 1 / (fps or UNTIMED_FPS)
         self._offset = 0.0  # from the stamps to the timeline
         self._decoded: float | None = None  # the decoding clock at the last stamped packet
@@ -79,7 +81,8 @@ class Timeline:
         shown = clock if pts is None else pts
         if self._decoded is None:
             if self._last is None:
-                self._offset = -shown
+                is_near = self._start is not None and 0 <= shown - self._start <= LARGEST_REORDER
+                self._offset = -self._start if is_near and self._start is not None else -shown
             elif not 0 < shown <= LARGEST_REORDER:  # else RTSP: it counts from the packet without a stamp
                 self._offset = self._last + self._interval - clock
         other, self._by_dts = self._by_dts is not (dts is not None), dts is not None

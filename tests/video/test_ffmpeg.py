@@ -90,8 +90,11 @@ def remuxed(source: Path, target: Path, change: Callable[[av.Packet], bool] = la
     return target
 
 
-def test_what_an_edit_list_cuts_away_is_decoded_and_not_shown(tmp_path):
-    source = write(tmp_path / "whole.mp4", "libx264", "yuv420p", 40, g="40", bf="0", sc_threshold="0")
+@pytest.mark.parametrize("reordered", [0, 3])
+def test_what_an_edit_list_cuts_away_is_decoded_and_not_shown(tmp_path, reordered):
+    """Among pictures that are reordered, the first one that is not cut away may be shown after others."""
+    options = {"g": "40", "bf": str(reordered), "b_strategy": "0", "sc_threshold": "0"}
+    source = write(tmp_path / "whole.mp4", "libx264", "yuv420p", 40, **options)
 
     def from_picture_15(packet: av.Packet) -> bool:
         for name in ("pts", "dts"):
@@ -102,7 +105,7 @@ def test_what_an_edit_list_cuts_away_is_decoded_and_not_shown(tmp_path):
     packets = list(Video({"north": str(path)}).read("north", threading.Event()))
     assert isinstance(packets[0], Packet)
     assert [packet.origin.index for packet in packets] == list(range(25))
-    assert len(packets[0].preroll) == 15
+    assert sum(len(packet.preroll) for packet in packets) == 15
     frames, expected = frames_of(path), ffmpeg_says(path)
     assert len(frames) == len(expected) == 25
     assert [frame.origin.media for frame in frames] == pytest.approx([n / 25 for n in range(25)])
@@ -390,3 +393,19 @@ def test_a_stream_that_begins_later_does_not_end_the_video(tmp_path, caplog):
     writer.join()
     assert len(frames) == 50
     assert any("has a further stream from now on" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "nut", "mp4", "ts"])
+@pytest.mark.parametrize("begins", [0, 4])
+def test_a_whole_file_of_slow_pictures_is_not_cut_short_wherever_it_begins(tmp_path, caplog, suffix, begins):
+    path = tmp_path / f"slow.{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", 1, options={"bf": "0"})
+        stream.width, stream.height = 64, 48
+        for number in range(5):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 40 * number, np.uint8))
+            picture.pts, picture.time_base = begins + number, Fraction(1)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    assert [frame.origin.media for frame in frames_of(path)] == pytest.approx([0, 1, 2, 3, 4])
+    assert not any("cut short" in message for message in caplog.messages)

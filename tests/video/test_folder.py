@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import time
 
@@ -62,9 +63,11 @@ def test_an_empty_folder_says_so(tmp_path):
 
 def test_what_is_skipped_is_told_and_a_pipe_holds_nothing_up(folder, caplog):
     os.mkfifo(folder / "live.jpg")
+    (folder / "._street1.png").write_bytes(b"what a Mac puts beside a picture")
     (folder / "more").mkdir()
     assert len(list(Video({"north": str(folder)}).read("north", threading.Event()))) == 3
     assert any("1 x .txt" in message and "1 x folder" in message for message in caplog.messages)
+    assert any("1 x hidden" in message for message in caplog.messages)
     assert any("1 x no regular file" in message for message in caplog.messages)
 
 
@@ -118,3 +121,42 @@ def test_a_file_of_several_pictures_gives_all_of_them(tmp_path, suffix):
         expected = [0, 50, 100, 150] + [255] * (source == tmp_path)
         assert [round(float(frame.image.mean())) for frame in frames] == pytest.approx(expected, abs=2)
         assert [frame.origin.index for frame in frames] == list(range(len(expected)))
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.999])
+def test_a_jpeg_that_is_cut_short_is_told(tmp_path, caplog, kept):
+    """Decoders fill what is missing with grey. A thumbnail before the picture has an end of its own."""
+    image = np.random.default_rng(1).integers(0, 255, (64, 96, 3)).astype(np.uint8)
+    data = cv2.imencode(".jpg", image)[1].tobytes()
+    thumbnail = b"Exif\0\0" + data[:200] + b"\xff\xd9"
+    whole = data[:2] + b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2) + thumbnail + data[2:]
+    (tmp_path / "whole.jpg").write_bytes(whole + b"and what some cameras put behind")
+    (tmp_path / "short.jpg").write_bytes(whole[: int(kept * len(whole))])
+    assert len(list(Video({"north": str(tmp_path)}).read("north", threading.Event()))) == 2
+    (told,) = caplog.messages
+    assert "short.jpg is cut short" in told
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_tiff_is_turned_upright(tmp_path, orientation):
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[:10] = 200
+    path = tmp_path / "scan.tif"
+    cv2.imwrite(str(path), image, (cv2.IMWRITE_TIFF_COMPRESSION, 1))
+    _add_orientation(path, orientation)
+    turned = {1: image, 3: image[::-1], 6: np.rot90(image, -1), 8: np.rot90(image)}[orientation]
+    (frame,) = Video({"north": str(path)}).read("north", threading.Event())
+    assert np.array_equal(frame.image, turned)
+
+
+def _add_orientation(path, orientation):
+    """Give a TIFF one tag more (TIFF 6.0, section 2): its directory moves to the end."""
+    data = path.read_bytes()
+    (place,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, place)
+    tags = [data[place + 2 + 12 * n : place + 14 + 12 * n] for n in range(count)]
+    tags = [tag for tag in tags if tag[:2] != struct.pack("<H", 274)]
+    tags = sorted([*tags, struct.pack("<HHIHH", 274, 3, 1, orientation, 0)], key=lambda tag: tag[1::-1])
+    data += bytes(len(data) % 2)
+    directory = struct.pack("<H", len(tags)) + b"".join(tags) + bytes(4)
+    path.write_bytes(data[:4] + struct.pack("<I", len(data)) + data[8:] + directory)

@@ -52,6 +52,16 @@ def test_a_leap_counts_as_the_usual_interval(clock, wrong, corrected):
     assert line.corrected in (corrected, corrected + 1)
 
 
+def test_a_stream_begins_with_the_picture_that_is_shown_first():
+    """As after a cut in the midst of reordered pictures, whose first in the file is shown third."""
+    line = Timeline(TimeSource.STAMPS, fps=25, start=7.0)
+    stamps = [(7.08, 6.92), (7.0, 6.96), (7.04, 7.0), (7.2, 7.04), (7.12, 7.08), (7.16, 7.12)]
+    media = [line.place(pts, dts, 0.0).media for pts, dts in stamps]
+    assert media == pytest.approx([0.08, 0, 0.04, 0.2, 0.12, 0.16])
+    far = Timeline(TimeSource.STAMPS, fps=25, start=-HOURS)
+    assert far.place(7.08, 6.92, 0.0).media == 0
+
+
 def test_equal_stamps_advance_at_the_usual_interval():
     line, media = placed(TimeSource.CHECKED, [0.0] * 200)
     assert media[1:25] == pytest.approx(evenly(25)[1:])

@@ -624,8 +624,6 @@ def test_keys_of_a_later_version_are_ignored():
         (7, "int has no wire form"),
         ((EVENT, EVENT, EVENT), "parts: a list of 2 items"),
         ((EVENT, (EVENT, EVENT)), "parts: tuple has no wire form"),
-        (Event(ORIGIN, "door", {"a": object()}), "event: data: 'a': str or int"),
-        (Event(ORIGIN, "door", {"a": 2**70}), "Event does not fit msgpack"),
         (Event(ORIGIN, "\ud800"), "Event does not fit msgpack"),
         (Event(ORIGIN, "x" * (1 << 20)), "needs a header of"),
         (Event(Origin(3), "door"), "event: origin: camera: str is needed, 3 was given"),
