@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flowedge import Event, Operator, State, Tracks
+from flowedge import Event, Operator, Origin, State, StateError, Tracks
 from flowedge.graph.per_camera import check_names
+from flowedge.state.plain import integers, item, table
 from flowedge.vision.lines import WANTED, Lines, are_lines, by_camera, lines_of
 
 _REMEMBERED = 1000  # frames for which an object may be out of sight and still count as the same
@@ -83,6 +85,22 @@ class CountLines(Operator[Tracks, Event]):
         self._cameras.pop(camera, None)
         return ()
 
+    def snapshot(self, camera: str) -> dict[str, Any] | None:
+        """The camera's totals, and on which side of its lines its objects are."""
+        return self._cameras[camera].snapshot() if camera in self._cameras else None
+
+    def restore(self, camera: str, state: Any) -> None:
+        """Count on from the camera's totals."""
+        width, height = integers(state, "size", 2)
+        totals = item(state, "totals", dict)
+        lines = lines_of(self.lines, Origin(camera, width=width, height=height))
+        counts = _CameraCounts(*lines, (width, height), dict(totals))
+        needed = _zeros(lines[0])
+        if not totals.keys() >= needed.keys() or any(type(count) is not int for count in totals.values()):
+            raise StateError(f"totals: an integer for each of {', '.join(needed)} is needed")
+        counts.restore(state)
+        self._cameras[camera] = counts
+
 
 class _CameraCounts:
     """The T objects of one camera, its L lines, and on which side of each an object was clear of it last.
@@ -104,7 +122,7 @@ class _CameraCounts:
         self._ids = np.empty(0, np.int64)  # T, ascending
         self._seen = np.empty(0, np.int64)  # T: the last frame with the object
         self._clear = np.empty((0, len(names), 2), np.float32)  # T x L x 2, as of `_places`
-        self.totals = totals or {f"{name} {way}": 0 for name in names for way in ("in", "out")}
+        self.totals = totals or _zeros(names)
 
     def crossings(self, tracks: Tracks, margin: float) -> list[str]:
         """Take in a frame; what has crossed which line in it, in words, added to the totals."""
@@ -123,6 +141,24 @@ class _CameraCounts:
             for key in (way, f"{way} {labels[row]}"):
                 self.totals[key] = self.totals.get(key, 0) + 1
         return told
+
+    def snapshot(self) -> dict[str, Any]:
+        """As plain data: 16 bytes for each object, and 8 for each line; those of the last 1000 frames."""
+        return {
+            "size": list(self.size),
+            "totals": dict(self.totals),
+            "ids": self._ids.copy(),
+            "seen": self._seen.copy(),
+            "clear": self._clear.copy(),
+        }
+
+    def restore(self, state: Any) -> None:
+        """Take over the objects of another's `snapshot`. Raises `StateError`."""
+        number, places = (np.int64, ()), (np.float32, self._clear.shape[1:])
+        columns = table(state, ids=number, seen=number, clear=places)
+        if (np.diff(columns["ids"]) <= 0).any():
+            raise StateError("ids: ascending numbers are needed")
+        self._ids, self._seen, self._clear = columns["ids"], columns["seen"], columns["clear"]
 
     def _places(self, tracks: Tracks) -> NDArray[np.float32]:
         """N x L x 2: how far each foot point is from each line (pixels, above 0 on the right of who looks along
@@ -153,6 +189,11 @@ class _CameraCounts:
         self._ids = ids[order]
         self._seen = np.concatenate([self._seen[kept], np.zeros(len(new), np.int64)])[order]
         self._clear = np.concatenate([self._clear[kept], unknown])[order]
+
+
+def _zeros(names: Iterable[str]) -> dict[str, int]:
+    """What is counted over lines of these names, from the start."""
+    return {f"{name} {way}": 0 for name in names for way in ("in", "out")}
 
 
 def _between_ends(before: NDArray[np.float32], now: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -7,11 +7,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flowedge import Detections, Frame, Operator, State, Tracks
+from flowedge import Detections, Frame, Operator, State, StateError, Tracks
+from flowedge.state.plain import integers, table
 from flowedge.video.canvas import Canvas
 from flowedge.video.yuv import Colour
 
@@ -40,7 +43,7 @@ class Draw(Operator[tuple[Frame, Detections], Frame]):
 
     trail: int = 30
     labels: bool = True
-    _past: dict[str, deque[Tracks]] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _past: dict[str, deque[_Seen]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,14 +72,36 @@ class Draw(Operator[tuple[Frame, Detections], Frame]):
         self._past.pop(camera, None)
         return ()
 
+    def snapshot(self, camera: str) -> dict[str, Any] | None:
+        """The camera's trails: 24 bytes for an object and frame."""
+        if camera not in self._past:
+            return None
+        past = self._past[camera]
+        return {
+            "counts": [len(seen.ids) for seen in past],
+            "ids": np.concatenate([_NOTHING.ids, *(seen.ids for seen in past)]),
+            "boxes": np.concatenate([_NOTHING.boxes, *(seen.boxes for seen in past)]),
+        }
+
+    def restore(self, camera: str, state: Any) -> None:
+        """Draw the camera's trails on."""
+        columns = table(state, ids=(np.int64, ()), boxes=(np.float32, (4,)))
+        counts = integers(state, "counts", None)
+        if sum(counts) != len(columns["ids"]) or min(counts, default=0) < 0:
+            raise StateError(f"counts: {sum(counts)} objects are not {len(columns['ids'])}")
+        past: deque[_Seen] = deque(maxlen=self.trail)
+        for end, count in zip(accumulate(counts), counts, strict=True):
+            past.append(_Seen(columns["ids"][end - count : end], columns["boxes"][end - count : end]))
+        self._past[camera] = past
+
     def _trails(self, tracks: Tracks, frame: Frame) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Where each object stood in the last frames: N x 2 in the frame's pixels, oldest first."""
         past = self._past.setdefault(tracks.origin.camera, deque(maxlen=self.trail))
-        past.append(tracks)
+        past.append(_Seen(tracks.ids, tracks.boxes))
         if not past or not len(tracks):
             return
-        ids = np.concatenate([tracks_before.ids for tracks_before in past])
-        boxes = frame.from_source(np.concatenate([tracks_before.boxes for tracks_before in past]))
+        ids = np.concatenate([seen.ids for seen in past])
+        boxes = frame.from_source(np.concatenate([seen.boxes for seen in past]))
         feet = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], axis=1)
         order = np.argsort(ids, kind="stable")
         identities, starts = np.unique(ids[order], return_index=True)
@@ -84,6 +109,16 @@ class Draw(Operator[tuple[Frame, Detections], Frame]):
         for identity in tracks.ids.tolist():
             if len(ways[identity]) > 1:
                 yield identity, ways[identity]
+
+
+class _Seen(NamedTuple):
+    """The N objects of a frame: identities and, N x 4, boxes in source pixels."""
+
+    ids: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+
+
+_NOTHING = _Seen(np.empty(0, np.int64), np.empty((0, 4), np.float32))
 
 
 @lru_cache(maxsize=4096)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flowedge import Gather, Rect, State, Tracks
+from flowedge import Gather, Rect, State, StateError, Tracks
+from flowedge.state.plain import first_identity, item
 from flowedge.state.store import ADDRESSES, MemoryStore, Store, StoreError, is_redis, store_at
 from flowedge.vision.tiles import around, common_attributes, common_names, surest_rows
 from flowedge.vision.tracking.identities import nobody, recognise
@@ -82,7 +84,7 @@ class Reconstruct(Gather[Tracks, Tracks]):
         attributes = common_attributes(self.name, parts)
         rows, layout = _rows(parts)
         missing = tuple(dict.fromkeys(rect for part in parts for rect in part.missing))
-        key = f"flowedge/{self.name}/{first.origin.camera}"
+        key = self._key(first.origin.camera)
         for _ in range(_TRIES):
             stored = self._store.load(key)
             identities = nobody() if stored is None else unpack(stored)
@@ -103,6 +105,37 @@ class Reconstruct(Gather[Tracks, Tracks]):
         raise StoreError(
             f"the identities of camera {first.origin.camera} changed {_TRIES} times during one frame"
         )
+
+    def snapshot(self, camera: str) -> dict[str, Any] | None:
+        """The camera's identities; None where Redis keeps them, which every copy asks."""
+        stored = None if is_redis(self.store) else self._store.load(self._key(camera))
+        return None if stored is None else {"identities": stored}
+
+    def restore(self, camera: str, state: Any) -> None:
+        """Take over the camera's identities and their numbering."""
+        stored = item(state, "identities", bytes)
+        try:
+            unpack(stored)
+        except StoreError as error:
+            raise StateError(str(error)) from error
+        self._put(camera, stored)
+
+    def renumber(self, camera: str, epoch: int) -> None:
+        """Number new objects from 1 000 000 times the epoch on; Redis knows all numbers that were given."""
+        if is_redis(self.store):
+            return
+        stored = self._store.load(self._key(camera))
+        identities = nobody() if stored is None else unpack(stored)
+        following = first_identity(identities.following, epoch)
+        self._put(camera, pack(replace(identities, following=following)))
+
+    def _put(self, camera: str, stored: bytes) -> None:
+        key = self._key(camera)
+        while not self._store.swap(key, self._store.load(key), stored, _KEPT):
+            pass  # somebody else has put a value in between
+
+    def _key(self, camera: str) -> str:
+        return f"flowedge/{self.name}/{camera}"
 
 
 def _rows(parts: Sequence[Tracks]) -> tuple[Rows, NDArray[np.int64]]:

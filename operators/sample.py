@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flowedge import Detections, Event, Frame, Operator, Origin, State
 from flowedge.graph.per_camera import all_hold, required
+from flowedge.state.plain import item
 from flowedge.video.clock import StreamClock
 
 T = TypeVar("T", bound=Frame | Detections | Event)
@@ -42,13 +43,26 @@ class Sample(Operator[T, T]):
         camera = value.origin.camera
         pace = self._pace.get(camera)
         if pace is None:
-            pace = self._pace[camera] = _Pace(1 / required(self.fps, camera, f"{self.name}.fps"))
+            pace = self._pace[camera] = self._begun(camera)
         return value if pace.due(value.origin) else None
 
     def flush(self, camera: str) -> Iterable[T]:
         """Forget the camera."""
         self._pace.pop(camera, None)
         return ()
+
+    def snapshot(self, camera: str) -> dict[str, Any] | None:
+        """When the camera's next value is due."""
+        return self._pace[camera].snapshot() if camera in self._pace else None
+
+    def restore(self, camera: str, state: Any) -> None:
+        """Go on at the pace of the copy before."""
+        pace = self._begun(camera)
+        pace.restore(state)
+        self._pace[camera] = pace
+
+    def _begun(self, camera: str) -> _Pace:
+        return _Pace(1 / required(self.fps, camera, f"{self.name}.fps"))
 
 
 class _Pace:
@@ -67,3 +81,11 @@ class _Pace:
         behind = self._now - self._interval  # after a gap the rate goes on, it does not catch up
         self._next = max(self._next, behind) + self._interval
         return True
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"clock": self._clock.snapshot(), "now": self._now, "next": self._next}
+
+    def restore(self, state: Any) -> None:
+        now, following = item(state, "now", float), item(state, "next", float)
+        self._clock.restore(item(state, "clock", dict))
+        self._now, self._next = now, following

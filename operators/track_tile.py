@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from flowedge import Detections, Operator, Rect, State, Tracks
+from flowedge.state.plain import integers, item
 from flowedge.vision.tracking.association import load_solver
 from flowedge.vision.tracking.tracker import Tracker, TrackerSettings
 
@@ -56,9 +58,8 @@ class TrackTile(Operator[Detections, Tracks]):
         tiles = self._trackers.setdefault(origin.camera, {})
         tile = tiles.get(origin.tile)
         if tile is None or tile.region != detections.region:
-            settings = TrackerSettings(low=self.low, new=self.new, patience=self.patience, smooth=False)
             first = origin.index << _FRAME_BITS
-            tile = tiles[origin.tile] = _Tile(detections.region, first, Tracker(settings))
+            tile = tiles[origin.tile] = _Tile(detections.region, first, self._begun())
         tracks = tile.tracker.update(detections)
         return replace(tracks, ids=tracks.ids + tile.base) if tile.base else tracks
 
@@ -66,6 +67,33 @@ class TrackTile(Operator[Detections, Tracks]):
         """Forget the camera's tracks."""
         self._trackers.pop(camera, None)
         return ()
+
+    def snapshot(self, camera: str) -> dict[str, Any] | None:
+        """The tracks of those of the camera's tiles that came here."""
+        tiles = self._trackers.get(camera, {})
+        return {"tiles": [tile.snapshot(number) for number, tile in tiles.items()]} if tiles else None
+
+    def restore(self, camera: str, state: Any) -> None:
+        """Take over these tiles of the camera; others that are here stay, so replicas can be merged."""
+        tiles = dict(self._restored(tile) for tile in item(state, "tiles", list))
+        self._trackers.setdefault(camera, {}).update(tiles)
+
+    def renumber(self, camera: str, epoch: int) -> None:
+        """Number new tracks of these tiles from 1 000 000 times the epoch on; others begin above anyway."""
+        for tile in self._trackers.get(camera, {}).values():
+            tile.tracker.renumber(epoch)
+
+    def _begun(self) -> Tracker:
+        return Tracker(TrackerSettings(low=self.low, new=self.new, patience=self.patience, smooth=False))
+
+    def _restored(self, state: Any) -> tuple[int, _Tile]:
+        region: Rect | None = None
+        if item(state, "region", object) is not None:
+            x1, y1, x2, y2 = integers(state, "region", 4)
+            region = x1, y1, x2, y2
+        tracker = self._begun()
+        tracker.restore(item(state, "tracker", dict))
+        return item(state, "tile", int), _Tile(region, item(state, "base", int), tracker)
 
 
 @dataclass(frozen=True)
@@ -75,3 +103,7 @@ class _Tile:
     region: Rect | None
     base: int
     tracker: Tracker
+
+    def snapshot(self, number: int) -> dict[str, Any]:
+        region = None if self.region is None else list(self.region)
+        return {"tile": number, "region": region, "base": self.base, "tracker": self.tracker.snapshot()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from flowedge import Operator, State, Tracks
 from flowedge.graph.per_camera import check_names
@@ -59,3 +60,13 @@ class Zones(Operator[Tracks, Tracks]):
         """Forget who is in the camera's zones."""
         self._cameras.pop(camera, None)
         return ()
+
+    def snapshot(self, camera: str) -> dict[str, Any] | None:
+        """Who is in the camera's zones since when."""
+        return self._cameras[camera].snapshot() if camera in self._cameras else None
+
+    def restore(self, camera: str, state: Any) -> None:
+        """Take over who is in the camera's zones."""
+        occupancy = Occupancy()
+        occupancy.restore(state)
+        self._cameras[camera] = occupancy

@@ -20,10 +20,12 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeAlias
 
+from flowedge import __version__
 from flowedge.errors import GraphError, UserError
 from flowedge.graph.contract import Source, Step
 from flowedge.graph.graph import Goal, Graph, beside, join, unzip
@@ -95,8 +97,49 @@ def digest(graph: Graph) -> str:
     for item in data["operators"]:
         if isinstance(item["operator"], dict):
             del item["operator"]["file"]
-    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(_canonical(data)).hexdigest()
+
+
+def definition(step: Step) -> str:
+    """The sha256 of what decides over the meaning of a step's state: its code and its fields.
+
+    The code is the text of the file that defines the class, and the version of FlowEdge. The step's name does
+    not count, nor do its knobs, so state survives when a plan sets them: ask for the step as it stands in the
+    graph, before that. Raises as `to_json`.
+
+    >>> from flowedge import choose
+    >>> from flowedge.operators import Track
+    >>> definition(Track(low=0.2)) == definition(Track())
+    False
+    >>> definition(Track(low=choose("low", 0.1, 0.2))) == definition(Track(low=choose("low", 0.2, 0.1)))
+    True
+    """
+    address = _address(type(step))
+    code = address["sha256"] if isinstance(address, dict) else _text_digest(type(step).__module__)
+    name = address["class"] if isinstance(address, dict) else address
+    parts = {name: value for name, value in _fields(step).items() if name not in step.knobs}
+    return hashlib.sha256(_canonical([__version__, name, code, parts])).hexdigest()
+
+
+@cache
+def _text_digest(module: str) -> str:
+    path = getattr(sys.modules[module], "__file__", None)
+    text = Path(path).read_bytes() if path and Path(path).is_file() else b""
+    return hashlib.sha256(text).hexdigest()
+
+
+def _canonical(data: JSON) -> bytes:
+    return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _fields(step: Step, *, settled: bool = False) -> dict[str, JSON]:
+    """The configuration of a step; of a knob its value where they are `settled`, else the choice."""
+    values = {item.name: getattr(step, item.name) for item in fields(step) if item.init}
+    del values["name"], values["knobs"]
+    return {
+        name: _from_value(value if settled else step.knobs.get(name, value), f"{step.name}.{name}")
+        for name, value in values.items()
+    }
 
 
 def step_to_json(step: Step) -> dict[str, JSON]:
@@ -128,17 +171,7 @@ def _operator(node: GraphNode) -> dict[str, JSON]:
         "name": step.name,
         "operator": _address(type(step)),
         "input": None if node.input is None else _from_wire(node.input),
-        "fields": _fields(step, settled=False),
-    }
-
-
-def _fields(step: Step, *, settled: bool) -> dict[str, JSON]:
-    """The configuration of a step; of a knob its value where they are `settled`, else the choice."""
-    values = {item.name: getattr(step, item.name) for item in fields(step) if item.init}
-    del values["name"], values["knobs"]
-    return {
-        name: _from_value(value if settled else step.knobs.get(name, value), f"{step.name}.{name}")
-        for name, value in values.items()
+        "fields": _fields(step),
     }
 
 

@@ -37,11 +37,12 @@ def item(state: Any, name: str, kind: type[T]) -> T:
     return value
 
 
-def integers(state: Any, name: str, count: int) -> tuple[int, ...]:
-    """The member `name`, a list of `count` integers. Raises `StateError`."""
+def integers(state: Any, name: str, count: int | None) -> tuple[int, ...]:
+    """The member `name`, a list of `count` integers (None: of any number). Raises `StateError`."""
     values = item(state, name, list)
-    if len(values) != count or not all(type(value) is int for value in values):
-        raise StateError(f"{name}: {count} integers are needed, {shown(values)} was given")
+    if count not in (None, len(values)) or not all(type(value) is int for value in values):
+        wanted = "a list of integers" if count is None else f"a list of {count} integers"
+        raise StateError(f"{name}: {wanted} is needed, {shown(values)} was given")
     return tuple(values)
 
 

@@ -65,6 +65,10 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def remove(self, prefix: str) -> None:
+        """Forget all values whose key begins with `prefix`, without "*?[]^\\". Raises `StoreError`."""
+
+    @abstractmethod
     def _start(self) -> None: ...
 
     @abstractmethod
@@ -101,6 +105,11 @@ class MemoryStore(Store):
             self._first_expiry = min(self._first_expiry, now + seconds)
             return True
 
+    def remove(self, prefix: str) -> None:
+        with self._lock:
+            for key in [key for key in self._values if key.startswith(prefix)]:
+                del self._values[key]
+
     def _load(self, key: str) -> bytes | None:
         value, until = self._values.get(key, (None, 0.0))
         if value is not None and until <= time.monotonic():
@@ -123,6 +132,7 @@ class MemoryStore(Store):
 
 
 _TIMEOUT = 0.5  # seconds for one answer: a live frame that waits longer is of no use
+_SCANNED = 1000  # keys that the server looks at in one go, some 0.1 ms in which it answers nobody else
 _SWAP = """
 local now = redis.call('GET', KEYS[1])
 if (now and redis.sha1hex(now) or '') ~= ARGV[1] then return 0 end
@@ -150,6 +160,10 @@ class RedisStore(Store):
     def swap(self, key: str, old: bytes | None, new: bytes, seconds: float) -> bool:
         seen = "" if old is None else hashlib.sha1(old, usedforsecurity=False).hexdigest()
         return bool(self._answer(self._swap, [key], [seen, new, max(1, round(seconds * 1000))]))
+
+    def remove(self, prefix: str) -> None:
+        for key in self._answer(lambda: list(self._client.scan_iter(f"{prefix}*", count=_SCANNED))):
+            self._answer(self._client.unlink, key)
 
     def _answer(self, call: Any, *arguments: Any) -> Any:
         import redis

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flowedge import Origin
+from flowedge.state.plain import from_origin, item, to_origin
 
 
 class StreamClock:
@@ -30,3 +33,12 @@ class StreamClock:
             self._elapsed += step
         self._last = origin
         return self._elapsed
+
+    def snapshot(self) -> dict[str, Any]:
+        """Where the clock stands, as plain data."""
+        return {"last": from_origin(self._last), "elapsed": self._elapsed}
+
+    def restore(self, state: Any) -> None:
+        """Go on from another clock's `snapshot`. Raises `StateError` for anything else."""
+        last, elapsed = to_origin(item(state, "last", object)), item(state, "elapsed", float)
+        self._last, self._elapsed = last, elapsed

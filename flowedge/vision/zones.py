@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from flowedge.state.plain import from_origin, item, table, to_origin
 from flowedge.values import InvalidValueError, Origin, Tracks
 from flowedge.vision.tracking.tracker import elapsed
 
@@ -110,6 +111,31 @@ class Occupancy:
         return {
             name: self._stays(name, inside(feet, area), tracks, now) for name, area in self._polygons.items()
         }
+
+    def snapshot(self) -> dict[str, Any]:
+        """Who is inside since when, as plain data: 24 bytes for each of them and each zone."""
+        zones = {
+            name: {
+                "ids": np.array(list(known), np.int64),
+                "since": np.array([since for since, _ in known.values()], np.float64),
+                "seen": np.array([seen for _, seen in known.values()], np.float64),
+            }
+            for name, known in self._since.items()
+        }
+        return {"last": from_origin(self._last), "clock": self._clock, "zones": zones}
+
+    def restore(self, state: Any) -> None:
+        """Go on from the `snapshot` of the same zones. Raises `StateError` for anything else."""
+        last, clock = to_origin(item(state, "last", object)), item(state, "clock", float)
+        zones = item(state, "zones", dict)
+        number = (np.float64, ())
+        known = {}
+        for name in zones:
+            columns = table(zones[name], ids=(np.int64, ()), since=number, seen=number)
+            ids, since, seen = (column.tolist() for column in columns.values())
+            known[name] = dict(zip(ids, zip(since, seen, strict=True), strict=True))
+        self._size = (-1, -1)  # the next frame says where the zones are
+        self._last, self._clock, self._since = last, clock, known
 
     def _stays(self, name: str, within: NDArray[np.bool_], tracks: Tracks, now: float) -> Stays:
         known = self._since.setdefault(name, {})

@@ -48,7 +48,6 @@ What breaks these rules is refused with `WireError`, whatever the bytes are.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from reprlib import repr as shown
@@ -74,11 +73,9 @@ from flowedge.values import (
 from flowedge.wire.fields import (
     MAX_ITEMS,
     Codec,
-    PlacedBuffer,
     Reader,
     WireError,
     Writer,
-    aligned,
     array,
     many,
     one_of,
@@ -89,6 +86,7 @@ from flowedge.wire.fields import (
     tagged,
     whole,
 )
+from flowedge.wire.framing import Block, lay_out, opened
 from flowedge.wire.pictures import PICTURE
 
 if TYPE_CHECKING:
@@ -99,43 +97,7 @@ __all__ = ["Block", "Message", "WireError", "block", "decode", "encode"]
 Message: TypeAlias = Value | tuple[Value, Value]
 """What one block carries: a value, or a pair of values as `join` makes it."""
 
-_PREAMBLE = struct.Struct("<4sIQQ")
 _MAGIC, _VERSION = b"FEWB", 2
-_MAX_HEADER = 1 << 20
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Block:
-    """A value laid out but not yet written: `size` bytes, which `write_into` puts into any memory.
-
-    >>> laid = block(Event(Origin("north"), "door", {"open": True}))
-    >>> memory = bytearray(4096)
-    >>> laid.write_into(memory)
-    >>> decode(memory).data
-    {'open': True}
-    """
-
-    size: int
-    _head: bytes
-    _parts: list[PlacedBuffer]
-
-    def write_into(self, buffer: Buffer) -> None:
-        """Write the block to the start of `buffer`, copying each pixel once; gaps become zero.
-
-        Raises `WireError` when `buffer` is read-only or shorter than `size` bytes.
-        """
-        view = memoryview(buffer)
-        if view.readonly or view.nbytes < self.size:
-            reason = "read-only" if view.readonly else f"{view.nbytes} bytes long"
-            raise WireError(f"a writable buffer of {self.size} bytes is needed, this one is {reason}")
-        target, end, first = np.frombuffer(view, np.uint8), len(self._head), aligned(len(self._head))
-        target[:end] = np.frombuffer(self._head, np.uint8)
-        for part in self._parts:
-            start = first + part.offset
-            target[end:start] = 0
-            end = start + part.length
-            part.write_into(target[start:end])
-        target[end : self.size] = 0
 
 
 def encode(value: Message, *, jpeg: int | None = None) -> bytearray:
@@ -158,14 +120,7 @@ def block(value: Message, *, jpeg: int | None = None) -> Block:
     """The layout of a value's block, to be written straight into shared memory. Arguments as for `encode`."""
     out = Writer(jpeg)
     message = _MESSAGE.pack(value, out)
-    try:
-        header: bytes = msgpack.packb(message)
-    except (ValueError, OverflowError) as error:
-        raise WireError(f"{type(value).__name__} does not fit msgpack: {error}") from error
-    if len(header) > _MAX_HEADER:
-        raise WireError(f"{type(value).__name__} needs a header of {len(header)} bytes, above {_MAX_HEADER}")
-    size = aligned(_PREAMBLE.size + len(header)) + out.end
-    return Block(size, _PREAMBLE.pack(_MAGIC, _VERSION, size, len(header)) + header, out.parts)
+    return lay_out(_MAGIC, _VERSION, message, out, type(value).__name__)
 
 
 def decode(buffer: Buffer) -> Message:
@@ -176,30 +131,12 @@ def decode(buffer: Buffer) -> Message:
     not lie at an address that 16 divides, and in formats other than yuv420p, yuvj420p, nv12, gray, bgr24 and
     rgb24. A JPEG becomes an array of height x width x 3 uint8 BGR. Raises `WireError` for anything but a block.
     """
-    view = memoryview(buffer)
-    if view.nbytes < _PREAMBLE.size:
-        raise WireError(f"{view.nbytes} bytes are too few for a block")
-    data = np.frombuffer(view, np.uint8)
-    magic, version, size, length = _PREAMBLE.unpack_from(view.cast("B"))
-    if magic != _MAGIC:
-        raise WireError(f"not a block: it begins with {magic!r} in place of {_MAGIC!r}")
-    if version != _VERSION:
-        raise WireError(
-            f"the block has format version {version}, and this FlowEdge reads version {_VERSION} only: "
-            "run the same version of FlowEdge on both sides"
-        )
-    if size > len(data):
-        raise WireError(f"the block is cut off: {len(data)} of {size} bytes are here")
-    end = _PREAMBLE.size + length
-    if length > _MAX_HEADER or end > size:
-        raise WireError(f"a header of {length} bytes does not fit a block of {size}")
+    header, source = opened(_MAGIC, _VERSION, buffer)
     try:
-        header = msgpack.unpackb(
-            data[_PREAMBLE.size : end], use_list=False, max_ext_len=0, max_array_len=MAX_ITEMS
-        )
+        content = msgpack.unpackb(header, use_list=False, max_ext_len=0, max_array_len=MAX_ITEMS)
     except (ValueError, msgpack.UnpackException) as error:
         raise WireError(f"the header is not the msgpack of this format: {error}") from error
-    message: Message = _MESSAGE.unpack(header, Reader(data[aligned(end) : size]))
+    message: Message = _MESSAGE.unpack(content, source)
     return message
 
 

@@ -56,6 +56,15 @@ def test_an_empty_value_is_not_no_value(store: Store) -> None:
     assert store.swap("north", b"", b"two", 60)
 
 
+def test_values_are_removed_by_the_beginning_of_their_keys(store: Store) -> None:
+    keys = [f"{place}/{number}" for place in ("north", "north2", "south") for number in range(300)]
+    for key in keys[::20]:
+        store.swap(key, None, key.encode(), 60)
+    store.remove("north/")
+    assert [key for key in keys if store.load(key)] == [key for key in keys[::20] if key[:6] != "north/"]
+    store.remove("nowhere")
+
+
 def test_what_several_threads_add_up_is_not_lost(store: Store) -> None:
     def add() -> None:
         for _ in range(25):
