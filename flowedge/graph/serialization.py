@@ -117,7 +117,7 @@ def definition(step: Step) -> str:
     address = _address(type(step))
     code = address["sha256"] if isinstance(address, dict) else _text_digest(type(step).__module__)
     name = address["class"] if isinstance(address, dict) else address
-    parts = {name: value for name, value in _fields(step, settled=True).items() if name not in step.knobs}
+    parts = {name: value for name, value in _fields(step).items() if name not in step.knobs}
     return hashlib.sha256(_canonical([__version__, name, code, parts])).hexdigest()
 
 
@@ -130,6 +130,16 @@ def _text_digest(module: str) -> str:
 
 def _canonical(data: JSON) -> bytes:
     return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _fields(step: Step, *, settled: bool = False) -> dict[str, JSON]:
+    """The configuration of a step; of a knob its value where they are `settled`, else the choice."""
+    values = {item.name: getattr(step, item.name) for item in fields(step) if item.init}
+    del values["name"], values["knobs"]
+    return {
+        name: _from_value(value if settled else step.knobs.get(name, value), f"{step.name}.{name}")
+        for name, value in values.items()
+    }
 
 
 def step_to_json(step: Step) -> dict[str, JSON]:
@@ -161,17 +171,7 @@ def _operator(node: GraphNode) -> dict[str, JSON]:
         "name": step.name,
         "operator": _address(type(step)),
         "input": None if node.input is None else _from_wire(node.input),
-        "fields": _fields(step, settled=False),
-    }
-
-
-def _fields(step: Step, *, settled: bool) -> dict[str, JSON]:
-    """The configuration of a step; of a knob its value where they are `settled`, else the choice."""
-    values = {item.name: getattr(step, item.name) for item in fields(step) if item.init}
-    del values["name"], values["knobs"]
-    return {
-        name: _from_value(value if settled else step.knobs.get(name, value), f"{step.name}.{name}")
-        for name, value in values.items()
+        "fields": _fields(step),
     }
 
 
@@ -199,10 +199,10 @@ def _class(address: JSON) -> type[Step]:
         _expect(address, "an operator's address", file=str, sha256=str, **{"class": str})
         qualname = address["class"]
         module = module_of(UserFile(Path(address["file"]), address["sha256"]))
-    member = _member(module, qualname)
-    if not (isinstance(member, type) and issubclass(member, Step)):
+    found = _member(module, qualname)
+    if not (isinstance(found, type) and issubclass(found, Step)):
         raise GraphError(f"{address}: this is not an operator")
-    return member
+    return found
 
 
 def _member(module: object, qualname: str) -> object:

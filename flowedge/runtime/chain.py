@@ -7,15 +7,21 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgpack  # type: ignore[import-untyped]
 
 from flowedge import errors
-from flowedge.errors import RunError, UserError
-from flowedge.graph.contract import Operator
+from flowedge.errors import RunError, StateError, UserError
+from flowedge.graph.contract import Operator, Plain
 from flowedge.graph.signature import Accepted, readable, signature
 from flowedge.plane.transports.requests import Failure, Gave, Service
 from flowedge.runtime.failures import described
+from flowedge.state.checkpoints import Checkpoint, decode, encode
 from flowedge.values import Absent
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _MOST_TEXT = 10_000  # characters of a message or a traceback that travel
 
@@ -82,6 +88,37 @@ class Chain:
             if (count := _attempt(step, lambda step=step: sum(1 for _ in step.flush(camera))))  # type: ignore[misc]
         }
 
+    @property
+    def has_snapshot(self) -> bool:
+        """Whether a step can hand its state on."""
+        return any(step.has_snapshot for step in self.steps)
+
+    def snapshot(self, camera: str) -> dict[str, Plain]:
+        """What is kept of a camera, by step. Raises as `setup`."""
+        kept = {
+            step.name: _attempt(step, lambda step=step: step.snapshot(camera))  # type: ignore[misc]
+            for step in self.steps
+            if step.has_snapshot
+        }
+        return {name: state for name, state in kept.items() if state is not None}
+
+    def restore(self, camera: str, states: Mapping[str, Plain], epoch: int | None) -> None:
+        """Take over what `snapshot` gave, and with an `epoch` begin with its identities, in every step.
+
+        Raises as `setup`, after all steps have tried: one that cannot take its state over begins anew.
+        """
+        failure: UserError | None = None
+        for step in self.steps:
+            try:
+                if step.name in states:
+                    _attempt(step, lambda step=step: step.restore(camera, states[step.name]))  # type: ignore[misc]
+                if epoch is not None:
+                    _attempt(step, lambda step=step: step.renumber(camera, epoch))  # type: ignore[misc]
+            except UserError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
     def close(self) -> None:
         """Release every step; raises what the first that cannot be released raises, as `setup`."""
         failure: UserError | None = None
@@ -134,6 +171,31 @@ class Chain:
         shown = f"a {type(result).__name__}" + (f" ({text})" if len(text) <= 40 else "")
         wanted = readable(self._gives[index])
         return TypeError(f"{self.steps[index].name} gave {shown}, but declares that it gives {wanted}")
+
+
+def pack_states(camera: str, states: Mapping[str, Plain]) -> bytes:
+    """What `Chain.snapshot` gave as bytes, for `unpack_states`. Raises `StateError` for what is not `Plain`.
+
+    >>> unpack_states(pack_states("north", {"Count": {"count": 3}}))
+    {'Count': {'count': 3}}
+    """
+    return bytes(
+        msgpack.packb(
+            [encode(Checkpoint("run", name, camera, 0, 0, 0, "", state)) for name, state in states.items()]
+        )
+    )
+
+
+def unpack_states(data: Buffer) -> dict[str, Plain]:
+    """The states by step, whose arrays are read-only views. Raises `StateError` for anything else."""
+    try:
+        parts = msgpack.unpackb(data) if memoryview(data).nbytes else []
+    except (ValueError, msgpack.UnpackException) as error:
+        raise StateError(f"the states of a chain are garbled: {error}") from error
+    if not isinstance(parts, list) or not all(isinstance(part, bytes) for part in parts):
+        raise StateError("the states of a chain are garbled: a list of checkpoints is needed")
+    checkpoints = map(decode, parts)
+    return {checkpoint.operator: checkpoint.state for checkpoint in checkpoints}
 
 
 class RemoteTraceback(Exception):  # noqa: N818 - no error of its own: it shows where another one came from

@@ -7,13 +7,14 @@ for: what waits beyond that waits in the inbox before it, where a live frame giv
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
 import threading
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -24,14 +25,14 @@ from flowedge.dispatch.classic import LeastLoaded
 from flowedge.dispatch.policy import DispatchPolicy
 from flowedge.dispatch.workers import Request as Query
 from flowedge.dispatch.workers import Workers
-from flowedge.errors import ConfigError, RunError, UserError
-from flowedge.graph.contract import Operator, State
+from flowedge.errors import ConfigError, RunError, StateError, UserError
+from flowedge.graph.contract import Operator, Plain, State
 from flowedge.graph.serialization import step_to_json
 from flowedge.plane.clock import Clock
 from flowedge.plane.item import Item
-from flowedge.plane.transports.requests import Flush, Reply, Retire
+from flowedge.plane.transports.requests import Flush, Reply, Restore, Retire, Snapshot
 from flowedge.plane.transports.shared_memory import LossCause, SlotLost
-from flowedge.runtime.chain import Answer, to_error
+from flowedge.runtime.chain import Answer, pack_states, to_error, unpack_states
 from flowedge.runtime.link import Link, WorkerDiedError
 from flowedge.runtime.node import Node
 from flowedge.values import Outcome
@@ -51,7 +52,11 @@ _FIRST_GUESS = 0.01  # seconds of service, before the first answer
 _LEARNING = 0.2  # weight of the newest service time
 _NOTEWORTHY = 0.05  # change of the mean service time that the policy is told of
 
+CHECKPOINT_SECONDS = 1.0
+"""How often the state of a camera with new frames is copied here, for the day when its worker dies."""
+
 _instances = itertools.count(1)
+_epochs = itertools.count(1)  # of identities: grows whenever a copy is lost with some that it gave out
 
 Key: TypeAlias = tuple[str, int]
 """A camera, and the part of its frames where the state is one of tiles."""
@@ -67,6 +72,7 @@ class _Sent:
     copy: _Copy | None = None
     number: int = 0
     since: float = 0.0
+    restores: bool = False  # the camera's state goes before it
     ahead: int = 0
 
 
@@ -79,6 +85,7 @@ class _Copy:
     link: Link | None = None
     is_lost: bool = False
     service: float = _FIRST_GUESS
+    to_restore: set[str] = field(default_factory=set)  # cameras, before their next item
     outstanding: OrderedDict[int, _Sent] = field(default_factory=OrderedDict)
 
     @property
@@ -96,7 +103,8 @@ class Replicas:
 
     `on_answer(item, answer)` is called once for every item sent, in a thread that must not be kept waiting.
     When a worker dies its live items are answered as dropped, "worker died"; those of files are sent again. An
-    item on which two workers died is answered as failed, "worker died twice". `on_error` is told what must end
+    item on which two workers died is answered as failed, "worker died twice". State goes on from a checkpoint,
+    about a second old, with identities that nobody has given out. `on_error` is told what must end
     the run. `deaths` counts workers that died, `losses` values that were lost on the way, by cause.
     """
 
@@ -123,6 +131,7 @@ class Replicas:
         self._batch = max(step.batch for step in chain)
         self._room = max(room, self._batch)
         self._state = _state_of(chain)
+        self._has_snapshot = any(step.has_snapshot for step in chain)
         self._policy = policy or LeastLoaded()
         self._on_answer = on_answer
         self._on_error = on_error
@@ -131,11 +140,20 @@ class Replicas:
         self._copies = [_Copy(index, worker) for index, worker in enumerate(workers)]
         self._table = _table(len(workers))
         self._bound: dict[Key, _Copy] = {}
+        self._kept: dict[
+            tuple[str, int], bytes
+        ] = {}  # the last states of a camera, of a copy where tiles have it
+        self._handed: dict[str, int | None] = {}  # cameras whose state another copy had: epoch of what is new
+        self._changed_since: set[tuple[str, int]] = (
+            set()
+        )  # cameras and copies with frames after the last snapshot
         self._again: deque[_Sent] = deque()
         self._resending = False
         self._waits: Counter[str] = Counter()
         self._ends: dict[str, Callable[[], None]] = {}
         self._lock = threading.Lock()
+        self._asked: set[tuple[str, int]] = set()
+        self._next_snapshots = 0.0
         self._room_made = threading.Condition(self._lock)  # for `send` and whoever waits for the end
         self._work_came = threading.Condition(self._lock)  # for the attendant
         self._tasks: deque[Callable[[], None]] = deque()
@@ -205,6 +223,36 @@ class Replicas:
             self._ends[camera] = ended
             self._flush_if_over(camera)
 
+    def snapshot(self, camera: str) -> dict[str, Plain]:
+        """The camera's state after the frames sent so far, by step; else the last that is known.
+
+        Raises `StateError` for tiles, whose state lies with several copies.
+        """
+        self._refuse_tiles()
+        with self._lock:
+            copy = self._bound.get((camera, 0))
+            link = copy.link if copy else None
+            data = self._kept.get((camera, 0), b"")
+        if link is not None:
+            with contextlib.suppress(WorkerDiedError):
+                data = link.call(self._instance, Snapshot(camera)).result()
+                with self._lock:
+                    self._kept[camera, 0] = data
+        return unpack_states(data)
+
+    def restore(self, camera: str, states: Mapping[str, Plain]) -> None:
+        """Begin with this state, as `snapshot` of other copies gave it, at the camera's next frame.
+
+        Raises `StateError` for what is no state.
+        """
+        self._refuse_tiles()
+        data = pack_states(camera, states)
+        with self._lock:
+            self._kept[camera, 0] = data
+            if (copy := self._bound.get((camera, 0))) is not None:
+                copy.to_restore.add(camera)
+            self._handed[camera] = None
+
     def close(self, *, at_once: bool = False) -> None:
         """Retire the copies after the last answer, or `at_once`: what is out is dropped then, "run stopped"."""
         with self._room_made:
@@ -253,8 +301,7 @@ class Replicas:
             held = list(copy.outstanding.values())
             copy.outstanding.clear()
             self._refresh(copy)
-            for key in [key for key, bound in self._bound.items() if bound is copy]:
-                self._unbind(key)
+            self._unbind_all(copy)
             again = []
             for position, sent in enumerate(held):
                 if position < self._batch:  # it may have been the one that was worked on
@@ -302,6 +349,8 @@ class Replicas:
                 return None
             if bind:
                 self._bound[key] = copy
+                if key[0] in self._handed:
+                    copy.to_restore.add(key[0])
         return copy if self._has_room(copy, sent) else None
 
     def _dispatched(self, sent: _Sent) -> _Copy | None:
@@ -329,14 +378,28 @@ class Replicas:
             return "", 0
         return item.camera, item.part if self._state is State.PER_TILE else 0
 
-    def _unbind(self, key: Key) -> None:
-        del self._bound[key]
+    def _unbind_all(self, copy: _Copy) -> None:
+        """The copy is gone: its cameras begin elsewhere with their last state, and with new identities.
+
+        Tiles stay: another copy keeps a state of other tiles of the same camera.
+        """
+        epoch = next(_epochs)
+        self._changed_since = {entry for entry in self._changed_since if entry[1] != copy.index}
+        for key in [key for key, bound in self._bound.items() if bound is copy]:
+            self._handed[key[0]] = epoch
+            if self._state is State.PER_TILE:
+                copy.to_restore.add(key[0])
+            else:
+                del self._bound[key]
 
     def _place(self, sent: _Sent, copy: _Copy) -> None:
         """Enter an item into the books of a copy."""
         assert copy.link is not None
         sent.copy, sent.number, sent.since = copy, copy.link.number(), self._clock()
         sent.ahead = len(copy.outstanding)
+        if sent.item.camera in copy.to_restore:
+            copy.to_restore.discard(sent.item.camera)
+            sent.restores = True
         copy.outstanding[sent.number] = sent
         self._refresh(copy)
 
@@ -346,10 +409,37 @@ class Replicas:
         link = sent.copy.link
         if link is None:  # it has died, and this was settled
             return
+        if sent.restores:
+            self._restore(sent, link)
         try:
             link.send(sent.number, self._instance, sent.item.value)
         except WireError as error:
             self._withdraw(sent, Answer(error))
+
+    def _restore(self, sent: _Sent, link: Link) -> None:
+        """Have a copy go on with the camera's last state."""
+        assert sent.copy is not None
+        sent.restores, camera = False, sent.item.camera
+        with self._lock:
+            state, epoch = self._kept.get(self._place_of(camera, sent.copy), b""), self._handed.get(camera)
+            if self._state is not State.PER_TILE:
+                self._handed.pop(camera, None)
+        call = link.call(self._instance, Restore(camera, epoch), state)
+
+        def heed(call: Future[bytes]) -> None:
+            error = call.exception()
+            if error is not None and not isinstance(error, WorkerDiedError):
+                log.error("%s: the state of %s is lost: %s", self.place, camera, error)
+
+        call.add_done_callback(heed)
+
+    def _place_of(self, camera: str, copy: _Copy) -> tuple[str, int]:
+        """Under what a camera's state is kept: where it is of tiles, each copy has a part of it."""
+        return camera, copy.index if self._state is State.PER_TILE else 0
+
+    def _refuse_tiles(self) -> None:
+        if self._state is State.PER_TILE and len(self._copies) > 1:
+            raise StateError(f"{self.place}: the state of tiles lies with several copies")
 
     def _withdraw(self, sent: _Sent, answer: Answer) -> None:
         """Answer an item that cannot be sent."""
@@ -375,6 +465,8 @@ class Replicas:
                 return  # it was settled when something died
             seconds = sum(service.seconds for service in reply.services)
             self._learn(copy, sent, now - sent.since, seconds)
+            if self._has_snapshot:
+                self._changed_since.add((sent.item.camera, copy.index))
             self._notify()
         try:
             if not reply.services:
@@ -425,8 +517,12 @@ class Replicas:
             return
         ended = self._ends.pop(camera)
         del self._waits[camera]
-        for key in [key for key in self._bound if key[0] == camera]:
-            del self._bound[key]
+        for table in (self._bound, self._kept):
+            for key in [key for key in table if key[0] == camera]:
+                del table[key]
+        self._handed.pop(camera, None)
+        for copy in self._copies:
+            copy.to_restore.discard(camera)
         links = [copy.link for copy in self._copies if copy.link]
         self._tasks.append(lambda: self._flush(camera, links, ended))
         self._work_came.notify()
@@ -442,12 +538,17 @@ class Replicas:
     def _attend(self) -> None:
         while True:
             with self._work_came:
-                self._work_came.wait_for(lambda: self._tasks or self._stopped or self._next_again())
+                self._work_came.wait_for(
+                    lambda: self._tasks or self._stopped or self._next_again(),
+                    CHECKPOINT_SECONDS if self._has_snapshot else None,
+                )
                 if self._stopped and not self._tasks:
                     return
                 task = self._tasks.popleft() if self._tasks else self._send_again
             try:
                 task()
+                if self._has_snapshot:
+                    self._take_snapshots()
             except Exception as error:
                 log.exception("%s: its copies cannot be attended to", self.place)
                 self._fail(RunError(f"{self.place}: {type(error).__name__}: {error}"))
@@ -469,6 +570,38 @@ class Replicas:
             with self._lock:
                 self._resending = False
                 self._notify()
+
+    def _take_snapshots(self) -> None:
+        """Ask for the state of cameras that have had frames, if it is time."""
+        now = self._clock()
+        if now < self._next_snapshots:
+            return
+        self._next_snapshots = now + CHECKPOINT_SECONDS
+        with self._lock:
+            wanted = [
+                (camera, copy, copy.link)
+                for camera, index in self._changed_since
+                if (copy := self._copies[index]).link and (camera, index) not in self._asked
+            ]
+            self._changed_since.difference_update((camera, copy.index) for camera, copy, _ in wanted)
+        for camera, copy, link in wanted:
+            assert link is not None
+            self._ask_for_snapshot(camera, copy, link)
+
+    def _ask_for_snapshot(self, camera: str, copy: _Copy, link: Link) -> None:
+        def keep(call: Future[bytes]) -> None:
+            error = call.exception()
+            with self._lock:
+                self._asked.discard((camera, copy.index))
+                here = any(key[0] == camera and bound is copy for key, bound in self._bound.items())
+                if error is None and copy.link is link and here:
+                    self._kept[self._place_of(camera, copy)] = call.result()
+            if error is not None and not isinstance(error, WorkerDiedError):
+                log.error("%s: no checkpoint of %s can be had: %s", self.place, camera, error)
+
+        with self._lock:
+            self._asked.add((camera, copy.index))
+        link.call(self._instance, Snapshot(camera)).add_done_callback(keep)
 
     def _host(self, link: Link) -> None:
         copy = next(copy for copy in self._copies if copy.worker == link.name)

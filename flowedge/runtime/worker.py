@@ -26,7 +26,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +47,13 @@ from flowedge.plane.transports.requests import (
     Reply,
     Report,
     Request,
+    Restore,
     Retire,
+    Snapshot,
     pack,
     unpack,
 )
-from flowedge.runtime.chain import Answer, Chain, to_failure
+from flowedge.runtime.chain import Answer, Chain, pack_states, to_failure, unpack_states
 from flowedge.runtime.memory import Memory
 from flowedge.wire.blocks import Block, block
 from flowedge.wire.fields import WireError
@@ -290,6 +292,11 @@ class _Instance(threading.Thread):
                 self._work(chain, orders)
             case Flush(camera):
                 self._reply(orders[0].number, lambda: self._flush(chain, camera))
+            case Snapshot(camera):
+                self._reply(orders[0].number, lambda: pack_states(camera, chain.snapshot(camera)))
+            case Restore(camera, epoch):
+                states = orders[0].body
+                self._reply(orders[0].number, lambda: chain.restore(camera, unpack_states(states), epoch))
             case other:
                 log.error("%s: cannot do %s", self.instance, type(other).__name__)
 
@@ -340,14 +347,14 @@ class _Instance(threading.Thread):
                 step, count, camera,
             )  # fmt: skip
 
-    def _reply(self, number: int, work: Any) -> None:
-        """Do what was ordered and say how it went."""
+    def _reply(self, number: int, work: Callable[[], bytes | None]) -> None:
+        """Do what was ordered and say how it went, with what it gave."""
         try:
-            work()
+            given = work()
         except UserError as error:
             self._tell(number, Failed(to_failure(error)))
         else:
-            self._tell(number, Done())
+            self._tell(number, Done(), given or b"")
 
     def _tell(self, number: int, message: Message, body: Block | bytes = b"") -> None:
         self._worker.tell(number, self.instance, message, body)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flowedge import Absent, ConfigError, Event, Operator, UserError
+from flowedge import Absent, ConfigError, Detections, Event, Operator, Origin, UserError
 from flowedge.errors import RunError
-from flowedge.operators import Crop
+from flowedge.operators import Crop, Track
 from flowedge.plane.item import Item
 from flowedge.runtime.chain import Answer
 from flowedge.runtime.node import Node
@@ -23,7 +24,7 @@ from flowedge.runtime.replicas import Replicas
 from flowedge.testing import frames
 from flowedge.values import Outcome
 from tests.runtime.fake_steps import SECONDS
-from tests.runtime.worker_steps import Count, InBatches, Obey, command
+from tests.runtime.worker_steps import Count, CountTiles, InBatches, Obey, command
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +258,7 @@ def test_a_frame_on_which_two_workers_die_is_given_up_and_the_others_are_not(nod
         came = answers.wait(8)
     assert came[3].result == Absent(command(3).origin, Outcome.FAILED, "worker died twice", "Obey")
     assert all(isinstance(came[index].result, Event) for index in range(8) if index != 3)
-    assert copies.deaths == 2
+    assert copies.deaths in (2, 3)  # an answer may be lost with the worker that gave it
 
 
 def test_a_frozen_worker_is_replaced(node: Node, tmp_path: Path) -> None:
@@ -271,6 +272,103 @@ def test_a_frozen_worker_is_replaced(node: Node, tmp_path: Path) -> None:
     assert answer.result.data["pids"] != (frozen,)
 
 
+def test_state_goes_on_from_the_last_checkpoint_with_identities_of_its_own(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowedge.runtime.replicas.CHECKPOINT_SECONDS", 0.01)
+    mark = tmp_path / "snapshot"
+    with hosted(node, [Count(mark=str(mark))]) as (copies, answers):
+        send_all(copies, [command(index) for index in range(5)])
+        before = answers.wait(5)
+        mark.unlink(missing_ok=True)
+        send_all(copies, [command(5)])
+        wait_for(mark.exists)
+        send_all(copies, [command(6)])  # its answer comes after the checkpoint
+        seventh = answers.wait(7)[6].result
+        os.kill(before[0].result.data["pid"], signal.SIGKILL)
+        send_all(copies, [command(index) for index in range(7, 10)])
+        after = answers.wait(10)[7:]
+    counts = [answer.result.data["count"] for answer in after]
+    assert counts[0] in (7, 8)  # the seventh may have come after the checkpoint
+    assert counts == [counts[0], counts[0] + 1, counts[0] + 2]
+    assert seventh.data["epoch"] == 0
+    assert {answer.result.data["epoch"] > 0 for answer in after} == {True}
+
+
+def test_state_of_tiles_goes_on_where_it_was(
+    node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("flowedge.runtime.replicas.CHECKPOINT_SECONDS", 0.01)
+    mark = tmp_path / "snapshot"
+
+    def parts(index: int) -> list[Item]:
+        value = command(index)
+        return [Item(value.origin.frame_id, value, False, part, 2) for part in range(2)]
+
+    with hosted(node, [CountTiles(mark=str(mark))]) as (copies, answers):
+        for part in [part for index in range(3) for part in parts(index)]:
+            assert copies.send(part)
+        answers.wait(6)
+        wait_for(mark.exists)
+        mark.unlink()
+        for part in parts(3):
+            assert copies.send(part)
+        wait_for(mark.exists)
+        for part in parts(4):
+            assert copies.send(part)
+        pids = {item.part: answer.result.data["pid"] for item, answer in zip_answers(answers, 10)}
+        assert pids[0] != pids[1]
+        os.kill(pids[0], signal.SIGKILL)
+        for part in parts(5):
+            assert copies.send(part)
+        last = {item.part: answer.result.data for item, answer in zip_answers(answers, 12)[-2:]}
+    assert last[1]["count"] == 6
+    assert last[0]["count"] in (4, 5, 6)  # no worse than the checkpoint of the fourth frame
+
+
+def test_state_moves_to_other_copies(node: Node) -> None:
+    with hosted(node, [Count()], ["a"]) as (first, answers):
+        send_all(first, [command(index) for index in range(5)])
+        states = first.snapshot("north")
+        answers.wait(5)
+    assert states == {"Count": {"count": 5}}
+    with hosted(node, [Count()], ["b"]) as (second, answers):
+        second.restore("north", states)
+        send_all(second, [command(5)])
+        (answer,) = answers.wait(1)
+    assert (answer.result.data["count"], answer.result.data["epoch"]) == (6, 0)
+
+
+def test_a_state_that_cannot_be_taken_over_is_told_of_and_work_goes_on(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    with hosted(node, [Count()], ["a"]) as (copies, answers):
+        copies.restore("north", {"Count": {"something": "else"}})
+        send_all(copies, [command(0)])
+        (answer,) = answers.wait(1)
+    assert answer.result.data["count"] == 1
+    assert "Count: the state of north is lost: a count is needed" in caplog.messages
+
+
+def test_identities_of_tracks_go_on_after_a_death(node: Node) -> None:
+    def seen(index: int) -> Detections:
+        origin = Origin("north", index=index, media=index / 25, width=640, height=360)
+        box = [100 + 2 * index, 100, 140 + 2 * index, 200]
+        return Detections(origin, [box], [0.9], [0], ("person",))
+
+    with hosted(node, [Track()]) as (copies, answers):
+        send_all(copies, [seen(index) for index in range(10)])
+        answers.wait(10)
+        copies.snapshot("north")
+        for name in ("a", "b"):
+            pid = node.pid(name)
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+        send_all(copies, [seen(index) for index in range(10, 20)])
+        ids = [answer.result.ids.tolist() for answer in answers.wait(20)]
+    assert ids == [[1]] * 20
+
+
 def test_what_is_out_is_dropped_when_the_copies_are_closed_at_once(node: Node, tmp_path: Path) -> None:
     begun, released = pipe(tmp_path)
     with hosted(node, [Obey()], ["a"]) as (copies, answers):
@@ -280,6 +378,20 @@ def test_what_is_out_is_dropped_when_the_copies_are_closed_at_once(node: Node, t
     (answer,) = answers.wait(1)
     assert answer.result == Absent(command(0).origin, Outcome.DROPPED, "run stopped", "Obey")
     assert not copies.send(item(command(1)))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait for what another process does to a file."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def zip_answers(answers: Answers, count: int) -> list[tuple[Item, Answer]]:
+    """What was sent and its answer, in the order of frames and parts, once there are so many."""
+    answers.wait(count)
+    return sorted(answers.came, key=lambda entry: (entry[0].frame, entry[0].part))
 
 
 def pipe(folder: Path) -> tuple[Path, Path]:

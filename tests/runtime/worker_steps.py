@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from flowedge import Absent, ConfigError, Event, Operator, Origin, State
+from flowedge import Absent, ConfigError, Event, Operator, Origin, State, StateError
 from flowedge.values import Outcome
 
 
@@ -91,20 +91,48 @@ class InBatches(Operator[Event, Event]):
 
 @dataclass
 class Count(Operator[Event, Event]):
-    """Numbers the values of each camera."""
+    """Numbers the values of each camera, from 1000 times the epoch on after a loss."""
 
     state: ClassVar[State] = State.PER_CAMERA
 
+    mark: str = ""
+    """A file that `snapshot` makes."""
+
     def setup(self) -> None:
         self._counts: dict[str, int] = {}
+        self._epochs: dict[str, int] = {}
+
+    def snapshot(self, camera: str) -> dict[str, int] | None:
+        if self.mark:
+            Path(self.mark).touch()
+        return {"count": self._counts[camera]} if camera in self._counts else None
+
+    def restore(self, camera: str, state: Any) -> None:
+        if "count" not in state:
+            raise StateError("a count is needed")
+        self._counts[camera] = state["count"]
+
+    def renumber(self, camera: str, epoch: int) -> None:
+        self._epochs[camera] = epoch
 
     def process(self, value: Event, /) -> Event:
         if value.data.get("do") == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         camera = value.origin.camera
         self._counts[camera] = self._counts.get(camera, 0) + 1
-        return Event(value.origin, value.kind, {"count": self._counts[camera], "pid": os.getpid()})
+        return Event(
+            value.origin,
+            value.kind,
+            {"count": self._counts[camera], "pid": os.getpid(), "epoch": self._epochs.get(camera, 0)},
+        )
 
     def flush(self, camera: str) -> Sequence[Event]:
         self._counts.pop(camera, None)
         return ()
+
+
+@dataclass
+class CountTiles(Count):
+    """Numbers the values of each camera, for the tiles that come to this copy."""
+
+    state: ClassVar[State] = State.PER_TILE
