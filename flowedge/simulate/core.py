@@ -57,7 +57,7 @@ class LinkState:
 
 
 class Path:
-    """Directions of links, one after the other; jitter of `deviation` takes off no more than the whole `delay`."""
+    """Directions of links, one after the other; jitter of `deviation` never takes off more than `delay`."""
 
     __slots__ = ("delay", "deviation", "directions")
 
