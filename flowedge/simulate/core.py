@@ -57,12 +57,12 @@ class LinkState:
 
 
 class Path:
-    """Ways to go one after the other; jitter of `deviation` never takes off more than the whole `delay`."""
+    """Directions of links, one after the other; jitter of `deviation` never takes off more than `delay`."""
 
-    __slots__ = ("delay", "deviation", "ways")
+    __slots__ = ("delay", "deviation", "directions")
 
-    def __init__(self, ways: tuple[LinkDirection, ...], delay: float, deviation: float) -> None:
-        self.ways = ways
+    def __init__(self, directions: tuple[LinkDirection, ...], delay: float, deviation: float) -> None:
+        self.directions = directions
         self.delay = delay
         self.deviation = deviation
 
@@ -198,9 +198,9 @@ class Core:
         self.stations: list[Station] = []
         self.waiting: Floats = np.zeros(count)
         self.in_flight: Floats = np.zeros(count)
-        self.wires = [LinkState() for _ in cluster.links]
-        self.ways = [
-            LinkDirection(self.wires[number // 2], arc.bandwidth, arc.delay)
+        self.links = [LinkState() for _ in cluster.links]
+        self.directions = [
+            LinkDirection(self.links[number // 2], arc.bandwidth, arc.delay)
             for number, arc in enumerate(cluster.arcs)
         ]
         self.tally = QueryTally()
@@ -233,7 +233,7 @@ class Core:
         job.path = path
         job.station = station
         self.in_flight[station.number] += 1
-        if path.ways:
+        if path.directions:
             job.hop = 0
             self.carry(job)
         else:
@@ -243,7 +243,7 @@ class Core:
         """Puts a job on its way to no station: `landed` is told when it is there."""
         job.path = path
         job.station = None
-        if path.ways:
+        if path.directions:
             job.hop = 0
             self.carry(job)
         else:
@@ -253,24 +253,24 @@ class Core:
         """The next link on the job's way takes it, first come first served."""
         path = job.path
         hop = job.hop
-        way = path.ways[hop]
+        direction = path.directions[hop]
         now = self.now
-        if way.link.broken:
+        if direction.link.broken:
             self._fail(job, LINK)
             return
-        free = way.free
-        took = job.size * way.second_per_byte
+        free = direction.free
+        took = job.size * direction.second_per_byte
         if free < now:
             free = now
-        elif (free - now) > self.link_queue * way.second_per_byte:
+        elif (free - now) > self.link_queue * direction.second_per_byte:
             self._fail(job, LINK_FULL)
             return
-        way.free = free = free + took
-        way.bytes += job.size
-        free += way.delay
+        direction.free = free = free + took
+        direction.bytes += job.size
+        free += direction.delay
         job.hop = hop = hop + 1
         self._count += 1
-        if hop < len(path.ways):
+        if hop < len(path.directions):
             heappush(self.heap, (free, self._count, self.carry, job))
             return
         if path.deviation:

@@ -70,7 +70,7 @@ class Dispatching:
         self.core = Core(scenario.cluster, scenario.duration, scenario.link_queue, len(scenario.workers))
         self.core.served = self._served
         self.core.lost = self._lost
-        self.network = Routing(scenario.cluster, self.core.ways)
+        self.network = Routing(scenario.cluster, self.core.directions)
         for number, worker in enumerate(scenario.workers):
             self.core.add(self._station(number, worker))
         self.bound: list[dict[Client, None]] = [{} for _ in scenario.workers]
@@ -164,8 +164,8 @@ class Dispatching:
     def _served(self, job: QueuedJob) -> None:
         """An answer goes back."""
         core, client, path = self.core, job.of, job.path
-        for way in path.ways:
-            if way.link.broken:
+        for direction in path.directions:
+            if direction.link.broken:
                 self._lost(job, LINK)
                 return
         home = core.now + path.delay + client.access

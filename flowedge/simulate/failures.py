@@ -55,7 +55,7 @@ class FailureProcess:
         else:
             for number, link in enumerate(self._cluster.links):
                 if {link.a, link.b} == set(target):
-                    self.core.wires[number].broken += step
+                    self.core.links[number].broken += step
         self.core.at(self.core.now + self._detection, self._tell)
 
     def _station(self, number: int, step: int) -> None:

@@ -12,16 +12,17 @@ from flowedge.simulate.core import LinkDirection, Path
 class Routing:
     """Paths of least delay over the links that worked at the last look, by the numbers of two nodes; kept."""
 
-    def __init__(self, cluster: Cluster, ways: list[LinkDirection]) -> None:
+    def __init__(self, cluster: Cluster, directions: list[LinkDirection]) -> None:
         self._whole = cluster
-        self._ways = ways
+        self._directions = directions
         self.learn()
 
     def learn(self) -> None:
         """Look at the links again: from now on paths lead around the broken ones."""
-        working = [number for number in range(len(self._whole.links)) if not self._ways[2 * number].link.broken]
+        links = range(len(self._whole.links))
+        working = [number for number in links if not self._directions[2 * number].link.broken]
         self.cluster = replace(self._whole, links=tuple(self._whole.links[number] for number in working))
-        self._numbers = [way for number in working for way in (2 * number, 2 * number + 1)]
+        self._numbers = [direction for number in working for direction in (2 * number, 2 * number + 1)]
         self._paths: dict[tuple[int, int], Path | None] = {}
 
     def path(self, start: int, end: int) -> Path | None:
@@ -36,9 +37,9 @@ class Routing:
         arcs = self.cluster.path(names[start].name, names[end].name)
         if arcs is None:
             return None
-        taken = [self.cluster.arcs[arc] for arc in arcs]
+        path_arcs = [self.cluster.arcs[arc] for arc in arcs]
         return Path(
-            tuple(self._ways[self._numbers[arc]] for arc in arcs),
-            sum(arc.delay for arc in taken),
-            math.sqrt(sum(arc.deviation**2 for arc in taken)),
+            tuple(self._directions[self._numbers[arc]] for arc in arcs),
+            sum(arc.delay for arc in path_arcs),
+            math.sqrt(sum(arc.deviation**2 for arc in path_arcs)),
         )

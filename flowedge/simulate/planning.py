@@ -92,7 +92,7 @@ class Planning:
         self.core = core = Core(scenario.cluster, scenario.duration, scenario.link_queue)
         core.served, core.lost, core.landed = self._served, self._lost, self._landed
         self._strategy = STRATEGIES[strategy]
-        self._network = Routing(scenario.cluster, core.ways)
+        self._network = Routing(scenario.cluster, core.directions)
         self._chooser = None
         if self.planned.dispatch is not None:
             self._chooser = Chooser(core, self._network, scenario.cluster, self.planned.dispatch, scenario.seed)

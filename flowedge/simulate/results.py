@@ -105,9 +105,9 @@ def collect(
         name = scenario.cluster.nodes[station.node].name
         nodes[name] = nodes.get(name, 0.0) + station.busy * station.share / scenario.duration
     links = {
-        f"{arc.start} - {arc.end}": way.bytes * way.second_per_byte / scenario.duration
-        for arc, way in zip(scenario.cluster.arcs, core.ways, strict=True)
-        if way.bytes
+        f"{arc.start} - {arc.end}": direction.bytes * direction.second_per_byte / scenario.duration
+        for arc, direction in zip(scenario.cluster.arcs, core.directions, strict=True)
+        if direction.bytes
     }
     return Results(
         scenario.name,

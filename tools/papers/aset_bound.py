@@ -139,7 +139,7 @@ def _alone(
     access = np.array([request.access for request in requests])[client]
     noise, there, back = luck
     took = work * np.exp(station.sigma * noise - station.half)
-    sending = size * sum(way.second_per_byte for way in path.ways)
+    sending = size * sum(way.second_per_byte for way in path.directions)
     jitter = np.maximum(path.deviation * there, -path.delay) + np.maximum(path.deviation * back, -path.delay)
     home = times + sending + 2 * path.delay + jitter + took + access
     return np.where(serves, took, 1.0), np.where(serves, home, np.inf)

@@ -103,43 +103,43 @@ class CapacityLedger:
         return CapacityLedger(self.problem, dict(self.free), self.literal, *(dict(part) for part in parts))  # type: ignore[arg-type]
 
     def joined(
-        self, camera: CameraClass, shares: Sequence[tuple[Setting, int]], ways: ServingRules
+        self, camera: CameraClass, shares: Sequence[tuple[Setting, int]], rules: ServingRules
     ) -> tuple[CapacityLedger, list[tuple[RouteOption, int]]] | None:
         """The ledger after so many cameras of a class have joined with each setting, and their columns."""
         after = self.copy()
-        if not after._reserve(camera, shares, ways):
+        if not after._reserve(camera, shares, rules):
             return None
         columns: list[tuple[RouteOption, int]] = []
         for chosen, count in shares:
             remaining = count
             while remaining:
-                column = after._column(camera, chosen, ways)
+                column = after._column(camera, chosen, rules)
                 if column is None:
                     return None
-                cameras = after._most(column, camera, remaining, ways)
-                after._take(column, camera, cameras, ways)
+                cameras = after._most(column, camera, remaining, rules)
+                after._take(column, camera, cameras, rules)
                 columns.append((column, cameras))
                 remaining -= cameras
         return after, columns
 
-    def _reserve(self, camera: CameraClass, shares: Sequence[tuple[Setting, int]], ways: ServingRules) -> bool:
+    def _reserve(self, camera: CameraClass, shares: Sequence[tuple[Setting, int]], rules: ServingRules) -> bool:
         """Reserves for the intensive stages what their load needs beyond what is there; False if rejected."""
         rate = self.problem.rates[camera.name]
         tasks: list[Task] = []
         able: dict[str, dict[str, tuple[Offer, ...]]] = {}
-        for stage in ways.application.stages:
+        for stage in rules.application.stages:
             if stage.singleton and stage.name in self.single:
                 continue
             variants: dict[tuple[Category, tuple[Service, ...]], tuple[Setting, float]] = {}
             for chosen, count in shares:
-                category = ways.categories.get((stage.name, chosen), "NI")
+                category = rules.categories.get((stage.name, chosen), "NI")
                 if category != "NI":
                     key = category, self.problem.profiles.services_of(stage.name, chosen)
                     variants[key] = chosen, variants.get(key, (chosen, 0.0))[1] + rate * count
             for (category, _), (chosen, load) in variants.items():
-                task = self._task(camera, stage, chosen, category, load, ways)
+                task = self._task(camera, stage, chosen, category, load, rules)
                 tasks.append(task)
-                able[task.name] = ways.able(camera, stage, chosen)
+                able[task.name] = rules.able(camera, stage, chosen)
         reserved = reserve(tasks, self.free, literal=self.literal)
         if reserved is None:
             return False
@@ -155,11 +155,11 @@ class CapacityLedger:
         chosen: Setting,
         category: Category,
         load: float,
-        ways: ServingRules,
+        rules: ServingRules,
     ) -> Task:
         """What a stage needs for so many frames a second, beyond what its replicas can still take."""
-        rate, able = self.problem.rates[camera.name], ways.able(camera, stage, chosen)
-        rank = ways.preferred(camera, stage, category)
+        rate, able = self.problem.rates[camera.name], rules.able(camera, stage, chosen)
+        rank = rules.preferred(camera, stage, category)
         least = self._whole(stage) if stage.singleton else 0.0
         options = tuple(
             (node, self._share(node, able[node][0]), carried(able[node][0], rate))
@@ -206,15 +206,15 @@ class CapacityLedger:
     def _share(self, node: str, offer: Offer) -> float:
         return max(offer.service.share_of(self.problem.cluster[node]), _SLACK)
 
-    def _column(self, camera: CameraClass, chosen: Setting, ways: ServingRules) -> RouteOption | None:
+    def _column(self, camera: CameraClass, chosen: Setting, rules: ServingRules) -> RouteOption | None:
         """Algorithm 3: where one more camera's stages go, each as near to the stage before as there is room."""
         trial = self.copy()
         at: dict[str, str] = {}
         places: list[Place] = []
-        for stage in ways.application.stages:
-            category = ways.categories.get((stage.name, chosen), "NI")
+        for stage in rules.application.stages:
+            category = rules.categories.get((stage.name, chosen), "NI")
             before = at[stage.inputs[0]] if stage.inputs else camera.node
-            for node, offer in trial._candidates(camera, stage, chosen, ways, category, before):
+            for node, offer in trial._candidates(camera, stage, chosen, rules, category, before):
                 place = Place(stage.name, node, offer)
                 if trial._carry(camera, chosen, stage, place, at, 1, grow=category == "NI"):
                     at[stage.name] = node
@@ -229,14 +229,14 @@ class CapacityLedger:
         camera: CameraClass,
         stage: Stage,
         chosen: Setting,
-        ways: ServingRules,
+        rules: ServingRules,
         category: Category,
         before: str,
     ) -> Iterator[tuple[str, Offer | None]]:
         if self.problem.follows_input(stage):
             yield before, None
             return
-        able = ways.able(camera, stage, chosen)
+        able = rules.able(camera, stage, chosen)
         delays, index = self.problem.cluster.delays(before), self.problem.cluster.index
         if stage.singleton and stage.name in self.single:
             node, only = self.single[stage.name]
@@ -251,24 +251,24 @@ class CapacityLedger:
             else:
                 yield from ((node, offer) for offer in able[node] if (node, offer) in self.replicas)
 
-    def _most(self, column: RouteOption, camera: CameraClass, wanted: int, ways: ServingRules) -> int:
+    def _most(self, column: RouteOption, camera: CameraClass, wanted: int, rules: ServingRules) -> int:
         """The most cameras, up to so many, that can go the way of a column; it has room for one."""
-        if self.copy()._take(column, camera, wanted, ways):
+        if self.copy()._take(column, camera, wanted, rules):
             return wanted
         low, high = 1, wanted
         while high - low > 1:
             middle = (low + high) // 2
-            if self.copy()._take(column, camera, middle, ways):
+            if self.copy()._take(column, camera, middle, rules):
                 low = middle
             else:
                 high = middle
         return low
 
-    def _take(self, column: RouteOption, camera: CameraClass, cameras: int, ways: ServingRules) -> bool:
+    def _take(self, column: RouteOption, camera: CameraClass, cameras: int, rules: ServingRules) -> bool:
         """Sends so many cameras the way of a column; False, and a ledger of no use, where there is no room."""
         at: dict[str, str] = {}
-        for stage, place in zip(ways.application.stages, column.places, strict=True):
-            grow = ways.categories.get((stage.name, column.setting), "NI") == "NI"
+        for stage, place in zip(rules.application.stages, column.places, strict=True):
+            grow = rules.categories.get((stage.name, column.setting), "NI") == "NI"
             if not self._carry(camera, column.setting, stage, place, at, cameras, grow=grow):
                 return False
             at[stage.name] = place.node

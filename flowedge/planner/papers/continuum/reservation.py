@@ -152,7 +152,7 @@ def _water_filled(state: Reserved, node: str, missing: float) -> Reserved | None
         givers = len(spares) - at
         step = min(spare - level, unmet / givers)
         level, unmet = level + step, unmet - step * givers
-    return _given(state, node, [min(reservation.spare, level) for reservation in state.on(node)])
+    return _reduced(state, node, [min(reservation.spare, level) for reservation in state.on(node)])
 
 
 def _even(state: Reserved, node: str, missing: float) -> Reserved | None:
@@ -162,10 +162,10 @@ def _even(state: Reserved, node: str, missing: float) -> Reserved | None:
     if not donors:
         return None
     part = missing / len(donors)
-    return _given(state, node, [part if reservation.spare > 0 else 0.0 for reservation in here])
+    return _reduced(state, node, [part if reservation.spare > 0 else 0.0 for reservation in here])
 
 
-def _given(state: Reserved, node: str, parts: Sequence[float]) -> Reserved:
+def _reduced(state: Reserved, node: str, parts: Sequence[float]) -> Reserved:
     reductions = iter(parts)
     reservations = tuple(
         replace(reservation, share=reservation.share - next(reductions))

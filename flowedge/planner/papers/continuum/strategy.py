@@ -155,7 +155,7 @@ class _Attempt:
     literal: bool
     sorts: Mapping[str, Sort] | None
     tried: int = 0
-    ways: dict[str, list[ServingRules]] = field(default_factory=dict)
+    rules: dict[str, list[ServingRules]] = field(default_factory=dict)
 
     def run(self) -> list[tuple[RouteOption, int]] | str:
         """The columns of all cameras, or why there are none."""
@@ -185,11 +185,11 @@ class _Attempt:
         variants.sort(key=self._accuracy, reverse=True)
         joined: list[tuple[CapacityLedger, list[tuple[RouteOption, int]]]] = []
         estimates: list[Estimate] = []
-        for ways in self._ways(application):
+        for rules in self._rules(application):
             for counts in distributions(camera.count, len(variants)):
                 self.tried += 1
                 shares = [(variant, count) for variant, count in zip(variants, counts, strict=True) if count]
-                candidate = ledger.joined(camera, shares, ways)
+                candidate = ledger.joined(camera, shares, rules)
                 estimate = candidate and self._estimate(camera, application, candidate[1])
                 if candidate and estimate:
                     joined.append(candidate)
@@ -200,13 +200,13 @@ class _Attempt:
             best = algorithm_1(estimates, application.accuracy, literal=self.literal)
         return None if best is None else joined[best]
 
-    def _ways(self, application: Application) -> list[ServingRules]:
-        if application.name not in self.ways:
-            named = categories(self.problem, application, self.sorts)
-            self.ways[application.name] = [
-                ServingRules(self.problem, application, named, self.fastest, level) for level in self.levels
+    def _rules(self, application: Application) -> list[ServingRules]:
+        if application.name not in self.rules:
+            by_stage = categories(self.problem, application, self.sorts)
+            self.rules[application.name] = [
+                ServingRules(self.problem, application, by_stage, self.fastest, level) for level in self.levels
             ]
-        return self.ways[application.name]
+        return self.rules[application.name]
 
     def _estimate(
         self, camera: CameraClass, application: Application, columns: Sequence[tuple[RouteOption, int]]

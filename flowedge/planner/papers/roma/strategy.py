@@ -163,8 +163,8 @@ class _Lot:
 
 
 @dataclass(frozen=True)
-class _Given:
-    """What a programme gives to a lot."""
+class _LotAllocation:
+    """What the programme allocates to a lot: a node for each stage, Mbit/s, and a share of a node."""
 
     at: dict[str, int]
     net: float
@@ -294,13 +294,13 @@ class _Programme:
         for arc, terms in self._sent.items():
             self.model.row(terms, upper=problem.cluster.arcs[arc].bandwidth / 1e6)
 
-    def solve(self) -> list[_Given] | None:
+    def solve(self) -> list[_LotAllocation] | None:
         """What each lot is given."""
         values = self.model.solve(time_limit=_SECONDS, gap=1e-3).values
         if values is None:
             return None
         return [
-            _Given(
+            _LotAllocation(
                 {stage: max(nodes, key=lambda node: values[nodes[node]]) for stage, nodes in at.items()},
                 float(values[net]),
                 float(values[com]),
@@ -393,7 +393,7 @@ class _Programme:
                 model.row([(done[stage.name], 1.0), (done[name], -1.0), *own, *legs], lower=0.0)
 
 
-def _order(needs: CameraDemand, allocation: _Given) -> list[int]:
+def _order(needs: CameraDemand, allocation: _LotAllocation) -> list[int]:
     """Settings that are within what is given, best accuracy first, and then the others, least excess first."""
     most_net, most_com = max(allocation.net, 1e-9), max(allocation.com, 1e-9)
     excess = np.maximum(needs.net / most_net, needs.com / most_com)
