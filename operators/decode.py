@@ -154,8 +154,10 @@ class _Decoder:
         lowest = min(self._free, key=lambda origin: origin.index)
         earliest = min(self._free, key=lambda origin: origin.media)
         self._free.remove(earliest)
-        if earliest is not lowest:  # the packet that has this number takes over the other one
-            self._free[self._free.index(lowest)] = replace(lowest, index=earliest.index)
+        if earliest is lowest:
+            return earliest
+        # The packet that has this number takes over the other one.
+        self._free[self._free.index(lowest)] = replace(lowest, index=earliest.index)
         return replace(earliest, index=lowest.index)
 
     def _frame(
@@ -173,7 +175,9 @@ class _Decoder:
         if self._size not in (None, size):
             log.info("%s: frame size is now %dx%d (was %dx%d)", origin.camera, *size, *self._size or ())
         self._size = size
-        return Frame(replace(origin, width=size[0], height=size[1]), upright)
+        if (origin.width, origin.height) != size:
+            origin = replace(origin, width=size[0], height=size[1])
+        return Frame(origin, upright)
 
     def _forget(self, packet: Packet) -> None:
         """Give up waiting for a packet's picture; another one may have taken over its origin."""

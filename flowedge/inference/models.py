@@ -20,7 +20,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 
 from flowedge.errors import UserError
@@ -333,6 +332,8 @@ def _written_whole(target: Path) -> Iterator[Path]:
 
 def _fetch(model: KnownModel, part: Path) -> None:
     """Write a publisher's file to ``part`` and check its SHA-256."""
+    from http.client import HTTPException  # which takes 5 MiB, and few fetch a model
+
     digest = hashlib.sha256()
     try:
         with part.open("wb") as file:

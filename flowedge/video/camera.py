@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowedge import Origin, Packet, SourceError
@@ -36,7 +37,8 @@ class Camera:
     Reading survives whatever may pass: a camera that is off, unplugged, frozen, rebooted or replaced by one
     of another picture size. What no retry can mend (a wrong password or path) is raised, unless the camera
     has worked before. Each change of state is logged once, in one sentence. An address that gives a single
-    picture is asked again every second, as one session. Time stamps that are not believed are counted in
+    picture is asked again every second, as one session. Pictures in a multipart message that is malformed are
+    looked for by what they begin with. Time stamps that are not believed are counted in
     `corrected` under its `name`.
     """
 
@@ -78,6 +80,8 @@ class Camera:
                 if self._session < 0 and not error.transient:
                     raise
                 fault = error
+                if error.kind == "multipart":
+                    self._access = replace(self._access, format="mjpeg")
             if self._seen - self._since > STEADY_AFTER:
                 pause = FIRST_PAUSE
             self._say(fault, pause)

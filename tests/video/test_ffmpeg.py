@@ -222,6 +222,19 @@ def test_a_file_that_is_cut_short_says_so(tmp_path, caplog):
     )
 
 
+def test_a_file_that_begins_later_is_not_cut_short(tmp_path, caplog):
+    """As parts of a recording do (torchcodec#1209): Matroska writes down when it ends."""
+
+    def later(packet: av.Packet) -> bool:
+        packet.pts, packet.dts = (stamp + round(100 / packet.time_base) for stamp in (packet.pts, packet.dts))
+        return True
+
+    path = remuxed(write(tmp_path / "whole.mkv", "mpeg4", "yuv420p", 60), tmp_path / "part.mkv", later)
+    frames = frames_of(path)
+    assert [frame.origin.media for frame in frames] == pytest.approx([n / 25 for n in range(60)], abs=0.002)
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize("suffix", ["avi", "h264", "mkv", "mp4", "ts"])
 def test_reordered_pictures_come_in_order_from_any_container(suffix, tmp_path):
     path = write(
