@@ -54,7 +54,8 @@ class Reporter:
         """Note how far every camera has come; to be called about once a second."""
         now = self._clock()
         self._samples.append((now, self._ledger.delivered()))
-        while now - self._samples[0][0] > self._limits.rate_seconds:
+        oldest = max(now - self._limits.rate_seconds, self._begun)
+        while len(self._samples) > 1 and self._samples[0][0] < oldest:
             self._samples.popleft()
 
     def report(self, *, finished: bool) -> Report:

@@ -277,13 +277,13 @@ class Run:
         """Set up every step, then open the cameras: no camera waits for a model that loads."""
         for runner in self._wiring.runners.values():
             runner.start()
+        self._watch.start()  # now: a setup may hang too
         self._cameras.setup()
         for runner in self._wiring.runners.values():
             runner.ready.wait()
         if self.error:
             raise self.error
         self._reporter.restart()
-        self._watch.start()
         self._cameras.start()
 
     def _shut_down(self) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from flowedge import Event, Graph, Operator
+from flowedge.runtime.limits import Limits
 from flowedge.runtime.run import Run
-from tests.runtime.fake_steps import Collect, Feed, Turnstile, finish, wait_until
+from tests.runtime.fake_steps import Apply, Collect, Feed, Turnstile, finish, nothing, wait_until
 
 
 @pytest.fixture
@@ -76,5 +77,16 @@ def test_a_step_that_blocks_is_named_once(feed, caplog):
         assert run.report().operators["slow"].stuck is None
         run._watch.look()
         assert "slow works again" in caplog.text
+        feed.end("north")
+        finish(run)
+
+
+def test_a_setup_that_blocks_is_named(feed, caplog):
+    def until_it_is_told() -> None:
+        wait_until(lambda: "Apply has been busy with its setup for" in caplog.text)
+
+    graph = Graph("test")
+    graph.source(feed.source("north", live=True)) >> Apply(nothing, at_setup=until_it_is_told) >> Collect()
+    with Run(graph, limits=Limits(stalled_after=0.1)) as run:
         feed.end("north")
         finish(run)
