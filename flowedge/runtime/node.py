@@ -70,7 +70,7 @@ class Owner(Protocol):
 
 @dataclass
 class _Worker:
-    """A worker that is to be kept. `due`: when to start it; None while it lives, and for good when it is lost."""
+    """A worker to be kept. `due`: when to start it; None while it lives, and for good when it is lost."""
 
     name: str
     life: Life | None = None
