@@ -288,10 +288,12 @@ class Runner(ABC):
     def _handle_in_order(self, order: Order, item: Item | End, waited: float) -> None:
         """Serve one value, here or at the workers; it goes on when all before it have."""
         if isinstance(item, End):
-            with self._answers:
-                self._answers.wait_for(lambda: all(key.camera != item.camera for key, _ in self._at_workers))
+            order.finish(item.camera)
+            # Here, and not in the order: it waits for a worker, and the thread that hears from workers for that.
+            self._pass_on(item)
+            return
         place = order.enter(item.camera)
-        if not (isinstance(item, Item) and item.is_value):
+        if not item.is_value:
             order.done(place, lambda: self._pass_on(item))
             return
         self.metrics.wait.add(waited)
