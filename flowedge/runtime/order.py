@@ -29,9 +29,7 @@ class Order:
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, deque[Place]] = defaultdict(deque)
-        self._left = (
-            threading.Condition()
-        )  # re-entrant: leaving may end in something that enters and leaves here
+        self._left = threading.Condition()  # re-entrant: leaving may end in entering and leaving here
 
     def enter(self, camera: str) -> Place:
         """Take the last place of a camera."""
