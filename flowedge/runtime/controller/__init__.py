@@ -1,1 +1,1 @@
-"""Control of running graphs: which graph runs when not all fit."""
+"""Control of running graphs: the settings that keep a graph at its goal, and who runs when not all fit."""
