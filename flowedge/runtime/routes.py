@@ -58,8 +58,9 @@ class Routes:
         self._lock = threading.RLock()
 
     def of(self, camera: str) -> Configuration:
-        """How the next frame of a camera goes."""
-        return self._open[self._ledger.route_of(camera)]
+        """How the next frame of a camera goes, once a change that is being made has been made."""
+        with self._lock:  # else the route may be closed between the two
+            return self._open[self._ledger.route_of(camera)]
 
     def switch(self, wanted: Configuration, cameras: Collection[str] | None = None) -> None:
         """Let the next frames of these cameras, or of all and those to come, go by a configuration.
