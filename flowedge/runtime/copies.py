@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +27,12 @@ class Remote(Protocol):
 
     def send(self, item: Item) -> bool:
         """Give an item to one of them, once there is room; False where they are gone for good."""
+
+    def snapshot(self, camera: str) -> Mapping[str, Any]:
+        """The state of a camera, by step."""
+
+    def restore(self, camera: str, states: Mapping[str, Any]) -> None:
+        """Go on with what `snapshot` gave."""
 
     def end(self, camera: str, ended: Callable[[], None]) -> None:
         """Forget a camera, whose stream has ended; `ended` is called when that is done."""
@@ -48,10 +54,22 @@ class Copy:
     remote: Remote | None = None
     then: tuple[tuple[Any, Any], ...] = ()
 
-    @property
-    def state(self) -> Any:
-        """What is asked for the state of a camera, and told to close."""
-        return self.step if self.remote is None else self.remote
+    def snapshot(self, camera: str) -> Any:
+        """The state of a camera; None where there is none. Raises what the step or its worker raises."""
+        if self.remote is None:
+            return self.step.snapshot(camera)
+        return self.remote.snapshot(camera).get(self.configured.name)
+
+    def restore(self, camera: str, state: Any) -> None:
+        """Take over the state of a camera. Raises as `snapshot`."""
+        if self.remote is None:
+            self.step.restore(camera, state)
+        else:
+            self.remote.restore(camera, {self.configured.name: state})
+
+    def close(self) -> None:
+        """Release the step, or its copies on workers."""
+        (self.step if self.remote is None else self.remote).close()
 
 
 class Copies:
@@ -109,7 +127,7 @@ class Copies:
         for gone in list(self._unrouted):
             if gone not in list(self._last.values()):
                 self._unrouted.remove(gone)
-                gone.state.close()
+                gone.close()
         return not self._unrouted
 
     def close(self) -> None:
@@ -117,7 +135,7 @@ class Copies:
         errors: list[BaseException] = []
         for known in dict.fromkeys((*self._by_route.values(), *self._unrouted)):
             try:
-                known.state.close()
+                known.close()
             except BaseException as error:
                 errors.append(error)
         if errors:
@@ -126,9 +144,9 @@ class Copies:
     def _hand_over(self, camera: str, last: Copy, chosen: Copy) -> None:
         """Give a copy the state that another has of a camera; it begins anew where that cannot be had."""
         try:
-            state = last.state.snapshot(camera) if chosen.configured.has_snapshot else None
+            state = last.snapshot(camera) if chosen.configured.has_snapshot else None
             if state is not None:
-                chosen.state.restore(camera, state)
+                chosen.restore(camera, state)
                 return
             if chosen.remote is None:  # it may have seen the camera before
                 deque(chosen.step.flush(camera), maxlen=0)

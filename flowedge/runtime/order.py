@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,14 +28,15 @@ class Order:
     """
 
     def __init__(self) -> None:
-        self._waiting: defaultdict[str, deque[Place]] = defaultdict(deque)
-        self._lock = threading.RLock()  # leaving may end in something else that enters and leaves here
+        self._waiting: dict[str, deque[Place]] = {}
+        # Leaving may end in something else that enters and leaves here.
+        self._lock = threading.Condition(threading.RLock())
 
     def enter(self, camera: str) -> Place:
         """Take the last place of a camera."""
         place = Place(camera)
         with self._lock:
-            self._waiting[camera].append(place)
+            self._waiting.setdefault(camera, deque()).append(place)
         return place
 
     def done(self, place: Place, leave: Callable[[], None]) -> None:
@@ -46,3 +47,11 @@ class Order:
             while waiting and (leaves := waiting[0].leave) is not None:
                 waiting.popleft()
                 leaves()
+            if not waiting and self._waiting.get(place.camera) is waiting:
+                del self._waiting[place.camera]
+                self._lock.notify_all()
+
+    def wait_until_empty(self, camera: str) -> None:
+        """Return when all that has entered for a camera has left."""
+        with self._lock:
+            self._lock.wait_for(lambda: camera not in self._waiting)

@@ -286,12 +286,17 @@ class Runner(ABC):
                 self._pass_on(item)
 
     def _handle_in_order(self, order: Order, item: Item | End, waited: float) -> None:
-        """Serve one value, here or at the workers; it goes on when all before it have."""
+        """Serve one value, here or at the workers; it goes on when all before it have.
+
+        The end of a stream goes on in this thread, and not while `order` is held: workers have to flush first,
+        and their answer comes by the thread that also takes the answers of other cameras, which go in order.
+        """
         if isinstance(item, End):
-            with self._answers:
-                self._answers.wait_for(lambda: all(key.camera != item.camera for key, _ in self._at_workers))
+            order.wait_until_empty(item.camera)
+            self._pass_on(item)
+            return
         place = order.enter(item.camera)
-        if not (isinstance(item, Item) and item.is_value):
+        if not item.is_value:
             order.done(place, lambda: self._pass_on(item))
             return
         self.metrics.wait.add(waited)
