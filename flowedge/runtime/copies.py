@@ -12,7 +12,7 @@ import copy
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,6 +28,12 @@ class Remote(Protocol):
 
     def send(self, item: Item) -> bool:
         """Give an item to one of them, once there is room; False where they are gone for good."""
+
+    def snapshot(self, camera: str) -> Mapping[str, Any]:
+        """The state of a camera, by step."""
+
+    def restore(self, camera: str, states: Mapping[str, Any]) -> None:
+        """Go on with what `snapshot` gave."""
 
     def end(self, camera: str, ended: Callable[[], None]) -> None:
         """Forget a camera, whose stream has ended; `ended` is called when that is done."""
@@ -49,10 +55,22 @@ class Copy:
     remote: Remote | None = None
     then: tuple[tuple[Any, Any], ...] = ()
 
-    @property
-    def state(self) -> Any:
-        """What is asked for the state of a camera, and told to close."""
-        return self.step if self.remote is None else self.remote
+    def snapshot(self, camera: str) -> Any:
+        """The state of a camera; None where there is none. Raises what the step or its worker raises."""
+        if self.remote is None:
+            return self.step.snapshot(camera)
+        return self.remote.snapshot(camera).get(self.configured.name)
+
+    def restore(self, camera: str, state: Any) -> None:
+        """Take over the state of a camera. Raises as `snapshot`."""
+        if self.remote is None:
+            self.step.restore(camera, state)
+        else:
+            self.remote.restore(camera, {self.configured.name: state})
+
+    def close(self) -> None:
+        """Release the step, or its copies on workers."""
+        (self.step if self.remote is None else self.remote).close()
 
 
 class Copies:
@@ -136,9 +154,9 @@ class Copies:
     def _hand_over(self, camera: str, last: Copy, chosen: Copy) -> None:
         """Give a copy the state that another has of a camera; it begins anew where that cannot be had."""
         try:
-            state = last.state.snapshot(camera) if chosen.configured.has_snapshot else None
+            state = last.snapshot(camera) if chosen.configured.has_snapshot else None
             if state is not None:
-                chosen.state.restore(camera, state)
+                chosen.restore(camera, state)
                 return
             if chosen.remote is None:  # it may have seen the camera before
                 deque(chosen.step.flush(camera), maxlen=0)
@@ -155,7 +173,7 @@ def _close(copies: Iterable[Copy]) -> None:
     errors: list[BaseException] = []
     for gone in copies:
         try:
-            gone.state.close()
+            gone.close()
         except BaseException as error:
             errors.append(error)
     if errors:

@@ -292,10 +292,13 @@ class Runner(ABC):
                 self._pass_on(item)
 
     def _handle_in_order(self, order: Order, item: Item | End, waited: float) -> None:
-        """Serve one value, here or at the workers; it goes on when all before it have."""
+        """Serve one value, here or at the workers; it goes on when all before it have.
+
+        The end of a stream goes on in this thread, and not while `order` is held: workers have to flush first,
+        and their answer comes by the thread that also takes the answers of other cameras, which go in order.
+        """
         if isinstance(item, End):
             order.finish(item.camera)
-            # Not in the order: this waits for a worker, and the thread that hears from workers for the order.
             self._pass_on(item)
             return
         place = order.enter(item.camera)
