@@ -177,7 +177,7 @@ class Learning:
         if self._closed.is_set():
             return None
         try:
-            return self._rehearsal.try_setting(setting, source, values)
+            return self._rehearsal.try_setting(setting, {source: values})
         except UserError as error:
             if not self._closed.is_set():
                 log.warning("%s is not used: %s", " ".join(f"{name}={value}" for name, value in setting), error)
