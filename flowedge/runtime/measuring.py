@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flowedge.monitor.histogram import Histogram
 from flowedge.plane.clock import Clock
@@ -25,7 +25,8 @@ class CameraRate:
 class Window:
     """Means over the last `seconds`.
 
-    `service` are the mean seconds that each step took for a value, without those that took none. `latency` has
+    `service` are the mean seconds that each step took for a value, without those that took none, and `values`
+    how many they were: a step that sees tiles takes several values of a frame. `latency` has
     the seconds from capture to sink; `cores` is how many cores the process kept busy.
     """
 
@@ -34,6 +35,7 @@ class Window:
     cameras: Mapping[str, CameraRate]
     latency: Histogram
     cores: float
+    values: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Measuring:
         before, now = self._before, self._sums()
         self._before = now
         seconds = max(now.at - before.at, 1e-9)
-        service = {name: times.since(before.service[name]).mean() for name, times in now.service.items()}
+        times = {name: every.since(before.service[name]) for name, every in now.service.items()}
+        service = {name: durations.mean() for name, durations in times.items()}
         cameras = {
             name: CameraRate(
                 *(
@@ -77,6 +80,7 @@ class Measuring:
             cameras,
             now.latency.since(before.latency),
             (now.processor - before.processor) / seconds,
+            {name: len(durations) for name, durations in times.items() if len(durations)},
         )
 
     def _sums(self) -> _Sums:

@@ -61,7 +61,11 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     name = f"{Path(options.graph).stem}-{options.scenario}"
     write_rows(runs, options.output / f"{name}.csv")
-    draw(runs, f"{Path(options.graph).name} {' '.join(options.given)}, {options.scenario}", options.output / f"{name}.png")
+    draw(
+        runs,
+        f"{Path(options.graph).name} {' '.join(options.given)}, {options.scenario}",
+        options.output / f"{name}.png",
+    )
     for line in table(runs, options.settle):
         print(line)
 

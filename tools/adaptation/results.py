@@ -123,7 +123,20 @@ def write_rows(runs: Sequence[Result], path: Path) -> None:
     with path.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(
-            "run second latency_p95_s goal_s f1 produced delivered lost settings cores children others".split()
+            [
+                "run",
+                "second",
+                "latency_p95_s",
+                "goal_s",
+                "f1",
+                "produced",
+                "delivered",
+                "lost",
+                "settings",
+                "cores",
+                "children",
+                "others",
+            ]
         )
         for run in runs:
             for row in run.seconds:
@@ -142,7 +155,11 @@ def draw(runs: Sequence[Result], title: str, path: Path) -> None:
     panels = figure.subplots(4, 1, sharex=True)
     names = sorted({name for run in runs for row in run.seconds for name in row.settings}, key=_natural)
     for number, run in enumerate(runs):
-        style = {"color": f"C{number}", "lw": 2.2 if run.name.startswith("adaptive") else 1.0, "label": run.name}
+        style = {
+            "color": f"C{number}",
+            "lw": 2.2 if run.name.startswith("adaptive") else 1.0,
+            "label": run.name,
+        }
         at = [row.at for row in run.seconds]
         panels[0].plot(at, [_ms(row.latency) for row in run.seconds], **style)
         panels[1].plot(at, _smooth([_or_nan(row.f1) for row in run.seconds]), **style)
@@ -158,7 +175,9 @@ def draw(runs: Sequence[Result], title: str, path: Path) -> None:
         for when, name in runs[0].events:
             panel.axvline(when, color="grey", ls="--", lw=0.8)
             if panel is panels[0]:
-                panel.annotate(name, (when, 1), xycoords=("data", "axes fraction"), fontsize="small", va="bottom")
+                panel.annotate(
+                    name, (when, 1), xycoords=("data", "axes fraction"), fontsize="small", va="bottom"
+                )
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize="small")
     figure.savefig(path, dpi=110)
 

@@ -21,8 +21,8 @@ from flowedge import Detections, Tracks
 from flowedge.graph.contract import Sink, Source
 from flowedge.graph.graph import Graph
 from flowedge.graph.loading import load
-from flowedge.planner.model.profiles import Setting
 from flowedge.plane.item import End, Item
+from flowedge.planner.model.profiles import Setting
 from flowedge.runtime.controller.controller import Controller, Decision
 from flowedge.runtime.routes import Configuration
 from flowedge.runtime.run import Run
@@ -173,7 +173,9 @@ class Usage:
         """Since the last call."""
         before, self._before = self._before, self._sums()
         seconds = max(self._before[0] - before[0], 1e-9)
-        own, children, all_ = ((now - then) / seconds for now, then in zip(self._before[1:], before[1:], strict=True))
+        own, children, all_ = (
+            (now - then) / seconds for now, then in zip(self._before[1:], before[1:], strict=True)
+        )
         return max(0.0, children), max(0.0, all_ - own - max(0.0, children))
 
     @staticmethod
