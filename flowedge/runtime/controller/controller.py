@@ -10,10 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Self
 
 from flowedge.errors import UserError
+from flowedge.graph.contract import Gather, Split
+from flowedge.graph.graph import Graph
 from flowedge.planner.model import units
 from flowedge.profiling.measure import cores_here
 from flowedge.runtime.controller.adaptation import Proposal, Situation, proposal
@@ -70,6 +73,7 @@ class Controller:
         self._learning = Learning(run.graph, settings(run.graph), run.source_outlets, self._live_cameras)
         self._measuring = run.measuring()
         self._proposal: Proposal | None = None
+        self._known = 0
         self._turn = 0
         self._turned = 0.0
         self._begun = time.monotonic()
@@ -104,13 +108,18 @@ class Controller:
 
     def _look(self, window: Window) -> None:
         situation = self._situation(window)
-        if situation is None or situation.setting not in self._learning.costs:
+        if situation is None or not self._learning.costs.keys() >= situation.mix.keys():
             return
-        reason = self._pace.reason(time.monotonic(), situation)
+        reason = self._pace.reason(time.monotonic(), situation) or self._news()
         if reason is None:
             self._rotate()
         else:
             self._plan(reason, situation)
+
+    def _news(self) -> str | None:
+        """That more settings have become known than when there was a plan last, if so."""
+        before, self._known = self._known, len(self._learning.costs)
+        return f"{self._known} settings are known" if self._known > before else None
 
     def _plan(self, reason: str, situation: Situation) -> None:
         costs, begun = self._learning.costs, time.monotonic()
@@ -147,8 +156,9 @@ class Controller:
         latency = window.latency.quantile(NEARLY_ALL)
         if latency is None or not rates:
             return None
-        used = [self._run.routes.of(camera).setting for _, camera in self._live_cameras()]
-        return Situation(max(used, key=used.count), window.service, rates, latency)
+        used = Counter(self._run.routes.of(camera).setting for _, camera in self._live_cameras())
+        mix = {setting: count / used.total() for setting, count in used.items()}
+        return Situation(used.most_common(1)[0][0], _by_frame(self._run.graph, window), rates, latency, mix)
 
     def _application(self, source: str) -> str:
         """The planner's name for what begins at a source."""
@@ -192,6 +202,21 @@ class Controller:
             "" if accuracy is None else f" and accuracy {accuracy:.2f}",
             "" if decision.reached else ", as nothing known reaches the goal",
         )
+
+
+def _by_frame(graph: Graph, window: Window) -> dict[str, float]:
+    """Mean seconds a frame by operator, also where it sees every tile of a frame by itself."""
+    seconds = dict(window.service)
+    splits: dict[str, str] = {}  # the split that cut what a step sees
+    for node in graph.nodes:
+        if isinstance(node.step, Split):
+            splits[node.name] = node.name
+        elif not isinstance(node.step, Gather):
+            for split in {splits[name] for name in node.feeders if name in splits}:
+                splits[node.name] = split
+                if node.name in seconds and split in window.rates:
+                    seconds[node.name] *= window.rates[node.name] / window.rates[split]
+    return seconds
 
 
 def _counts(wanted: Proposal) -> dict[str, int]:
