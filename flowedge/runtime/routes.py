@@ -61,6 +61,12 @@ class Routes:
         """How the next frame of a camera goes."""
         return self._open[self._ledger.route_of(camera)]
 
+    def workers_of(self, operator: str) -> tuple[str, ...]:
+        """The workers on which an operator works for the next frame of any camera."""
+        routes = {account.route for account in self._ledger.accounts().values()}
+        used = [known for number, known in list(self._open.items()) if number in routes]
+        return tuple(dict.fromkeys(name for known in used for name in known.workers.get(operator, ())))
+
     def switch(self, wanted: Configuration, cameras: Collection[str] | None = None) -> None:
         """Let the next frames of these cameras, or of all and those to come, go by a configuration.
 

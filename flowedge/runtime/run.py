@@ -19,6 +19,7 @@ from flowedge.plane.taps import Taps
 from flowedge.runtime.cameras import Cameras
 from flowedge.runtime.chain import Answer
 from flowedge.runtime.copies import Remote
+from flowedge.runtime.decisions import Decisions
 from flowedge.runtime.failures import Failures
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits
@@ -28,6 +29,7 @@ from flowedge.runtime.replicas import Replicas
 from flowedge.runtime.reporting import Reporter
 from flowedge.runtime.routes import Routes
 from flowedge.runtime.runner import Outlet
+from flowedge.runtime.usage import Usage
 from flowedge.runtime.watch import Watch
 from flowedge.runtime.wiring import Wiring
 
@@ -122,22 +124,27 @@ class Run:
             check=graph.check_camera,
             on_ended=self._finished.set,
         )
+        self.routes = Routes(graph, self._wiring.runners, self._ledger, self._host)
+        self.decisions = Decisions(self.measuring, clock)
+        self._usage = Usage()
         self._reporter = Reporter(
-            graph.name,
+            graph,
             ledger=self._ledger,
             runners=self._wiring.runners,
             cameras=self._cameras,
+            routes=self.routes,
+            decisions=self.decisions,
+            usage=self._usage,
             failures=self._failures,
             limits=self._limits,
             clock=clock,
         )
-        self.routes = Routes(graph, self._wiring.runners, self._ledger, self._host)
         self._watch = Watch(
             self._wiring.runners.values(),
             self._reporter,
             self._limits,
             on_hung=self._stop_waiting,
-            on_look=self.routes.close_unused,
+            on_look=self._look,
         )
         self._node: Node | None = None
         self._workers = ExitStack()
@@ -255,6 +262,7 @@ class Run:
         """Copies of a chain of operators on workers of this machine, which are started when first named."""
         if self._node is None:
             self._node = self._workers.enter_context(Node())
+            self._usage.of(self._node)
         for name in workers:
             if name not in self._node.names:
                 self._node.start(name)
@@ -272,6 +280,11 @@ class Run:
             raise
         begun.set()
         return copies
+
+    def _look(self) -> None:
+        """What there is to do about twice a second."""
+        self.routes.close_unused()
+        self.decisions.look()
 
     def _start(self) -> None:
         """Set up every step, then open the cameras: no camera waits for a model that loads."""
@@ -308,6 +321,8 @@ class Run:
             runner.inbox.close()
         self._join_threads()
         self._watch.stop()
+        self.decisions.conclude()
+        self._usage.look()
         self._workers.close()
         self._cameras.close()
         self._ledger.abandon("run stopped")
