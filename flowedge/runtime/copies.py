@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -129,6 +130,8 @@ class Copies:
             if state is not None:
                 chosen.state.restore(camera, state)
                 return
+            if chosen.remote is None:  # it may have seen the camera before
+                deque(chosen.step.flush(camera), maxlen=0)
             reason = "it has no snapshot" if not chosen.configured.has_snapshot else ""
         except Exception as error:
             reason = described(error)

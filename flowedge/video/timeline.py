@@ -78,7 +78,7 @@ class Timeline:
                 self._guessed += self._interval
                 self._unstamped += waited
             return Moment(self._last)
-        shown = clock if pts is None else pts
+        shown = _shown(pts, clock)
         if self._decoded is None:
             if self._last is None:
                 is_near = self._start is not None and 0 <= shown - self._start <= LARGEST_REORDER
@@ -115,7 +115,7 @@ class Timeline:
             self.corrected += 1
             self._offset = before + step - clock
         self._decoded, self._last = clock, before + step
-        shown = clock if pts is None or abs(pts - clock) > LONGEST_STEP else pts
+        shown = _shown(pts, clock)
         return Moment(max(earliest, shown + self._offset), correction)
 
     def _believed(self, step: float, waited: float) -> bool:
@@ -124,6 +124,11 @@ class Timeline:
         if self._clock is TimeSource.CHECKED:
             return step <= max(DISAGREEMENT, 3 * self._interval) or abs(step - waited) <= DISAGREEMENT
         return step <= max(LONGEST_STEP, 3 * self._interval)
+
+
+def _shown(pts: float | None, clock: float) -> float:
+    """The presentation time, unless it is too far from the decoding clock to be one."""
+    return clock if pts is None or abs(pts - clock) > LONGEST_STEP else pts
 
 
 class _RateCheck:

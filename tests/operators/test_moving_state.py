@@ -257,6 +257,20 @@ def identities(results: Sequence[Tracks]) -> set[int]:
     return {identity for tracks in results for identity in tracks.ids.tolist()}
 
 
+def test_a_tile_numbers_on_behind_a_lost_copy() -> None:
+    stream = tiles(4)
+    old, new = TrackTile(), TrackTile()
+    before = identities([old.process(part) for part in stream[:6]])
+    state = old.snapshot("north")
+    lost = identities([old.process(part) for part in stream[6:28]]) - before
+    new.restore("north", state)
+    new.renumber("north", 2)
+    later = identities([new.process(part) for part in stream[28:36]]) - before
+    assert lost
+    assert later
+    assert not lost & later
+
+
 @pytest.mark.parametrize("name", ["Track", "TrackWithPicture"])
 def test_what_a_lost_copy_numbered_is_numbered_by_no_other(name: str) -> None:
     """From one old checkpoint two copies go on, one after the other, and then one without any state."""

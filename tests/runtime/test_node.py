@@ -20,7 +20,8 @@ from flowedge.errors import RunError
 from flowedge.graph.loading import load
 from flowedge.plane.topics import SCHEME
 from flowedge.runtime.link import Link
-from flowedge.runtime.node import Node, Patience
+from flowedge.runtime.node import Node
+from flowedge.runtime.process import Patience
 from flowedge.runtime.replicas import Replicas
 from tests.runtime.fake_steps import SECONDS
 from tests.runtime.test_replicas import Answers, hosted, item, send_all

@@ -62,6 +62,14 @@ def test_a_stream_begins_with_the_picture_that_is_shown_first():
     assert far.place(7.08, 6.92, 0.0).media == 0
 
 
+@pytest.mark.parametrize("clock", [TimeSource.STAMPS, TimeSource.CHECKED])
+@pytest.mark.parametrize("stray", [HOURS, -HOURS])
+def test_a_first_picture_that_is_shown_hours_from_its_decoding_is_not_believed(clock, stray):
+    stamps = evenly(100)
+    _, media = placed(clock, [(stamp + stray * (stamp == 0), stamp) for stamp in stamps])
+    assert media == pytest.approx(stamps)
+
+
 def test_equal_stamps_advance_at_the_usual_interval():
     line, media = placed(TimeSource.CHECKED, [0.0] * 200)
     assert media[1:25] == pytest.approx(evenly(25)[1:])

@@ -14,6 +14,7 @@ from flowedge.graph.graph import Graph
 from flowedge.plane.item import End, Item
 from flowedge.planner.model.profiles import Setting
 from flowedge.profiling.rehearsal import Rehearsal, Rehearsed, agreement
+from flowedge.runtime.controller import cost_cache
 from flowedge.runtime.controller.adaptation import Cost
 from flowedge.runtime.runner import Outlet
 from flowedge.values import Packet
@@ -89,13 +90,15 @@ class Learning:
         outlets: Mapping[str, Outlet],
         cameras: Callable[[], Sequence[tuple[str, str]]],
     ) -> None:
+        self._graph = graph
         self._settings = list(settings)
         self._cameras = cameras
         self._samples = Samples(outlets)
         self._rehearsal = Rehearsal(graph)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._learn, name="flowedge-rehearsal", daemon=True)
-        self.costs: Mapping[Setting, Cost] = {}
+        self.costs: Mapping[Setting, Cost] = cost_cache.load(graph, settings)
+        self._settings.sort(key=lambda setting: sum(self.costs[setting].work.values()) if self.costs else 0.0)
 
     def start(self) -> None:
         self._thread.start()
@@ -146,6 +149,7 @@ class Learning:
         self.costs = {
             setting: Cost(_work(known), _accuracy(known, tried[reference])) for setting, known in tried.items()
         }
+        cost_cache.save(self._graph, self.costs)
 
     def _again(self, turn: int, source: str, values: list[Any]) -> None:
         """One setting, and the reference, on values of today."""
@@ -158,6 +162,7 @@ class Learning:
         if accuracy is not None and before is not None:
             accuracy = WEIGHT * accuracy + (1 - WEIGHT) * before
             self.costs = {**self.costs, setting: replace(self.costs[setting], accuracy=accuracy)}
+            cost_cache.save(self._graph, self.costs)
 
     def _try(self, setting: Setting, source: str, values: list[Any]) -> Rehearsed | None:
         """What the rehearsal of a setting tells; one that fails is not tried again."""
