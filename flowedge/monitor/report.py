@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from flowedge.monitor.plain import from_plain
 from flowedge.values import Scalar
 
 Quantiles = dict[str, float | None]
@@ -183,3 +184,8 @@ class Report:
         data = dataclasses.asdict(self)
         data["files"] = [str(path) for path in self.files]
         return data
+
+    @classmethod
+    def from_json(cls, data: Any) -> Report:
+        """The report that `as_json` made plain data of. Raises `ValueError` naming what does not fit."""
+        return from_plain(cls, data)

@@ -95,7 +95,8 @@ class Run:
         self._clock = clock
         self._limits = limits or Limits()
         self._ledger = Ledger(self._limits, clock)
-        self._taps = Taps(graph.name, [node.name for node in graph.nodes if not isinstance(node.step, Sink)])
+        tapped = [node.name for node in graph.nodes if not isinstance(node.step, Sink)]
+        self._taps = Taps(graph.name, tapped, lambda: self.report().as_json())
         self._failures = Failures(
             max_share=max_failures,
             judged_after=self._limits.judged_after,
