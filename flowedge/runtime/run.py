@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Self
 
@@ -27,7 +27,7 @@ from flowedge.runtime.measuring import Measuring
 from flowedge.runtime.node import Node
 from flowedge.runtime.replicas import Replicas
 from flowedge.runtime.reporting import Reporter
-from flowedge.runtime.routes import Routes
+from flowedge.runtime.routes import Configuration, Routes
 from flowedge.runtime.runner import Outlet
 from flowedge.runtime.usage import Usage
 from flowedge.runtime.watch import Watch
@@ -43,6 +43,9 @@ class Run:
     may fail before the run ends. `limits` says how long the run waits and how much it holds; `clock` gives the
     seconds by which latency, waits, rates and the deadlines of frames are measured; starting and stopping are
     timed by the real clock.
+
+    `plan` has pairs as `routes.switch` takes them, a configuration and the cameras whose frames go by it from the
+    first on, None for all; without it knobs have their first values and everything works in this process.
 
     A graph without cameras runs until it is stopped: `add_camera` brings them.
 
@@ -82,6 +85,7 @@ class Run:
         graph: Graph,
         *,
         frames: int | None = None,
+        plan: Sequence[tuple[Configuration, Collection[str] | None]] = (),
         max_failures: float = 0.5,
         limits: Limits | None = None,
         clock: Clock = time.monotonic,
@@ -92,6 +96,7 @@ class Run:
             raise ConfigError(f"Run: max_failures={max_failures}: a share from 0 to 1 is needed, e.g. 0.5")
         graph.check()
         self.graph = graph
+        self._plan = tuple(plan)
         self._clock = clock
         self._limits = limits or Limits()
         self._ledger = Ledger(self._limits, clock)
@@ -297,6 +302,8 @@ class Run:
             runner.ready.wait()
         if self.error:
             raise self.error
+        for configuration, cameras in self._plan:
+            self.routes.switch(configuration, cameras)
         self._reporter.restart()
         self._cameras.start()
 
