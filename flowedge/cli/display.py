@@ -55,15 +55,18 @@ def _logs_above(live: Live) -> Iterator[None]:
             live.stop()
 
 
-def tables(report: Report) -> Group:
-    """The run so far: per camera, operator and worker, then its goal, its knobs and what was decided last."""
+def tables(report: Report, name: str | None = None) -> Group:
+    """The run so far: per camera, operator and worker, then its goal, its knobs and what was decided last.
+
+    Its title is the `name`, that of the graph by default.
+    """
     workers = [_workers(report)] if report.workers else []
-    return Group(_cameras(report), _operators(report), *workers, *lines(report))
+    return Group(_cameras(report, name or report.graph), _operators(report), *workers, *lines(report))
 
 
-def _cameras(report: Report) -> Table:
+def _cameras(report: Report, name: str) -> Table:
     cameras = report.cameras.values()
-    table = Table(title=f"{report.graph}, {report.seconds:.0f} s", title_justify="left")
+    table = Table(title=f"{name}, {report.seconds:.0f} s", title_justify="left")
     table.add_column("camera")
     table.add_column("state")
     shown = [
@@ -200,7 +203,7 @@ def summary(report: Report) -> Iterator[str]:
         )
     for name, worker in report.workers.items():
         again = f", {worker.sent_again} frames sent again" if worker.sent_again else ""
-        deaths = f", died {worker.deaths} times{again}" if worker.deaths else ""
+        deaths = f", died {_number(worker.deaths, 'time')}{again}" if worker.deaths else ""
         use = f"{worker.cpu_seconds:.1f} s of processor, {worker.peak_rss_bytes / 2**20:.0f} MiB"
         yield f"  {name}: {use}{deaths}"
     if report.decisions:

@@ -92,4 +92,4 @@ def _print_tables(graphs: Sequence[Watched]) -> None:
     if not console.is_terminal:
         console = Console(width=WIDE)
     for graph in graphs:
-        console.print(tables(graph.newest), highlight=False, markup=False)
+        console.print(tables(graph.newest, graph.name), highlight=False, markup=False)

@@ -36,11 +36,11 @@ def top(debug: Debug = False) -> None:
     seconds. Ends with 1 when no graph runs at the beginning.
     """
     graphs = Graphs()
-    if not graphs.follow():
-        raise UserError("no graph runs on this machine")
     for number in (signal.SIGTERM, signal.SIGHUP):  # the terminal has to be given back as it was
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
+        if not graphs.follow():
+            raise UserError("no graph runs on this machine")
         with _screen() as show, _quitting() as quits_within:
             while graphs.follow():
                 show(graphs)
@@ -83,7 +83,7 @@ class Graphs:
         parts: list[Group | str] = []
         for graph in self._watched.values():
             if graph.newest is not None:
-                parts.append(tables(graph.newest))
+                parts.append(tables(graph.newest, graph.name))
             if problem := _problem(graph):
                 parts.append(problem)
         return Group(*parts)
