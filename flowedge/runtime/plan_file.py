@@ -91,8 +91,8 @@ def _check_one_node(data: Mapping[str, Any]) -> None:
     nodes = {placement["node"] for route in data["routes"] for placement in route["placements"].values()}
     if len(nodes) > 1:
         raise ConfigError(
-            f"is for {len(nodes)} nodes ({', '.join(sorted(nodes))}) and this is one machine; plan for a cluster "
-            f"with one node"
+            f"is for {len(nodes)} nodes ({', '.join(sorted(nodes))}) and this is one machine; "
+            f"plan for a cluster with one node"
         )
 
 

@@ -44,8 +44,8 @@ class Run:
     seconds by which latency, waits, rates and the deadlines of frames are measured; starting and stopping are
     timed by the real clock.
 
-    `plan` has pairs as `routes.switch` takes them, a configuration and the cameras whose frames go by it from the
-    first on, None for all; without it knobs have their first values and everything works in this process.
+    `plan` has pairs as `routes.switch` takes them, a configuration and the cameras whose frames go by it from
+    the first on, None for all; without it knobs have their first values and everything works in this process.
 
     A graph without cameras runs until it is stopped: `add_camera` brings them.
 
