@@ -54,7 +54,8 @@ def run(
         typer.Option("--max-failures", min=0, max=1, help="Share of an operator's frames that may fail."),
     ] = 0.5,
     fixed: Annotated[
-        bool, typer.Option("--fixed", help="Keep the first value of every knob, whatever the goal says.")
+        bool,
+        typer.Option("--fixed", help="Stay in one process, with the first value of every knob."),
     ] = False,
     plan: Annotated[
         Path | None,
@@ -107,17 +108,24 @@ def run(
 
 @contextmanager
 def _adapting(running: Run, fixed: bool, strategy: str) -> Iterator[None]:
-    """Let the knobs of the graph follow its goal, where it has both and a live camera."""
-    from flowedge.runtime.controller.controller import Controller
+    """Let operators have the processes that they need, and the knobs of the graph follow its goal."""
     from flowedge.runtime.routes import settings
 
     count = len(settings(running.graph))
     goal = running.graph.goal
-    if fixed or count < 2 or (goal.latency is None and goal.accuracy is None):
-        if count > 1 and not fixed:
-            log.info("the graph has no goal, so its knobs keep their first values")
+    if fixed:
         yield
         return
+    if count < 2 or (goal.latency is None and goal.accuracy is None):
+        from flowedge.runtime.controller.offloading import Offloading
+
+        if count > 1:
+            log.info("the graph has no goal, so its knobs keep their first values")
+        with Offloading(running):
+            yield
+        return
+    from flowedge.runtime.controller.controller import Controller
+
     with Controller(running, strategy=strategy):
         yield
 

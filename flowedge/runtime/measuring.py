@@ -25,12 +25,14 @@ class CameraRate:
 class Window:
     """Means over the last `seconds`.
 
-    `service` are the mean seconds that each step took for a value, without those that took none. `latency` has
-    the seconds from capture to sink; `cores` is how many cores the process kept busy.
+    `service` are the mean seconds that each step took for a value, without those that took none, and `rates`
+    the values a second that it took. `latency` has the seconds from capture to sink; `cores` is how many cores
+    the process kept busy.
     """
 
     seconds: float
     service: Mapping[str, float]
+    rates: Mapping[str, float]
     cameras: Mapping[str, CameraRate]
     latency: Histogram
     cores: float
@@ -61,7 +63,8 @@ class Measuring:
         before, now = self._before, self._sums()
         self._before = now
         seconds = max(now.at - before.at, 1e-9)
-        service = {name: times.since(before.service[name]).mean() for name, times in now.service.items()}
+        times = {name: times.since(before.service[name]) for name, times in now.service.items()}
+        service = {name: histogram.mean() for name, histogram in times.items()}
         cameras = {
             name: CameraRate(
                 *(
@@ -74,6 +77,7 @@ class Measuring:
         return Window(
             seconds,
             {name: mean for name, mean in service.items() if mean is not None},
+            {name: len(histogram) / seconds for name, histogram in times.items()},
             cameras,
             now.latency.since(before.latency),
             (now.processor - before.processor) / seconds,

@@ -220,8 +220,12 @@ class Replicas:
     def end(self, camera: str, ended: Callable[[], None]) -> None:
         """The camera's stream is over: flush it in every copy after its last answer, then call `ended`."""
         with self._lock:
-            self._ends[camera] = ended
-            self._flush_if_over(camera)
+            closed = self._closed
+            if not closed:
+                self._ends[camera] = ended
+                self._flush_if_over(camera)
+        if closed:
+            ended()
 
     def snapshot(self, camera: str) -> dict[str, Plain]:
         """The camera's state after the frames sent so far, by step; else the last that is known.
@@ -264,8 +268,12 @@ class Replicas:
             self._room_made.notify_all()
             left = [sent for copy in self._copies for sent in copy.outstanding.values()] + list(self._again)
             self._again.clear()
+            ends = list(self._ends.values())
+            self._ends.clear()
             for copy in self._copies:
                 copy.outstanding.clear()
+        for ended in ends:  # nobody will hear of a flush that comes after the instance was retired
+            ended()
         for sent in left:
             self._answer(sent, _absent(sent, Outcome.DROPPED, "run stopped", self.place))
         for copy in self._copies:
@@ -516,7 +524,6 @@ class Replicas:
         """Begin to end a camera that waits for nothing more; the caller has the lock."""
         if self._waits[camera] or camera not in self._ends or self._closed:
             return
-        ended = self._ends.pop(camera)
         del self._waits[camera]
         for table in (self._bound, self._kept):
             for key in [key for key in table if key[0] == camera]:
@@ -525,7 +532,7 @@ class Replicas:
         for copy in self._copies:
             copy.to_restore.discard(camera)
         links = [copy.link for copy in self._copies if copy.link]
-        self._tasks.append(lambda: self._flush(camera, links, ended))
+        self._tasks.append(lambda: self._flush(camera, links))
         self._work_came.notify()
 
     # --- the attendant: a thread for all that waits for workers -------------------------------------------
@@ -626,18 +633,25 @@ class Replicas:
             assert isinstance(error, Exception)
             self._fail(error if isinstance(error, UserError) else RunError(f"{self.place}: {error}"))
 
-    def _flush(self, camera: str, links: Sequence[Link], ended: Callable[[], None]) -> None:
+    def _flush(self, camera: str, links: Sequence[Link]) -> None:
         flushed = [link.call(self._instance, Flush(camera)) for link in links]
         left = itertools.count(len(flushed) - 1, -1)
 
         def heed(call: Future[bytes]) -> None:
             self._heed(call)
             if next(left) == 0:
-                ended()
+                self._over(camera)
 
         for call in flushed:
             call.add_done_callback(heed)
         if not flushed:
+            self._over(camera)
+
+    def _over(self, camera: str) -> None:
+        """Say that a camera has ended, to whoever waits for it still."""
+        with self._lock:
+            ended = self._ends.pop(camera, None)
+        if ended is not None:
             ended()
 
     def _heed(self, call: Future[bytes]) -> None:

@@ -166,6 +166,7 @@ class Reporter:
     ) -> CameraReport:
         state, reason = self._cameras.state(name)
         error = self._failures.of_camera(name)
+        route, configuration = self._routes.in_force(name)
         busy = account.last - account.first if account.first else 0.0
         passed = self._clock() - max(since.at, account.first) if account.first else 0.0
         whole = _per(account.total.delivered, busy)
@@ -177,8 +178,8 @@ class Reporter:
             live=account.live,
             fps=round(whole if finished else recent, 3),
             latency_ms=latency.summary_ms(),
-            knobs=dict(self._routes.of(name).setting),
-            route=account.route,
+            knobs=dict(configuration.setting),
+            route=route,
             sinks={sink: _counts(counts) for sink, counts in account.sinks.items()},
             error=str(error) if error else None,
         )

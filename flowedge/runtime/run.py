@@ -16,6 +16,7 @@ from flowedge.monitor.report import Report
 from flowedge.plane.clock import Clock
 from flowedge.plane.item import Item
 from flowedge.plane.taps import Taps
+from flowedge.profiling.measure import cores_here
 from flowedge.runtime.cameras import Cameras
 from flowedge.runtime.chain import Answer
 from flowedge.runtime.copies import Remote
@@ -267,7 +268,8 @@ class Run:
     ) -> Remote:
         """Copies of a chain of operators on workers of this machine, which are started when first named."""
         if self._node is None:
-            self._node = self._workers.enter_context(Node())
+            threads = max(1, cores_here() // len(workers))  # for engines: together no more than there are cores
+            self._node = self._workers.enter_context(Node(threads=threads))
             self._usage.of(self._node)
         for name in workers:
             if name not in self._node.names:

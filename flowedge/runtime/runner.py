@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import logging
@@ -146,20 +147,25 @@ class Runner(ABC):
             new = Copy(step, workers, step, host(self._answered), then)
         elif new is None:
             new = Copy(step, workers, copy.deepcopy(step))
-            new.step.setup()
+            try:
+                new.step.setup()
+            except BaseException:
+                with contextlib.suppress(Exception):  # that it could not be set up says more
+                    new.step.close()
+                raise
         self._copies.add(route, new)
 
     def pass_by(self, route: int) -> None:
         """No value of a route comes here: the step works for them in the chain of another."""
-        self._copies.add(route, self._copies.current)
+        self._copies.pass_by(route)
 
     def retire(self, route: int) -> None:
         """Let go of what only the frames of a route needed: none of them is in the graph."""
         self._copies.remove(route)
 
-    def release(self) -> bool:
-        """Close the copies that were retired; False while one is at work or keeps the state of a camera."""
-        return self._busy is None and self._copies.release()
+    def release(self) -> None:
+        """Close the retired copies that neither work nor keep the state of a camera; raises what one raises."""
+        self._copies.release()
 
     def judge_finally(self) -> None:
         """Tell `failures` how the step did on each camera; it will see no more."""
@@ -286,12 +292,17 @@ class Runner(ABC):
                 self._pass_on(item)
 
     def _handle_in_order(self, order: Order, item: Item | End, waited: float) -> None:
-        """Serve one value, here or at the workers; it goes on when all before it have."""
+        """Serve one value, here or at the workers; it goes on when all before it have.
+
+        The end of a stream goes on in this thread, and not while `order` is held: workers have to flush first,
+        and their answer comes by the thread that also takes the answers of other cameras, which go in order.
+        """
         if isinstance(item, End):
-            with self._answers:
-                self._answers.wait_for(lambda: all(key.camera != item.camera for key, _ in self._at_workers))
+            order.finish(item.camera)
+            self._pass_on(item)
+            return
         place = order.enter(item.camera)
-        if not (isinstance(item, Item) and item.is_value):
+        if not item.is_value:
             order.done(place, lambda: self._pass_on(item))
             return
         self.metrics.wait.add(waited)

@@ -201,3 +201,28 @@ def test_a_camera_that_comes_later_goes_by_the_route_of_all():
         ("south", 3, 2),
     }
     assert Origin("north", index=0).frame_id in {value.origin.frame_id for value in came}
+
+
+def test_the_route_of_a_camera_is_not_closed_while_it_is_looked_up(monkeypatch):
+    feed = Feed(1)
+    graph, _ = graph_of(feed)
+    with Run(graph) as run:
+        routes, look_up, changed = run.routes, run._ledger.route_of, threading.Event()
+        routes.switch(at(number=1, parts=1))
+
+        def change() -> None:
+            routes.switch(at(number=2, parts=1))
+            routes.close_unused()
+            changed.set()
+
+        def look_up_late(camera: str) -> int:
+            number = look_up(camera)
+            threading.Thread(target=change).start()
+            changed.wait(0.2)  # in vain, as nothing changes before the answer
+            return number
+
+        monkeypatch.setattr(run._ledger, "route_of", look_up_late)
+        assert routes.of("north") == at(number=1, parts=1)
+        assert changed.wait(SECONDS)
+        feed.give(1)
+        run.wait(SECONDS)

@@ -15,7 +15,7 @@ from flowedge import ConfigError, Event, Graph, choose
 from flowedge.runtime.routes import Configuration, first_setting
 from flowedge.runtime.run import Run
 from tests.runtime.fake_steps import SECONDS, Collect, Play, index_of
-from tests.runtime.worker_steps import Obey, command
+from tests.runtime.worker_steps import Count, Obey, command
 
 
 @dataclass
@@ -134,3 +134,35 @@ def test_a_sink_cannot_work_on_a_worker():
             run.routes.switch(on(graph, "Collect"))
         gate.release(1)
         run.wait(SECONDS)
+
+
+def test_state_goes_on_between_home_and_workers():
+    gate = threading.Semaphore(0)
+    graph, came = Graph("moving"), []
+    played = player([command(index) for index in range(40)], gate=gate)
+    graph.source(Play({"north": ""}, play=played)) >> Count() >> Collect(came.append)
+    with Run(graph) as run:
+        for workers in [(), ("w1",), ("w2",), ()] * 2:
+            run.routes.switch(on(graph, "Count", workers=workers) if workers else on(graph))
+            gate.release(5)
+        report = run.wait(SECONDS)
+    assert report.cameras["north"].delivered == 40
+    assert [value.data["count"] for value in came] == list(range(1, 41))
+
+
+def test_cameras_end_while_others_have_frames_at_the_same_worker():
+    gate = threading.Semaphore(0)
+    frames = {f"camera{number}": 3 * number for number in range(1, 7)}
+
+    def play(camera: str, stop: threading.Event) -> Iterator[Event]:
+        assert gate.acquire(timeout=SECONDS)
+        for index in range(frames[camera]):
+            yield command(index, camera=camera)
+
+    graph, came = Graph("ending"), []
+    graph.source(Play(dict.fromkeys(frames, ""), play=play)) >> Count() >> Collect(came.append)
+    with Run(graph) as run:
+        run.routes.switch(on(graph, "Count", workers=("w1",)))
+        gate.release(len(frames))
+        report = run.wait(SECONDS)
+    assert {name: camera.delivered for name, camera in report.cameras.items()} == frames

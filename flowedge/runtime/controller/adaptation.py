@@ -8,6 +8,7 @@ of this one machine.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +27,6 @@ HERE = "here"
 RATES = (1.0, 0.75, 0.5, 0.25, 0.1)
 """Shares of the cameras' frames that a plan may be made for: live cameras give the newest frame, and a machine
 that cannot serve all of them serves some."""
-
 
 MARGIN = 0.8
 """The utilisation up to which cores are planned to be used; the planner's default."""
@@ -110,7 +110,7 @@ def _services(situation: Situation, costs: Mapping[Setting, Cost], served: float
     The services of an operator differ in their share of the cores: for one camera, for two, up to all.
     """
     now = costs[situation.setting].work
-    rates = sorted((rate * served for each in situation.rates.values() for rate in each), reverse=True)
+    rates = sorted((served * rate for rate in itertools.chain(*situation.rates.values())), reverse=True)
     services = []
     for setting, cost in costs.items():
         for name in situation.service.keys() | cost.work.keys():
