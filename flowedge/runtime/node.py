@@ -88,7 +88,8 @@ class Node:
     `threads`: how many threads the engines of inference of a worker take; None for as many as there are cores.
     `parameters`: those of the command line, which graph files ask for. `memory`: bytes of shared memory that
     values on their way to workers may take at most, and the results of each worker on their way back. `deaths`
-    counts by worker, `refused` the messages that were none by the life of the worker.
+    counts by worker, `sent_again` the frames that others had to work on for that, `refused` the messages that
+    were none by the life of the worker.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Node:
         self._keeper = threading.Thread(target=self._keep, name="flowedge-node", daemon=True)
         self._reader = threading.Thread(target=self._read, name="flowedge-answers", daemon=True)
         self.deaths: Counter[str] = Counter()
+        self.sent_again: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
 
     def __enter__(self) -> Self:

@@ -321,6 +321,7 @@ class Replicas:
                 else:
                     again.append(sent)
             self._again.extendleft(reversed(again))
+            self._node.sent_again[link.name] += len(again)
             self._notify()
         log.warning(
             "%s: worker %s %s: %d frames are dropped, %d are sent again",

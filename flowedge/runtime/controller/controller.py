@@ -11,12 +11,12 @@ import logging
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
 from typing import Self
 
 from flowedge.errors import UserError
 from flowedge.graph.contract import Gather, Split
 from flowedge.graph.graph import Graph
+from flowedge.monitor.report import Decision
 from flowedge.planner.model import units
 from flowedge.profiling.measure import cores_here
 from flowedge.runtime.controller.adaptation import Proposal, Situation, proposal
@@ -38,30 +38,11 @@ NEARLY_ALL = 0.95
 """The share of the frames of a window whose latency is compared with the goal."""
 
 
-@dataclass(frozen=True)
-class Decision:
-    """A change of settings, `at` so many seconds after the controller began.
-
-    `settings` counts the cameras in each; `measured_latency` (s) is that of before, the `expected` ones are
-    what the plan says of after. It took `planning_seconds` to plan and `setup_seconds` to have it at work.
-    """
-
-    at: float
-    reason: str
-    settings: dict[str, int]
-    measured_latency: float
-    expected_latency: float
-    expected_accuracy: float | None
-    reached: bool
-    planning_seconds: float
-    setup_seconds: float
-
-
 class Controller:
     """Adapts a run that has begun until it is closed; use it as a context manager inside that of the run.
 
     Only live cameras are adapted: frames of files wait for nobody. `cores` is how many the run may use, by
-    default all that the process may. `decisions` has what was changed, the latest last.
+    default all that the process may. What was changed is noted in `run.decisions`.
     """
 
     def __init__(self, run: Run, *, cores: float | None = None, strategy: str = "flowedge") -> None:
@@ -79,7 +60,6 @@ class Controller:
         self._begun = time.monotonic()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="flowedge-controller", daemon=True)
-        self.decisions: list[Decision] = []
 
     def __enter__(self) -> Self:
         self._learning.start()
@@ -192,16 +172,8 @@ class Controller:
         self._turned = time.monotonic()
 
     def _note(self, decision: Decision) -> None:
-        self.decisions.append(decision)
-        accuracy = decision.expected_accuracy
-        log.info(
-            "%s: %s; %.0f ms%s expected%s",
-            decision.reason,
-            ", ".join(f"{words} for {count}" for words, count in decision.settings.items()),
-            1e3 * decision.expected_latency,
-            "" if accuracy is None else f" and accuracy {accuracy:.2f}",
-            "" if decision.reached else ", as nothing known reaches the goal",
-        )
+        self._run.decisions.add(decision)
+        log.info("%s", decision)
 
 
 def _by_frame(graph: Graph, window: Window) -> dict[str, float]:
