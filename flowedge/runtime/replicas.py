@@ -56,6 +56,7 @@ CHECKPOINT_SECONDS = 1.0
 """How often the state of a camera with new frames is copied here, for the day when its worker dies."""
 
 _instances = itertools.count(1)
+_numbers = itertools.count(1)  # of requests: no life of a worker answers what was sent to another
 _epochs = itertools.count(1)  # of identities: grows whenever a copy is lost with some that it gave out
 
 Key: TypeAlias = tuple[str, int]
@@ -70,10 +71,12 @@ class _Sent:
     deaths: int = 0
     losses: int = 0
     copy: _Copy | None = None
+    link: Link | None = None  # of that time: the copy may have another one soon after
     number: int = 0
     since: float = 0.0
-    restores: bool = False  # the camera's state goes before it
     ahead: int = 0
+    restores: Restore | None = None  # what goes before it, with the camera's state
+    state: bytes = b""
 
 
 @dataclass(eq=False)
@@ -404,43 +407,37 @@ class Replicas:
     def _place(self, sent: _Sent, copy: _Copy) -> None:
         """Enter an item into the books of a copy."""
         assert copy.link is not None
-        sent.copy, sent.number, sent.since = copy, copy.link.number(), self._clock()
-        sent.ahead = len(copy.outstanding)
-        if sent.item.camera in copy.to_restore:
-            copy.to_restore.discard(sent.item.camera)
-            sent.restores = True
+        sent.copy, sent.link, sent.number, sent.since = copy, copy.link, next(_numbers), self._clock()
+        sent.ahead, sent.restores, camera = len(copy.outstanding), None, sent.item.camera
+        if camera in copy.to_restore:
+            copy.to_restore.discard(camera)
+            sent.restores = Restore(camera, self._handed.get(camera))
+            sent.state = self._kept.get(self._place_of(camera, copy), b"")
+            if self._state is not State.PER_TILE:
+                self._handed.pop(camera, None)
         copy.outstanding[sent.number] = sent
         self._refresh(copy)
 
     def _put(self, sent: _Sent) -> None:
         """Send an item that has its place."""
-        assert sent.copy is not None
-        link = sent.copy.link
-        if link is None:  # it has died, and this was settled
-            return
-        if sent.restores:
-            self._restore(sent, link)
+        link = sent.link
+        assert link is not None
+        if sent.restores is not None:
+            self._restore(link, sent.restores, sent.state)
         try:
             link.send(sent.number, self._instance, sent.item.value)
         except WireError as error:
             self._withdraw(sent, Answer(error))
 
-    def _restore(self, sent: _Sent, link: Link) -> None:
+    def _restore(self, link: Link, order: Restore, state: bytes) -> None:
         """Have a copy go on with the camera's last state."""
-        assert sent.copy is not None
-        sent.restores, camera = False, sent.item.camera
-        with self._lock:
-            state, epoch = self._kept.get(self._place_of(camera, sent.copy), b""), self._handed.get(camera)
-            if self._state is not State.PER_TILE:
-                self._handed.pop(camera, None)
-        call = link.call(self._instance, Restore(camera, epoch), state)
 
         def heed(call: Future[bytes]) -> None:
             error = call.exception()
             if error is not None and not isinstance(error, WorkerDiedError):
-                log.error("%s: the state of %s is lost: %s", self.place, camera, error)
+                log.error("%s: the state of %s is lost: %s", self.place, order.camera, error)
 
-        call.add_done_callback(heed)
+        link.call(self._instance, order, state).add_done_callback(heed)
 
     def _place_of(self, camera: str, copy: _Copy) -> tuple[str, int]:
         """Under what a camera's state is kept: where it is of tiles, each copy has a part of it."""
@@ -626,7 +623,9 @@ class Replicas:
         error = hosted.exception()
         if error is None:
             with self._lock:
-                if link.alive:
+                if self._closed:
+                    link.call(self._instance, Retire())
+                elif link.alive:
                     copy.link = link
                 self._notify()
         elif not isinstance(error, WorkerDiedError):

@@ -364,6 +364,7 @@ def test_identities_of_tracks_go_on_after_a_death(node: Node) -> None:
             pid = node.pid(name)
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: node.pid(name) not in (pid, None))  # noqa: B023
         send_all(copies, [seen(index) for index in range(10, 20)])
         ids = [answer.result.ids.tolist() for answer in answers.wait(20)]
     assert ids == [[1]] * 20
