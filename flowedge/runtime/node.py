@@ -70,11 +70,7 @@ class Owner(Protocol):
 
 @dataclass
 class _Worker:
-<<<<<<< HEAD
-    """A worker to be kept. `due`: when to start it; None while it lives, and for good when it is lost."""
-=======
     """A worker that is to be kept; `due`: when to start it, None while it lives and when it is lost."""
->>>>>>> remote
 
     name: str
     life: Life | None = None
