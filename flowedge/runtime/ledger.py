@@ -147,8 +147,8 @@ class Ledger:
         """The routes of the frames in the graph, and of those to come."""
         with self._changed:
             taken = {route for route, count in self._on_route.items() if count}
-            to_come = self._routes_to_come.values()
-            return taken | {self._route, *to_come, *(account.route for account in self._accounts.values())}
+            coming = {account.route for account in self._accounts.values() if account.is_open}
+            return taken | coming | {self._route}
 
     def admit(self, origin: Origin, stop: threading.Event) -> Admitted | None:
         """Count a frame just produced; what it is and how it goes, or None where it goes no further.
