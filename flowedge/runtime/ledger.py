@@ -148,7 +148,7 @@ class Ledger:
         with self._changed:
             taken = {route for route, count in self._on_route.items() if count}
             coming = {account.route for account in self._accounts.values() if account.is_open}
-            return taken | coming | {self._route}
+            return taken | coming | {self._route, *self._routes_to_come.values()}
 
     def admit(self, origin: Origin, stop: threading.Event) -> Admitted | None:
         """Count a frame just produced; what it is and how it goes, or None where it goes no further.
