@@ -125,7 +125,7 @@ class Replicas:
             self._node.own(copy.worker, self)
         with self._room_made:
             self._room_made.wait_for(
-                lambda: self._error or self._closed or all(copy.link for copy in self._copies)
+                lambda: self._error or self._closed or all(copy.link or copy.is_lost for copy in self._copies)
             )
             if self._error:
                 raise self._error
