@@ -7,6 +7,7 @@
     python -m tools.bench overload
     python -m tools.bench dispatch
     python -m tools.bench hop
+    python -m tools.bench transports
     python -m tools.bench merging
     python -m tools.bench composite --video TownCentre.mp4 --model yolo11n
 
@@ -23,7 +24,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tools.bench import composite, dispatch, hop, ingest, merging, overload
+from tools.bench import composite, dispatch, hop, ingest, merging, overload, transports
 from tools.bench.pairs import Contender, compare, python
 
 GRAPHS = Path(__file__).parent / "graphs"
@@ -87,6 +88,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Iterable[str]]] = {
     "ingest": lambda options: ingest.measure(options.video, options.frames, options.rounds),
     "overload": lambda _: overload.measure(),
     "throughput": throughput,
+    "transports": lambda options: transports.measure(60, options.rounds),
     "ultralytics": ultralytics,
 }
 

@@ -120,36 +120,28 @@ def test_damaged_message_is_refused_or_read(item: Item, data: st.DataObject) -> 
     opened(bytes(message[: data.draw(st.integers(0, len(message)))]))
 
 
-HEADER = {
-    "type": "item",
-    "frame": ["north", 0, 1],
-    "live": False,
-    "part": 0,
-    "parts": 2,
-    "regions": [],
-    "partners": [],
-    "slot": b"",
-}
+HEADER = ["item", ["north", 0, 1], False, 0, 2, [], [], b""]
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("at", "wrong", "reason"),
     [
-        ({"type": "other"}, "one of item, end"),
-        ({"frame": ["north", 0]}, r"frame: \[camera, session, index\] is needed"),
-        ({"frame": ["north", 0, "1"]}, "frame: an integer"),
-        ({"live": 1}, "live: bool is needed"),
-        ({"part": 2}, "part: 2 is not below parts, 2"),
-        ({"parts": 0}, "part: 0 is not below parts, 0"),
-        ({"part": -1}, "part: an integer from 0"),
-        ({"regions": [None]}, "regions: 1 were given for 2 parts"),
-        ({"regions": [None, [0, 0, 1]]}, "regions: a list of 4 items is needed"),
-        ({"partners": ["south"]}, r"partners: \[camera, session, index\] is needed"),
-        ({"slot": "text"}, "slot: bytes is needed"),
+        (0, "other", "or .* is needed, .'other'"),
+        (1, ["north", 0], r"\[camera, session, index\] is needed"),
+        (1, ["north", 0, "1"], r"\[camera, session, index\] is needed"),
+        (2, 1, "is needed, .'item'"),
+        (3, 2, "part 2 of 2 cannot be"),
+        (3, -1, "part -1 of 2 cannot be"),
+        (4, 0, "part 0 of 0 cannot be"),
+        (4, 1 << 40, "part 0 of 1099511627776 cannot be"),
+        (5, [None], "1 regions were given for 2 parts"),
+        (5, [None, [0, 0, 1]], r"\[x1, y1, x2, y2\] or nil is needed"),
+        (6, ["south"], r"\[camera, session, index\] is needed"),
+        (7, "text", "descriptor or nil is needed"),
     ],
 )
-def test_what_is_wrong_is_named(change: dict[str, object], reason: str) -> None:
-    header = msgpack.packb(HEADER | change)
+def test_what_is_wrong_is_named(at: int, wrong: object, reason: str) -> None:
+    header = msgpack.packb([*HEADER[:at], wrong, *HEADER[at + 1 :]])
     with pytest.raises(WireError, match=reason):
         decode(b"FEWM" + (1).to_bytes(4, "little") + len(header).to_bytes(4, "little") + header)
 
