@@ -38,7 +38,7 @@ class Decode(Operator[Packet | Frame, Frame]):
     (B-frames) come a few packets late. Pictures are turned upright, and their pixels made square, as container
     and codec say. A packet that gives no picture becomes an `Absent`: before the first key frame it is dropped.
     A packet that cannot be decoded raises `av.FFmpegError`, and the packets after it are decoded as far as
-    they make sense without it.
+    they make sense without it. What FFmpeg's decoder keeps cannot be moved: another copy begins at a key frame.
 
     >>> from flowedge import Graph
     >>> from flowedge.operators.video import Video

@@ -28,7 +28,8 @@ class MotionDetect(Operator[Frame, Detections]):
     noise; `threshold` is the squared distance from the background, in its own deviations, at which a pixel
     counts, so a lower one sees more. A score is the part of the box, 0..1, that moves. The first frames of a
     session, or after the frame size changed, only teach the background and give no boxes. `min_area` and
-    `threshold` may be mappings by camera name. Raises `ConfigError` where a number is not above 0.
+    `threshold` may be mappings by camera name. OpenCV does not give its background out, so a camera that is
+    moved to another copy is learnt anew there. Raises `ConfigError` where a number is not above 0.
 
     >>> from flowedge.testing import frames, run_operator
     >>> [len(found) for found in run_operator(MotionDetect(), frames(30, 320, 240))][-1]

@@ -212,7 +212,40 @@ class Source(Step, Generic[Out], ABC):
 
 @dataclass
 class Operator(Step, Generic[In, Out], ABC):
-    """One value in, one value out, or None where the value is filtered out."""
+    """One value in, one value out, or None where the value is filtered out.
+
+    An operator that keeps something between frames declares `state`. With `snapshot` and `restore` a camera's
+    part of it goes along when the camera is moved to another copy; without them (`has_snapshot` is False) the
+    camera begins anew there:
+
+    >>> from flowedge import Detections, Event, Origin
+    >>> @dataclass
+    ... class CountAll(Operator[Detections, Event]):
+    ...     state = State.PER_CAMERA
+    ...     _counts: dict[str, int] = field(init=False, repr=False, default_factory=dict)
+    ...
+    ...     def process(self, found: Detections, /) -> Event:
+    ...         camera = found.origin.camera
+    ...         self._counts[camera] = self._counts.get(camera, 0) + len(found)
+    ...         return Event(found.origin, "counts", {"objects": self._counts[camera]})
+    ...
+    ...     def flush(self, camera: str) -> Iterable[Event]:
+    ...         self._counts.pop(camera, None)
+    ...         return ()
+    ...
+    ...     def snapshot(self, camera: str) -> Plain | None:
+    ...         return {"count": self._counts[camera]} if camera in self._counts else None
+    ...
+    ...     def restore(self, camera: str, state: Plain) -> None:
+    ...         self._counts[camera] = state["count"]
+    >>> old, new = CountAll(), CountAll()
+    >>> for index in range(3):
+    ...     found = Detections(Origin("north", index=index), [[0, 0, 9, 9]], [0.9], [0])
+    ...     told = old.process(found)
+    >>> new.restore("north", old.snapshot("north"))
+    >>> told.data["objects"], new.process(found).data["objects"], new.has_snapshot
+    (3, 4, True)
+    """
 
     delayed: ClassVar[bool] = False
     """Results may come later than their input and are matched to it by their origin; None means not yet."""

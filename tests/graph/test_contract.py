@@ -161,6 +161,23 @@ def test_steps_do_nothing_that_they_were_not_written_for() -> None:
     assert Camera({"north": "x"}).live("north") is False
 
 
+def test_a_state_moves_where_a_class_says_both_how_it_leaves_and_how_it_comes() -> None:
+    class Leaves(Scale):
+        def snapshot(self, camera: str) -> str:
+            return camera
+
+    class Moves(Leaves):
+        def restore(self, camera: str, state: object) -> None:
+            pass
+
+    assert Moves().has_snapshot
+    assert not any(kind().has_snapshot for kind in (Scale, Leaves, Merge, Film))
+    assert Scale().snapshot("north") is None
+    Scale().renumber("north", 2)
+    with pytest.raises(NotImplementedError, match="Scale has no restore"):
+        Scale().restore("north", {})
+
+
 def test_a_batch_is_its_values_one_by_one() -> None:
     import numpy as np
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from flowedge import ConfigError, Goal, Graph, GraphError, Operator, choose, join, synchronize, unzip
 from flowedge.graph.loading import load
-from flowedge.graph.serialization import digest, from_json, to_json
+from flowedge.graph.serialization import definition, digest, from_json, to_json
 from tests.graph_steps import Both, Detect, Draw, Drop, Film, Lines, Merge, Odd, Scale, Slice, Track, camera
 
 USERS_FILE = """
@@ -303,3 +303,23 @@ def test_cameras_that_are_synchronized_travel() -> None:
     data["operators"][-1]["input"] = {"synchronize": ["north-source", "Scale"]}
     with pytest.raises(GraphError, match="Drop: streams are synchronized by synchronize"):
         from_json(data)
+
+
+def test_a_definition_changes_with_class_and_fields_but_not_with_name_and_knobs() -> None:
+    plain = definition(Scale())
+    assert definition(Scale(name="another")) == plain
+    assert definition(Scale(320)) != plain
+    assert definition(Detect()) != definition(Track())
+    knob = definition(Scale(choose("size", 320, 640)))
+    assert knob == definition(Scale(choose("other", 64, 32)))
+    assert knob != definition(Scale(choose("size", 320, 640), factor=2.0))
+
+
+def test_a_definition_changes_with_the_code_of_a_users_file(users_file: Path) -> None:
+    def blur() -> str:
+        return definition(next(node.step for node in load(users_file, {})[0].nodes if node.name == "Blur"))
+
+    first = blur()
+    assert blur() == first
+    users_file.write_text(USERS_FILE + "# changed\n")
+    assert blur() != first
