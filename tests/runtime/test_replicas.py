@@ -266,8 +266,8 @@ def test_a_frozen_worker_is_replaced(node: Node, tmp_path: Path) -> None:
     with hosted(node, [Obey()], ["a"]) as (copies, answers):
         send_all(copies, [command(0, "hang", begun=str(begun), released=str(released))])
         frozen = int(begun.read_text())
-        released.touch()
         os.kill(frozen, signal.SIGSTOP)
+        released.touch()
         (answer,) = answers.wait(1)
     assert answer.result.data["pids"] != (frozen,)
 
