@@ -25,7 +25,7 @@ from flowedge.profiling.gil import LockProbe
 from flowedge.profiling.measure import cores_here
 from flowedge.runtime.controller.placement import UTILISATION, Load, Placement, Workers, capacity, placement
 from flowedge.runtime.measuring import Window
-from flowedge.runtime.routes import Configuration
+from flowedge.runtime.routes import Configuration, first_setting
 from flowedge.runtime.run import Run
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class Offloading:
     def _setting(self) -> Setting:
         """That of most cameras."""
         used = [self._run.routes.of(camera).setting for _, camera in self._run.cameras()]
-        return max(used, key=used.count) if used else self._run.routes.of("").setting
+        return max(used, key=used.count) if used else first_setting(self._run.graph)
 
     def _demand(self, windows: list[Window]) -> float:
         """How many times the present rates are asked for: infinitely many where a file is read."""
