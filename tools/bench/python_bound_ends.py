@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,6 @@ def flowedge(how: str, loops: int, frames: int) -> dict[str, float]:
         def delivered() -> int:
             return sum(camera.delivered for camera in run.report().cameras.values())
 
-        decided: dict[str, float] = {}
         if how.startswith("workers"):
             names = tuple(f"w{number}" for number in range(int(how.partition("-")[2])))
             run.routes.switch(Configuration((), dict.fromkeys(STAGES, names)))
@@ -52,11 +52,8 @@ def flowedge(how: str, loops: int, frames: int) -> dict[str, float]:
             with moving:
                 while not moving.moves and time.monotonic() - begun < PATIENCE:
                     time.sleep(0.05)
-                decided = {
-                    "decided_after": time.monotonic() - begun,
-                    "workers": len(set(moving.workers.values())),
-                }
-                return {**figures(delivered, frames), **decided}
+                decided_after = time.monotonic() - begun
+                return {**figures(delivered, frames), "decided_after": decided_after}
         return figures(delivered, frames)
 
 
@@ -91,7 +88,7 @@ def pipeline(loops: int, frames: int) -> dict[str, float]:
     """By hand: a process for each stage, with queues between them."""
     context = multiprocessing.get_context("spawn")
     queues: list[Any] = [context.Queue(4) for _ in range(len(STAGES) + 1)]
-    for taken, given in zip(queues, queues[1:], strict=False):
+    for taken, given in pairwise(queues):
         context.Process(target=stage, args=(taken, given, loops), daemon=True).start()
     context.Process(target=source, args=(queues[0],), daemon=True).start()
     return counted(iter(queues[-1].get, None), frames)
