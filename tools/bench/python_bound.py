@@ -47,6 +47,15 @@ def measure(frames: int, rounds: int) -> Iterator[str]:
             f"{name}: {_spread(rates)} frames/s, {_spread(ratios)} times one process, "
             f"{_spread(work)} ms of processor a frame"
         )
+    for size in ("", "-small"):
+        pairs = [[_run(f"hop-{place}{size}", 0, 150) for place in ("here", "worker")] for _ in range(rounds)]
+        more = [worker["p50"] - here["p50"] for here, worker in pairs]
+        work = [
+            1e3 * (worker["cpu_seconds"] / worker["frames"] - here["cpu_seconds"] / here["frames"])
+            for here, worker in pairs
+        ]
+        what = "a small picture" if size else "a picture of 1080p"
+        yield f"{what} to a worker and back: median {_spread(more)} ms more, {_spread(work)} ms of processor"
     yield f"it decided after {_spread([run['decided_after'] for run in runs['itself']])} s"
 
 

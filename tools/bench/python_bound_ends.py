@@ -1,6 +1,7 @@
 """The contenders of `python_bound`, each a process that prints its figures.
 
     python -m tools.bench.python_bound_ends one|workers-1|workers-2|itself|pipeline|pool|dora LOOPS FRAMES
+    python -m tools.bench.python_bound_ends hop-here|hop-worker|hop-here-small|hop-worker-small 0 FRAMES
 
 Every frame goes through three stages of `burn(LOOPS)`. Frames are counted when all is at work: the first
 `WARM` are not, nor those before `itself` has moved its operators, or has not for a while.
@@ -134,6 +135,34 @@ def all_stages(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def hop(place: str, frames: int) -> dict[str, float]:
+    """What it takes to bring pictures of 1080p, or small ones, to an operator here or on a worker, and back.
+
+    Thirty a second; the time is that from capture to sink, and what all processes use of the processor.
+    """
+    from flowedge import Graph
+    from flowedge.cli.run import SWITCH_SECONDS
+    from flowedge.operators import Null
+    from flowedge.runtime.routes import Configuration
+    from flowedge.runtime.run import Run
+    from tools.bench.hop import Pass, Ticking
+
+    where, _, size = place.partition("-")
+    graph = Graph("hop")
+    source = Ticking({"camera": ""}, frames=1_000_000, rate=30.0, small=bool(size))
+    graph.source(source) >> Pass() >> Null()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    with Run(graph) as run:
+        if where == "worker":
+            run.routes.switch(Configuration((), {"Pass": ("w0",)}))
+        time.sleep(1.0)  # the first pictures take pages of memory
+        measuring, worked = run.measuring(), processor_seconds()
+        time.sleep(frames / 30.0)
+        used, window = processor_seconds() - worked, measuring.window()
+        p50, p95 = (1e3 * (window.latency.quantile(share) or 0.0) for share in (0.5, 0.95))
+        return {"frames": len(window.latency), "cpu_seconds": used, "p50": p50, "p95": p95}
+
+
 def counted(values: Any, frames: int) -> dict[str, float]:
     """The figures of what comes out of an iterator."""
     for _ in range(WARM):
@@ -146,7 +175,7 @@ def counted(values: Any, frames: int) -> dict[str, float]:
 
 def dora(loops: int, frames: int) -> dict[str, float]:
     """Five nodes of dora-rs: a source, the stages, a sink that counts."""
-    from tools.bench.transports import dora_command
+    from tools.bench.transports import ROOT, dora_command
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -175,11 +204,18 @@ def dora(loops: int, frames: int) -> dict[str, float]:
         (folder / "dataflow.yml").write_text(json.dumps({"nodes": nodes}))
         command = [str(dora_command()), "run", str(folder / "dataflow.yml")]
         begun = os.times()
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+        done = subprocess.run(
+            command,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
         used = os.times()
         made = folder / "figures"
         if not made.exists():
-            raise SystemExit(f"dora: {done.stdout[-1000:]}")
+            raise SystemExit(f"dora: {done.stdout.strip()[-2000:]}")
         found: dict[str, float] = json.loads(made.read_text())
         spent = used.children_user + used.children_system - begun.children_user - begun.children_system
         return {**found, "cpu_seconds": spent * frames / (frames + WARM)}
@@ -217,6 +253,9 @@ def dora_node(role: str, loops: int, frames: int, folder: Path) -> None:
 def main(how: str, loops: int, frames: int, *rest: str) -> None:
     if how.startswith("dora-"):
         dora_node(how.partition("-")[2], loops, frames, Path(rest[0]))
+        return
+    if how.startswith("hop-"):
+        print(json.dumps(hop(how.removeprefix("hop-"), frames)))
         return
     by_hand = {"pipeline": pipeline, "pool": pool, "dora": dora}
     found = by_hand[how](loops, frames) if how in by_hand else flowedge(how, loops, frames)
