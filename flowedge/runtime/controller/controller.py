@@ -2,7 +2,7 @@
 
 Once a second it looks at what the last second was like (`Pace` says whether there is a reason to plan), lets
 `flowedge.planner` choose the settings of the cameras (`adaptation`), from what `Learning` knows of them, and
-has the run go by them (`flowedge.runtime.routes`).
+has the run go by them (`flowedge.runtime.routes`). Where operators work is `Offloading`'s.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from flowedge.planner.model import units
 from flowedge.profiling.measure import cores_here
 from flowedge.runtime.controller.adaptation import Proposal, Situation, proposal
 from flowedge.runtime.controller.learning import Learning
+from flowedge.runtime.controller.offloading import Offloading
 from flowedge.runtime.controller.pace import Pace
 from flowedge.runtime.measuring import Window
 from flowedge.runtime.routes import Configuration, settings
@@ -52,6 +53,7 @@ class Controller:
         self._strategy = strategy
         self._pace = Pace(units.seconds(goal, "Goal.latency") if goal else float("inf"))
         self._learning = Learning(run.graph, settings(run.graph), run.source_outlets, self._live_cameras)
+        self._offloading = Offloading(run, cores=int(cores) if cores else None)
         self._measuring = run.measuring()
         self._proposal: Proposal | None = None
         self._known = 0
@@ -63,6 +65,7 @@ class Controller:
 
     def __enter__(self) -> Self:
         self._learning.start()
+        self._offloading.__enter__()
         self._thread.start()
         return self
 
@@ -73,6 +76,7 @@ class Controller:
         """Leave the run as it is."""
         self._closed.set()
         self._learning.close()
+        self._offloading.close()
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -168,7 +172,8 @@ class Controller:
             if spread:
                 setting = spread[(places[application] + self._turn) % len(spread)]
                 places[application] += 1
-                routes.switch(Configuration(setting), [camera])
+                with self._offloading.lock:
+                    routes.switch(Configuration(setting, self._offloading.workers), [camera])
         self._turned = time.monotonic()
 
     def _note(self, decision: Decision) -> None:
