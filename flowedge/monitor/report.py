@@ -132,7 +132,7 @@ class Decision:
     `planning_seconds` to plan and `setup_seconds` to have it at work. Unless it is `reached`, nothing that was
     known reaches the goal.
 
-    >>> print(Decision(at=9.0, reason="2 cameras instead of 1", settings={"size=416": 2}, expected_latency=0.12))
+    >>> print(Decision(9.0, "2 cameras instead of 1", {"size=416": 2}, expected_latency=0.12))
     2 cameras instead of 1: size=416 for 2; 120 ms expected
     """
 
@@ -159,19 +159,25 @@ class Decision:
             *([] if self.expected_fps is None else [f"{self.expected_fps:.1f} frames/s"]),
         ]
         forecast = f"; {' and '.join(expected)} expected" if expected else ""
-        return (
-            f"{self.reason}: {changes}{forecast}{'' if self.reached else ', as nothing known reaches the goal'}"
-        )
+        excuse = "" if self.reached else ", as nothing known reaches the goal"
+        return f"{self.reason}: {changes}{forecast}{excuse}"
 
     def _places(self) -> list[str]:
         """Who goes where, in words."""
-        if self.workers is None:
-            return []
-        places: dict[tuple[str, ...], list[str]] = {}
-        for name, workers in self.workers.items():
-            places.setdefault(tuple(workers), []).append(name)
-        went = [f"{' and '.join(names)} on {' and '.join(workers)}" for workers, names in places.items()]
-        return went or ["all in one process"]
+        return [] if self.workers is None else placed(self.workers) or ["all in one process"]
+
+
+def placed(workers: Mapping[str, Sequence[str]]) -> list[str]:
+    """Which operators are on which workers, in words.
+
+    >>> placed({"Slice": ("w1", "w2"), "Detect": ("w1", "w2"), "Track": ("w1",), "Draw": ()})
+    ['Slice and Detect on w1 and w2', 'Track on w1']
+    """
+    places: dict[tuple[str, ...], list[str]] = {}
+    for name, on in workers.items():
+        if on:
+            places.setdefault(tuple(on), []).append(name)
+    return [f"{' and '.join(names)} on {' and '.join(on)}" for on, names in places.items()]
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,11 @@ def test_the_summary_says_how_often_it_was_planned_anew_and_what_came_of_it() ->
     told = list(summary(report(cameras=cameras, decisions=(DECISION,) * 3)))
     assert "3 re-plans; settings at the end: size=416 for 2 cameras, size=512 for 1 camera" in told
     assert not any("re-plan" in line for line in summary(report()))
+    cameras = {"north": camera(None)}
+    moved = Decision(3.0, "the lock is taken", workers={"Detect": ("w1",)})
+    operators = {"Detect": OperatorReport(9, 0, 0, 5.0, TIMES, TIMES, workers=("w1",))}
+    told = list(summary(report(cameras=cameras, operators=operators, decisions=(moved,))))
+    assert "1 re-plan; Detect on w1" in told
 
 
 def test_workers_have_a_table_and_a_line_at_the_end() -> None:
