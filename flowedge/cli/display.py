@@ -13,7 +13,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from flowedge.monitor.report import CameraReport, CountsReport, Decision, GoalReport, Quantiles, Report
+from flowedge.monitor.report import CameraReport, CountsReport, Decision, GoalReport, Quantiles, Report, placed
 
 TABLE_SECONDS = 0.25
 LINE_SECONDS = 5.0
@@ -216,11 +216,16 @@ def summary(report: Report) -> Iterator[str]:
 
 
 def _plans(report: Report) -> str:
-    """How often the settings were changed, and what they were at the end."""
-    count = len(report.decisions)
-    cameras = Counter(setting(camera) for camera in report.cameras.values())
-    ends = ", ".join(f"{words} for {_number(number, 'camera')}" for words, number in cameras.items())
-    return f"{_number(count, 're-plan')}; settings at the end: {ends}"
+    """How often it was planned anew, and what that came to."""
+    parts = [_number(len(report.decisions), "re-plan")]
+    if any(camera.knobs for camera in report.cameras.values()):
+        cameras = Counter(setting(camera) for camera in report.cameras.values())
+        ends = ", ".join(f"{words} for {_number(count, 'camera')}" for words, count in cameras.items())
+        parts.append(f"settings at the end: {ends}")
+    if any(decision.workers is not None for decision in report.decisions):
+        where = placed({name: operator.workers for name, operator in report.operators.items()})
+        parts.append(", ".join(where) or "all in one process")
+    return "; ".join(parts)
 
 
 def _number(count: int, noun: str) -> str:

@@ -123,30 +123,61 @@ class Measured:
 
 @dataclass(frozen=True)
 class Decision:
-    """A change of settings, `at` so many seconds after the controller began.
+    """A change of settings, or of where operators work, `at` so many seconds after its maker began.
 
-    `settings` counts the cameras in each; `measured_latency` (s) is that of before, the `expected` ones are
-    what the plan says of after, and `measured` is what came of it: None where that did not last long enough. It
-    took `planning_seconds` to plan and `setup_seconds` to have it at work. Unless it is `reached`, nothing that
-    was known reaches the goal.
+    `settings` counts the cameras in each, where settings were changed; `workers` names those of every operator
+    that is not to work in the process of the command, None where that was not changed. `measured_latency` (s)
+    and `measured_fps` are those of before, the `expected` ones are what the plan says of after, as far as it
+    was made for them, and `measured` is what came of it: None where that did not last long enough. It took
+    `planning_seconds` to plan and `setup_seconds` to have it at work. Unless it is `reached`, nothing that was
+    known reaches the goal.
+
+    >>> print(Decision(9.0, "2 cameras instead of 1", {"size=416": 2}, expected_latency=0.12))
+    2 cameras instead of 1: size=416 for 2; 120 ms expected
     """
 
     at: float
     reason: str
-    settings: Mapping[str, int]
-    measured_latency: float
-    expected_latency: float
-    expected_accuracy: float | None
-    reached: bool
-    planning_seconds: float
-    setup_seconds: float
+    settings: Mapping[str, int] = field(default_factory=dict)
+    workers: Mapping[str, Sequence[str]] | None = None
+    measured_latency: float | None = None
+    measured_fps: float | None = None
+    expected_latency: float | None = None
+    expected_accuracy: float | None = None
+    expected_fps: float | None = None
+    reached: bool = True
+    planning_seconds: float | None = None
+    setup_seconds: float | None = None
     measured: Measured | None = None
 
     def __str__(self) -> str:
-        settings = ", ".join(f"{words} for {count}" for words, count in self.settings.items())
-        accuracy = "" if self.expected_accuracy is None else f" and accuracy {self.expected_accuracy:.2f}"
+        settings = [f"{words} for {count}" for words, count in self.settings.items()]
+        changes = ", ".join([*settings, *self._places()])
+        expected = [
+            *([] if self.expected_latency is None else [f"{1e3 * self.expected_latency:.0f} ms"]),
+            *([] if self.expected_accuracy is None else [f"accuracy {self.expected_accuracy:.2f}"]),
+            *([] if self.expected_fps is None else [f"{self.expected_fps:.1f} frames/s"]),
+        ]
+        forecast = f"; {' and '.join(expected)} expected" if expected else ""
         excuse = "" if self.reached else ", as nothing known reaches the goal"
-        return f"{self.reason}: {settings}; {1e3 * self.expected_latency:.0f} ms{accuracy} expected{excuse}"
+        return f"{self.reason}: {changes}{forecast}{excuse}"
+
+    def _places(self) -> list[str]:
+        """Who goes where, in words."""
+        return [] if self.workers is None else placed(self.workers) or ["all in one process"]
+
+
+def placed(workers: Mapping[str, Sequence[str]]) -> list[str]:
+    """Which operators are on which workers, in words.
+
+    >>> placed({"Slice": ("w1", "w2"), "Detect": ("w1", "w2"), "Track": ("w1",), "Draw": ()})
+    ['Slice and Detect on w1 and w2', 'Track on w1']
+    """
+    places: dict[tuple[str, ...], list[str]] = {}
+    for name, on in workers.items():
+        if on:
+            places.setdefault(tuple(on), []).append(name)
+    return [f"{' and '.join(names)} on {' and '.join(on)}" for on, names in places.items()]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,9 @@ def report(**fields: Any) -> Report:
     return Report(**values)
 
 
-DECISION = Decision(8.0, "2 cameras instead of 1", {"size=416": 2}, 0.3, 0.12, 0.91, True, 0.01, 0.5)
+DECISION = Decision(
+    8.0, "2 cameras instead of 1", {"size=416": 2}, expected_latency=0.12, expected_accuracy=0.91
+)
 
 
 def shown(run: Report, name: str | None = None) -> str:
@@ -74,6 +76,15 @@ def test_the_last_decision_is_told_with_what_was_measured_after_it() -> None:
     assert "last decision, at 8 s" in shown(run)
 
 
+def test_a_decision_about_places_says_who_works_where() -> None:
+    workers = {"Slice": ("w1", "w2"), "Detect": ("w1", "w2"), "Track": ("w1",)}
+    went = Decision(3.0, "the lock is taken", workers=workers, expected_fps=20.0)
+    assert str(went) == "the lock is taken: Slice and Detect on w1 and w2, Track on w1; 20.0 frames/s expected"
+    assert str(Decision(3.0, "it suffices", workers={})) == "it suffices: all in one process"
+    late = Decision(3.0, "late", {"size=416": 1}, expected_latency=0.5, reached=False)
+    assert str(late) == "late: size=416 for 1; 500 ms expected, as nothing known reaches the goal"
+
+
 def test_whether_the_goal_is_met() -> None:
     missed = report(goal=GoalReport(250.0, None, 10.0, met=False))
     assert "goal: latency 250 ms, 10 frames/s of every camera: missed" in lines(missed)
@@ -86,6 +97,11 @@ def test_the_summary_says_how_often_it_was_planned_anew_and_what_came_of_it() ->
     told = list(summary(report(cameras=cameras, decisions=(DECISION,) * 3)))
     assert "3 re-plans; settings at the end: size=416 for 2 cameras, size=512 for 1 camera" in told
     assert not any("re-plan" in line for line in summary(report()))
+    cameras = {"north": camera(None)}
+    moved = Decision(3.0, "the lock is taken", workers={"Detect": ("w1",)})
+    operators = {"Detect": OperatorReport(9, 0, 0, 5.0, TIMES, TIMES, workers=("w1",))}
+    told = list(summary(report(cameras=cameras, operators=operators, decisions=(moved,))))
+    assert "1 re-plan; Detect on w1" in told
 
 
 def test_workers_have_a_table_and_a_line_at_the_end() -> None:

@@ -40,7 +40,7 @@ class Street:
 
 
 def decision(reason: str = "late") -> Decision:
-    return Decision(3.0, reason, {"size=416": 1}, 0.5, 0.1, None, True, 0.01, 0.02)
+    return Decision(3.0, reason, {"size=416": 1}, measured_latency=0.5, expected_latency=0.1)
 
 
 def test_the_first_seconds_after_a_change_are_measured_once_it_has_settled() -> None:

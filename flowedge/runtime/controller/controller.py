@@ -119,8 +119,9 @@ class Controller:
         done = time.monotonic()
         self._note(
             Decision(
-                planned - self._begun, reason, _counts(wanted), situation.latency, wanted.latency,
-                wanted.accuracy, wanted.reached, planned - begun, done - planned,
+                planned - self._begun, reason, _counts(wanted), measured_latency=situation.latency,
+                expected_latency=wanted.latency, expected_accuracy=wanted.accuracy, reached=wanted.reached,
+                planning_seconds=planned - begun, setup_seconds=done - planned,
             )
         )  # fmt: skip
         before = sum(costs[situation.setting].work.values())

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from flowedge.errors import UserError
 from flowedge.graph.contract import State
 from flowedge.graph.nodes import GraphNode
+from flowedge.monitor.report import Decision
 from flowedge.planner.model.profiles import Setting
 from flowedge.profiling.fitting import Measurement
 from flowedge.profiling.gil import LockProbe
@@ -80,13 +81,12 @@ class Offloading:
     """Moves operators of a run that has begun until it is closed; use it as a context manager inside the run's.
 
     `workers` are those of now; who changes the settings of cameras keeps them, holding `lock`. `cores` is how
-    many the run may use, by default all that the process may. `moves` has what was done, the latest last.
+    many the run may use, by default all that the process may. What was done is noted in `run.decisions`.
     """
 
     def __init__(self, run: Run, *, cores: int | None = None) -> None:
         self.workers: Workers = {}
         self.lock = threading.RLock()
-        self.moves: list[Move] = []
         self._run = run
         self._cores = cores or cores_here()
         self._probe = LockProbe()
@@ -179,14 +179,10 @@ class Offloading:
         before = self.workers
         self._go(wanted.workers)
         if wanted.workers:
-            log.info(
-                "%.0f %% of the time Python's global lock is taken: %s; %.1f times the frames expected",
-                100 * taken, _words(wanted.workers), expected,
-            )  # fmt: skip
             self._judged = move if not before else None
+            self._note(f"{100 * taken:.0f} % of the time Python's global lock is taken", move)
         else:
-            log.info("one process suffices again")
-        self.moves.append(move)
+            self._note("one process suffices again", move)
         self._pause_for(SETTLING_SECONDS)
 
     def _wanted(self, loads: Mapping[str, Load], windows: list[Window]) -> Placement:
@@ -208,11 +204,17 @@ class Offloading:
             self._pause_for(self._pause)
             return
         self._go({})
-        log.info(
-            "back to one process: %.1f frames/s with workers, %.1f without", served, move.frames_per_second
-        )
-        self.moves.append(Move(time.monotonic() - self._begun, {}, move.taken, 1.0, served))
+        back = Move(time.monotonic() - self._begun, {}, move.taken, 1.0, served)
+        self._note(f"{served:.1f} frames/s with workers, {move.frames_per_second:.1f} without", back)
         self._wait_longer()
+
+    def _note(self, reason: str, move: Move) -> None:
+        decision = Decision(
+            move.at, reason, workers=move.workers, measured_fps=move.frames_per_second,
+            expected_fps=move.expected * move.frames_per_second if move.workers else None,
+        )  # fmt: skip
+        self._run.decisions.add(decision)
+        log.info("%s", decision)
 
     def _go(self, workers: Workers) -> None:
         """Let the next frames of every camera, and of those to come, go this way, each in its setting."""
@@ -307,11 +309,3 @@ def _served(recent: list[tuple[Window, float]]) -> float:
     return sum(
         rate.delivered * window.seconds for window, _ in recent for rate in window.cameras.values()
     ) / max(seconds, 1e-9)
-
-
-def _words(workers: Workers) -> str:
-    """Who goes where, in words."""
-    places: dict[tuple[str, ...], list[str]] = {}
-    for name, at in workers.items():
-        places.setdefault(at, []).append(name)
-    return ", ".join(f"{' and '.join(names)} go to {' and '.join(at)}" for at, names in places.items())
