@@ -134,8 +134,8 @@ class Expected:
 def expected(situation: Situation, costs: Mapping[Setting, Cost], mix: Mapping[Setting, float]) -> Expected:
     """What is to be expected if the shares `mix` (0..1, by setting) of the cameras had these settings.
 
-    The measured latency is taken apart into work, which is `stretch` times what operators take, and waiting, which
-    is `share` of what the queue in front of the slowest operator lets expect; both are kept.
+    The measured latency is taken apart into work, `stretch` times what operators take, and waiting, a `share`
+    of what the queue in front of the slowest operator lets expect; both are kept.
     """
     now = _Queue.of(situation, costs)
     work, before = _mixed(costs, mix), _mixed(costs, situation.mix or {situation.setting: 1.0})

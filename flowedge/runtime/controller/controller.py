@@ -10,19 +10,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Self
 
 from flowedge.errors import UserError
 from flowedge.graph.contract import Gather, Split
 from flowedge.graph.graph import Graph
+from flowedge.plane.clock import Clock
 from flowedge.planner.model import units
+from flowedge.planner.model.profiles import Setting
 from flowedge.profiling.measure import cores_here
 from flowedge.runtime.controller.adaptation import Proposal, Situation, proposal
 from flowedge.runtime.controller.learning import Learning
 from flowedge.runtime.controller.pace import Pace
-from flowedge.runtime.measuring import Window
+from flowedge.runtime.controller.search import Search
+from flowedge.runtime.measuring import Window, together
 from flowedge.runtime.routes import Configuration, settings
 from flowedge.runtime.run import Run
 
@@ -30,6 +33,12 @@ log = logging.getLogger("flowedge.plan")
 
 TICK_SECONDS = 1.0
 """The length of the windows in which a run is judged."""
+
+WINDOWS = 3
+"""How many windows a plan is made from: one has few frames, and what is unusual in it asks for a plan."""
+
+RATE_WEIGHT = 0.5
+"""Of the last window in the frames a second of a camera."""
 
 ROTATION_SECONDS = 10.0
 """How long a camera has a lesser setting than others before it is another one's turn."""
@@ -64,19 +73,31 @@ class Controller:
     default all that the process may. `decisions` has what was changed, the latest last.
     """
 
-    def __init__(self, run: Run, *, cores: float | None = None, strategy: str = "flowedge") -> None:
+    def __init__(
+        self,
+        run: Run,
+        *,
+        cores: float | None = None,
+        strategy: str = "flowedge",
+        clock: Clock = time.monotonic,
+    ) -> None:
         goal = run.graph.goal.latency
         self._run = run
         self._cores = float(cores or cores_here())
         self._strategy = strategy
+        self._clock = clock
         self._pace = Pace(units.seconds(goal, "Goal.latency") if goal else float("inf"))
         self._learning = Learning(run.graph, settings(run.graph), run.source_outlets, self._live_cameras)
         self._measuring = run.measuring()
+        self._searching = Search(settings(run.graph), self._pace.goal)
+        self._rates: dict[str, float] = {}
         self._proposal: Proposal | None = None
         self._known = 0
         self._turn = 0
         self._turned = 0.0
-        self._begun = time.monotonic()
+        self._begun = clock()
+        self._searching.changed(self._begun)
+        self._windows: deque[Window] = deque(maxlen=WINDOWS)  # since the last change
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="flowedge-controller", daemon=True)
         self.decisions: list[Decision] = []
@@ -99,22 +120,47 @@ class Controller:
     def _watch(self) -> None:
         while not self._closed.wait(TICK_SECONDS):
             try:
-                self._look(self._measuring.window())
+                self.look(self._measuring.window())
             except UserError as error:
                 log.error("the settings stay as they are: %s", error)
             except Exception:
                 log.exception("the settings stay as they are from now on")
                 return
 
-    def _look(self, window: Window) -> None:
+    def look(self, window: Window) -> None:
+        """Judge the last window, and change the settings where there is a reason; not thread-safe."""
+        self._note_rates(window)
         situation = self._situation(window)
-        if situation is None or not self._learning.costs.keys() >= situation.mix.keys():
+        if situation is None:
             return
-        reason = self._pace.reason(time.monotonic(), situation) or self._news()
+        if not self._learning.costs.keys() >= situation.mix.keys():
+            self._search(situation)
+            return
+        reason = self._pace.reason(self._clock(), situation) or self._news()
+        if self._windows and window.cameras.keys() != self._windows[-1].cameras.keys():
+            self._windows.clear()
+        self._windows.append(window)
         if reason is None:
             self._rotate()
         else:
-            self._plan(reason, situation)
+            self._plan(reason, self._situation(together(self._windows)) or situation)
+
+    def _search(self, situation: Situation) -> None:
+        """Where the goal is missed and nothing is known yet, let the run show what another setting does."""
+        wanted = self._searching.next(self._clock(), situation)
+        if wanted is None:
+            return
+        begun = self._clock()
+        self._run.routes.switch(Configuration(wanted))
+        self._measuring.window()
+        self._searching.changed(self._clock())
+        cameras = sum(map(len, situation.rates.values()))
+        self._note(
+            Decision(
+                begun - self._begun, "the goal is missed, and nothing is known yet", {_words(wanted): cameras},
+                situation.latency, situation.latency, None, False, 0.0, self._clock() - begun,
+            )
+        )  # fmt: skip
 
     def _news(self) -> str | None:
         """That more settings have become known than when there was a plan last, if so."""
@@ -122,17 +168,17 @@ class Controller:
         return f"{self._known} settings are known" if self._known > before else None
 
     def _plan(self, reason: str, situation: Situation) -> None:
-        costs, begun = self._learning.costs, time.monotonic()
+        costs, begun = self._learning.costs, self._clock()
         wanted = proposal(
             self._run.graph, situation, costs,
             cores=self._cores, headroom=self._pace.headroom, strategy=self._strategy,
         )  # fmt: skip
-        planned = time.monotonic()
+        planned = self._clock()
         if self._proposal is not None and wanted.cameras == self._proposal.cameras:
             return
         self._proposal = wanted
         self._take_turns()
-        done = time.monotonic()
+        done = self._clock()
         self._note(
             Decision(
                 planned - self._begun, reason, _counts(wanted), situation.latency, wanted.latency,
@@ -144,21 +190,28 @@ class Controller:
             sum(costs[setting].work.values()) for shares in wanted.cameras.values() for setting, _ in shares
         )
         self._measuring.window()  # what was measured meanwhile belongs to neither setting
+        self._windows.clear()
         self._pace.changed(done, more=after > before)
 
     def _situation(self, window: Window) -> Situation | None:
         """What the window says of the live cameras; None while it says too little."""
+        cameras = self._live_cameras()
         rates: dict[str, list[float]] = {}
-        for application, camera in self._live_cameras():
-            rate = window.cameras[camera].produced if camera in window.cameras else 0.0
-            if rate > 0:
+        for application, camera in cameras:
+            if rate := self._rates.get(camera):
                 rates.setdefault(self._application(application), []).append(rate)
         latency = window.latency.quantile(NEARLY_ALL)
         if latency is None or not rates:
             return None
-        used = Counter(self._run.routes.of(camera).setting for _, camera in self._live_cameras())
+        used = Counter(self._run.routes.of(camera).setting for _, camera in cameras)
         mix = {setting: count / used.total() for setting, count in used.items()}
         return Situation(used.most_common(1)[0][0], _by_frame(self._run.graph, window), rates, latency, mix)
+
+    def _note_rates(self, window: Window) -> None:
+        """Frames a second of every camera, over some windows: in one, a slow camera may give none at all."""
+        for camera, rate in window.cameras.items():
+            before = self._rates.get(camera, rate.produced)
+            self._rates[camera] = before + RATE_WEIGHT * (rate.produced - before)
 
     def _application(self, source: str) -> str:
         """The planner's name for what begins at a source."""
@@ -172,7 +225,7 @@ class Controller:
     def _rotate(self) -> None:
         """Where cameras differ in their settings, let others have the lesser one (CONTINUUM)."""
         mixed = self._proposal and any(len(shares) > 1 for shares in self._proposal.cameras.values())
-        if mixed and time.monotonic() - self._turned >= ROTATION_SECONDS:
+        if mixed and self._clock() - self._turned >= ROTATION_SECONDS:
             self._turn += 1
             self._take_turns()
 
@@ -189,7 +242,7 @@ class Controller:
                 setting = spread[(places[application] + self._turn) % len(spread)]
                 places[application] += 1
                 routes.switch(Configuration(setting), [camera])
-        self._turned = time.monotonic()
+        self._turned = self._clock()
 
     def _note(self, decision: Decision) -> None:
         self.decisions.append(decision)
@@ -224,6 +277,9 @@ def _counts(wanted: Proposal) -> dict[str, int]:
     counts: dict[str, int] = {}
     for shares in wanted.cameras.values():
         for setting, count in shares:
-            words = " ".join(f"{name}={value}" for name, value in setting)
-            counts[words] = counts.get(words, 0) + count
+            counts[_words(setting)] = counts.get(_words(setting), 0) + count
     return counts
+
+
+def _words(setting: Setting) -> str:
+    return " ".join(f"{name}={value}" for name, value in setting)

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 
 from flowedge.runtime.controller.adaptation import Situation
 
-SETTLED_SECONDS = 4.0
+SETTLED_SECONDS = 3.0
 """How long a change is given to show what it does before the next; a goal that is missed by half waits for
 nothing but the first whole window."""
+
+MISSES = 2
+"""How many windows in a row must miss the goal, by less than half, before there is a plan."""
 
 LOOK_SECONDS = 5.0
 """How often it is asked whether more can be had."""
@@ -27,7 +30,7 @@ class Pace:
 
     >>> pace = Pace(0.25)
     >>> slow = Situation((), {}, {"door": [10.0]}, latency=0.4)
-    >>> pace.reason(100.0, slow)
+    >>> pace.reason(100.0, slow)  # by more than half: at once
     'latency 400 ms, above the goal of 250 ms'
     >>> pace.changed(100.0, more=False)
     >>> pace.reason(101.0, Situation((), {}, {"door": [10.0]}, latency=0.26)) is None
@@ -37,6 +40,7 @@ class Pace:
     goal: float
     headroom: float = 0.0
     """The share of the goal to leave in the plan that `reason` asked for."""
+    _missed: int = 0
     _changed: float = -math.inf
     _looked: float = -math.inf
     _asked_for_more: bool = False
@@ -52,7 +56,8 @@ class Pace:
         self.headroom = 0.0
         if before and cameras != before:
             return f"{sum(cameras.values())} cameras instead of {sum(before.values())}"
-        if situation.latency > self.goal and (settled or situation.latency > 1.5 * self.goal):
+        self._missed = self._missed + 1 if situation.latency > self.goal else 0
+        if situation.latency > 1.5 * self.goal or (self._missed >= MISSES and settled):
             if self._asked_for_more and now - self._changed < 2 * LOOK_SECONDS:
                 self._not_before, self._pause = now + self._pause, min(2 * self._pause, LONGEST_SECONDS)
             return f"latency {1e3 * situation.latency:.0f} ms, above the goal of {1e3 * self.goal:.0f} ms"
@@ -66,4 +71,4 @@ class Pace:
         """The settings were changed; `more` if the new ones take more than those before."""
         if self._asked_for_more and now - self._changed >= 2 * LOOK_SECONDS:
             self._pause = 2 * LOOK_SECONDS  # that went well
-        self._changed, self._asked_for_more = now, more
+        self._changed, self._asked_for_more, self._missed = now, more, 0
