@@ -231,21 +231,16 @@ def _most_work(
 def _services(situation: Situation, costs: Mapping[Setting, Cost], served: float) -> tuple[Service, ...]:
     """What operators take in every setting: the seconds measured, in proportion to their work.
 
-    The services of an operator differ in their share of the cores: for one camera, for two, up to all.
+    An operator has the share of the cores that one camera needs: the plan has as many of them as cameras.
     """
     now = _mixed(costs, situation.mix or {situation.setting: 1.0})
-    rates = sorted((rate * served for each in situation.rates.values() for rate in each), reverse=True)
-    services = []
-    for setting, cost in costs.items():
-        for name, seconds in _scaled(situation.service, cost.work, now).items():
-            work = cost.work.get(name, seconds)
-            shares = [sum(rates[: count + 1]) * work / MARGIN for count in range(len(rates))]
-            if work > FREE_SECONDS:
-                services += [
-                    Service(name, HERE, share, max(seconds, 1e-6), setting=setting, work=work)
-                    for share in shares
-                ]
-    return tuple(services)
+    rate = served * max(max(rates) for rates in situation.rates.values() if rates)
+    return tuple(
+        Service(name, HERE, rate * work / MARGIN, max(seconds, 1e-6), setting=setting, work=work)
+        for setting, cost in costs.items()
+        for name, seconds in _scaled(situation.service, cost.work, now).items()
+        if (work := cost.work.get(name, seconds)) > FREE_SECONDS
+    )
 
 
 def _problem(

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -21,7 +22,7 @@ from flowedge.plane.clock import Clock
 from flowedge.planner.model import units
 from flowedge.planner.model.profiles import Setting
 from flowedge.profiling.measure import cores_here
-from flowedge.runtime.controller.adaptation import Proposal, Situation, proposal
+from flowedge.runtime.controller.adaptation import Cost, Proposal, Situation, proposal
 from flowedge.runtime.controller.learning import Learning
 from flowedge.runtime.controller.pace import Pace
 from flowedge.runtime.controller.search import Search
@@ -39,6 +40,9 @@ WINDOWS = 3
 
 RATE_WEIGHT = 0.5
 """Of the last window in the frames a second of a camera."""
+
+EQUAL = 0.005
+"""The difference in accuracy for which nothing is changed."""
 
 ROTATION_SECONDS = 10.0
 """How long a camera has a lesser setting than others before it is another one's turn."""
@@ -136,7 +140,8 @@ class Controller:
         if not self._learning.costs.keys() >= situation.mix.keys():
             self._search(situation)
             return
-        reason = self._pace.reason(self._clock(), situation) or self._news()
+        news = self._news()
+        reason = self._pace.reason(self._clock(), situation) or news
         if self._windows and window.cameras.keys() != self._windows[-1].cameras.keys():
             self._windows.clear()
         self._windows.append(window)
@@ -176,6 +181,8 @@ class Controller:
         planned = self._clock()
         if self._proposal is not None and wanted.cameras == self._proposal.cameras:
             return
+        if self._pace.more and not _better(wanted, situation.mix, costs):
+            return  # with less to spare, what is in force keeps the goal
         self._proposal = wanted
         self._take_turns()
         done = self._clock()
@@ -185,10 +192,8 @@ class Controller:
                 wanted.accuracy, wanted.reached, planned - begun, done - planned,
             )
         )  # fmt: skip
-        before = sum(costs[situation.setting].work.values())
-        after = max(
-            sum(costs[setting].work.values()) for shares in wanted.cameras.values() for setting, _ in shares
-        )
+        before = max(_work(costs[setting]) for setting in situation.mix)
+        after = max(_work(costs[setting]) for shares in wanted.cameras.values() for setting, _ in shares)
         self._measuring.window()  # what was measured meanwhile belongs to neither setting
         self._windows.clear()
         self._pace.changed(done, more=after > before)
@@ -255,6 +260,29 @@ class Controller:
             "" if accuracy is None else f" and accuracy {accuracy:.2f}",
             "" if decision.reached else ", as nothing known reaches the goal",
         )
+
+
+def _better(wanted: Proposal, mix: Mapping[Setting, float], costs: Mapping[Setting, Cost]) -> bool:
+    """Whether a plan with room to spare is worth a change: it sees more, or as much for less work."""
+    shares: Counter[Setting] = Counter()
+    for counts in wanted.cameras.values():
+        shares.update(dict(counts))
+
+    def mean(weights: Mapping[Setting, float], value: Callable[[Cost], float]) -> float:
+        total = sum(weights.values())
+        return sum(value(costs[setting]) * weight / total for setting, weight in weights.items())
+
+    gain = mean(shares, _accuracy) - mean(mix, _accuracy)
+    saved = mean(mix, _work) - mean(shares, _work)
+    return wanted.reached and (gain > EQUAL or (gain > -EQUAL and saved > 0))
+
+
+def _accuracy(cost: Cost) -> float:
+    return cost.accuracy or 0.0
+
+
+def _work(cost: Cost) -> float:
+    return sum(cost.work.values())
 
 
 def _by_frame(graph: Graph, window: Window) -> dict[str, float]:

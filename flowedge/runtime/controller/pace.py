@@ -17,8 +17,11 @@ MISSES = 2
 LOOK_SECONDS = 5.0
 """How often it is asked whether more can be had."""
 
+TOLERANCE = 0.1
+"""The share of the latency goal that a plan leaves: what comes is seldom just what is expected."""
+
 HEADROOM = 0.2
-"""The share of the latency goal that a setting must leave before it is taken for more than the present one."""
+"""The share that a setting must leave before it is taken for more than the present one."""
 
 LONGEST_SECONDS = 160.0
 """The longest that more is not asked for again after that went wrong: the time doubles each time."""
@@ -38,8 +41,10 @@ class Pace:
     """
 
     goal: float
-    headroom: float = 0.0
+    headroom: float = TOLERANCE
     """The share of the goal to leave in the plan that `reason` asked for."""
+    more: bool = False
+    """Whether it asked for more than what is in force, which keeps the goal."""
     _missed: int = 0
     _changed: float = -math.inf
     _looked: float = -math.inf
@@ -53,7 +58,7 @@ class Pace:
         cameras = {name: len(rates) for name, rates in situation.rates.items()}
         before, self._cameras = self._cameras, cameras
         settled = now - self._changed >= SETTLED_SECONDS
-        self.headroom = 0.0
+        self.headroom, self.more = TOLERANCE, False
         if before and cameras != before:
             return f"{sum(cameras.values())} cameras instead of {sum(before.values())}"
         self._missed = self._missed + 1 if situation.latency > self.goal else 0
@@ -63,7 +68,7 @@ class Pace:
             return f"latency {1e3 * situation.latency:.0f} ms, above the goal of {1e3 * self.goal:.0f} ms"
         if settled and now >= self._not_before and now - self._looked >= LOOK_SECONDS:
             self._looked = now
-            self.headroom = HEADROOM
+            self.headroom, self.more = HEADROOM, True
             return "there may be room for more"
         return None
 
