@@ -210,7 +210,7 @@ class Controller:
             return None
         used = Counter(self._run.routes.of(camera).setting for _, camera in cameras)
         mix = {setting: count / used.total() for setting, count in used.items()}
-        return Situation(used.most_common(1)[0][0], _by_frame(self._run.graph, window), rates, latency, mix)
+        return Situation(used.most_common(1)[0][0], by_frame(self._run.graph, window), rates, latency, mix)
 
     def _note_rates(self, window: Window) -> None:
         """Frames a second of every camera, over some windows: in one, a slow camera may give none at all."""
@@ -285,7 +285,7 @@ def _work(cost: Cost) -> float:
     return sum(cost.work.values())
 
 
-def _by_frame(graph: Graph, window: Window) -> dict[str, float]:
+def by_frame(graph: Graph, window: Window) -> dict[str, float]:
     """Mean seconds a frame by operator, also where it sees every tile of a frame by itself."""
     seconds = dict(window.service)
     splits: dict[str, str] = {}  # the split that cut what a step sees

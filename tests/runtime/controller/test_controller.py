@@ -228,7 +228,7 @@ def test_tiles_count_as_parts_of_their_frame():
     service = {"Slice": 0.001, "Detect": 0.02, "NonMaxMerge": 0.003}
     values = {"Slice": 10, "Detect": 30, "NonMaxMerge": 10}
     window = Window(1.0, service, {}, Histogram(), 1.0, values)
-    assert module._by_frame(made, window) == pytest.approx({**service, "Detect": 0.06})
+    assert module.by_frame(made, window) == pytest.approx({**service, "Detect": 0.06})
 
 
 def test_windows_together_are_one():
