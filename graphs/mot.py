@@ -3,7 +3,7 @@
     flowedge run graphs/mot.py source=street.mp4 model=yolo11n classes=person tiles=4 mot=tracks.txt
 
 `tracker=tiles` tracks in every tile by itself and joins the tracks, as CARE does; `tracker=picture` also looks
-at how people look (it needs the model osnet_x0_25). With a latency to keep, the number of tiles follows the load:
+at how people look (it needs the model osnet_x0_25). With a latency to keep, tiles follow the load:
 
     flowedge run graphs/mot.py source=rtsp://10.0.0.5/street model=yolo11n size=320 latency=400ms
 """

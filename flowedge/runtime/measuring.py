@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flowedge.monitor.histogram import Histogram
@@ -36,6 +37,35 @@ class Window:
     cameras: Mapping[str, CameraRate]
     latency: Histogram
     cores: float
+
+
+def together(windows: Sequence[Window]) -> Window:
+    """Windows that follow one another, as one. Raises `ValueError` where there is none."""
+    if not windows:
+        raise ValueError("there is no window")
+    seconds = sum(window.seconds for window in windows)
+    values: dict[str, float] = defaultdict(float)
+    busy: dict[str, float] = defaultdict(float)
+    for window in windows:
+        for name, rate in window.rates.items():
+            values[name] += rate * window.seconds
+            busy[name] += rate * window.seconds * window.service[name]
+
+    def mean(camera: str, rate: str) -> float:
+        known = (window for window in windows if camera in window.cameras)
+        return float(sum(getattr(window.cameras[camera], rate) * window.seconds for window in known)) / seconds
+
+    return Window(
+        seconds,
+        {name: busy[name] / count for name, count in values.items()},
+        {name: count / seconds for name, count in values.items()},
+        {
+            camera: CameraRate(mean(camera, "produced"), mean(camera, "delivered"), mean(camera, "lost"))
+            for camera in windows[-1].cameras
+        },
+        Histogram.merged(window.latency for window in windows),
+        sum(window.cores * window.seconds for window in windows) / seconds,
+    )
 
 
 @dataclass(frozen=True)

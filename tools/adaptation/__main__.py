@@ -9,6 +9,9 @@ event on, the share of seconds in which the goal was kept, F1 at IoU 0.5 against
 what was expected of every change beside what came.
 
 `--costs` says whether adaptation begins knowing nothing ("new"), or with what an earlier run learnt ("kept").
+
+`--predict 1 2 4` deploys instead every setting under so many cameras, and says what was expected of each while
+the one before it ran, beside what came (`--seconds` of it each).
 """
 
 from __future__ import annotations
@@ -16,16 +19,22 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flowedge.graph.loading import load
+from flowedge.planner.model.profiles import Setting
 from flowedge.runtime.routes import settings
+from tools.adaptation.prediction import compared, pairs
 from tools.adaptation.results import draw, table, write_rows
-from tools.adaptation.running import run_scenario, tell
+from tools.adaptation.running import Result, run_scenario, tell
 from tools.adaptation.scenarios import SCENARIOS, Street
+
+LEARNING_SECONDS = 40.0
+"""How long a run before the others learns where `--costs kept` is given."""
 
 
 def main() -> None:
@@ -41,33 +50,46 @@ def main() -> None:
     parser.add_argument("--costs", choices=("new", "kept", "both"), default="both")
     parser.add_argument("--only-adaptive", action="store_true", help="leave the fixed settings out")
     parser.add_argument("--output", type=Path, default=Path("."), help="the folder for rows and pictures")
+    parser.add_argument(
+        "--predict", type=int, nargs="+", metavar="CAMERAS", help="compare expected and measured"
+    )
     options = parser.parse_args()
     given = dict(word.split("=", 1) for word in options.given)
     street = Street(*options.size, options.fps, options.people)
-    graph, _ = load(options.graph, {"source": street.address(0), "output": "{camera}.mp4", **given})
-    runs = []
-    with tempfile.TemporaryDirectory() as cache:
-        common = (options.graph, given, options.scenario, options.seconds, street)
-        if options.costs == "kept":
-            _alone(run_scenario, *common[:2], "steady", 40.0, street, None, options.settle, cache)
-        for _ in range(2 if options.costs == "both" else 1):
-            runs.append(_alone(run_scenario, *common, None, options.settle, cache))
-        for setting in () if options.only_adaptive else settings(graph):
-            runs.append(_alone(run_scenario, *common, setting, options.settle, cache))
-    if options.costs == "both":
-        from dataclasses import replace
-
-        runs[0] = replace(runs[0], name="adaptive, new")
+    if options.predict:
+        for line in compared(_alone(pairs, options.graph, given, options.predict, street, options.seconds)):
+            print(line)
+        return
+    runs = _runs(options, given, street)
     options.output.mkdir(parents=True, exist_ok=True)
     name = f"{Path(options.graph).stem}-{options.scenario}"
     write_rows(runs, options.output / f"{name}.csv")
-    draw(
-        runs,
-        f"{Path(options.graph).name} {' '.join(options.given)}, {options.scenario}",
-        options.output / f"{name}.png",
-    )
+    title = f"{Path(options.graph).name} {' '.join(options.given)}, {options.scenario}"
+    draw(runs, title, options.output / f"{name}.png")
     for line in table(runs, options.settle):
         print(line)
+
+
+def _runs(options: argparse.Namespace, given: Mapping[str, str], street: Street) -> list[Result]:
+    """The graph adapted, once or twice, and in every setting."""
+    graph, _ = load(options.graph, {"source": street.address(0), "output": "{camera}.mp4", **given})
+
+    def run(
+        setting: Setting | None, scenario: str = options.scenario, seconds: float = options.seconds
+    ) -> Result:
+        words = (options.graph, given, scenario, seconds, street, setting, options.settle, cache)
+        result: Result = _alone(run_scenario, *words)
+        return result
+
+    with tempfile.TemporaryDirectory() as cache:
+        runs = []
+        if options.costs != "kept":
+            runs.append(replace(run(None), name="adaptive, new"))
+        else:
+            run(None, "steady", LEARNING_SECONDS)
+        if options.costs != "new":
+            runs.append(run(None))
+        return runs + [run(setting) for setting in settings(graph) if not options.only_adaptive]
 
 
 def _alone(call: Callable[..., Any], *words: Any) -> Any:

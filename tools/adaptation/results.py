@@ -31,6 +31,7 @@ class Figures:
 
 
 def figures(result: Result, settle: float) -> Figures:
+    """The figures of a run."""
     rows = settled(result, settle)
     produced = sum(row.produced for row in rows)
     latencies = [row.latency for row in rows if row.latency is not None]
@@ -68,7 +69,10 @@ def best_fixed(fixed: Sequence[Figures], met: float) -> Figures | None:
 def table(runs: Sequence[Result], settle: float) -> Iterator[str]:
     """The runs as lines, and what was expected of every change beside what came."""
     every = [figures(run, settle) for run in runs]
-    yield f"{'run':<22}{'goal met':>9}{'F1':>7}{'p95 ms':>8}{'lost':>7}{'fps':>7}{'others':>8}{'changes':>9}{'first s':>9}"
+    yield (
+        f"{'run':<22}{'goal met':>9}{'F1':>7}{'p95 ms':>8}{'lost':>7}{'fps':>7}{'others':>8}"
+        f"{'changes':>9}{'first s':>9}"
+    )
     for one in every:
         f1 = "" if one.f1 is None else f"{one.f1:.3f}"
         first = "" if one.first is None else f"{one.first:.1f}"
@@ -115,8 +119,14 @@ def _decisions(run: Result) -> Iterator[str]:
     if run.decisions:
         yield (
             f"{run.name}: memory {run.memory / 2**20:.0f} MiB; rehearsals took "
-            f"{sum(row.children for row in run.seconds):.0f} core-seconds"
+            f"{sum(row.children for row in run.seconds):.0f} core-seconds; the controller took "
+            f"{1e3 * statistics.fmean(run.controlling):.1f} ms of the processor a second, "
+            f"{1e3 * max(run.controlling):.0f} ms at most, planning {1e3 * _planning(run):.0f} ms at most"
         )
+
+
+def _planning(run: Result) -> float:
+    return max(made.planning_seconds for made in run.decisions)
 
 
 def write_rows(runs: Sequence[Result], path: Path) -> None:
@@ -142,8 +152,8 @@ def write_rows(runs: Sequence[Result], path: Path) -> None:
             for row in run.seconds:
                 used = "; ".join(f"{words} x {count}" for words, count in row.settings.items())
                 rows.writerow(
-                    [run.name, row.at, row.latency, run.goal, row.f1, row.produced, row.delivered, row.lost, used,
-                     round(row.cores, 3), round(row.children, 3), round(row.others, 3)]
+                    [run.name, row.at, row.latency, run.goal, row.f1, row.produced, row.delivered, row.lost,
+                     used, round(row.cores, 3), round(row.children, 3), round(row.others, 3)]
                 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
@@ -21,13 +21,15 @@ from flowedge import Detections, Tracks
 from flowedge.graph.contract import Sink, Source
 from flowedge.graph.graph import Graph
 from flowedge.graph.loading import load
-from flowedge.plane.item import End, Item
+from flowedge.plane.item import End, Item, Receiver
+from flowedge.planner.model import units
 from flowedge.planner.model.profiles import Setting
 from flowedge.runtime.controller.controller import Controller, Decision
+from flowedge.runtime.measuring import Window
 from flowedge.runtime.routes import Configuration
 from flowedge.runtime.run import Run
 from flowedge.vision.evaluation import detection_quality
-from tools.adaptation.scenarios import SCENARIOS, Load, Street
+from tools.adaptation.scenarios import SCENARIOS, Load, Step, Street
 
 CLASSES = {"person": ("person",), "vehicle": ("vehicle", "car", "bus", "truck")}
 """The street's truth tells cars from buses, and detectors for it may do so or not."""
@@ -62,8 +64,8 @@ class Second:
 class Result:
     """A run: its seconds, the F1 of all its frames from `settled` on, and what its controller did.
 
-    `events` are times and what happened then. `memory` is the peak of the process in bytes, `thread_seconds`
-    what the controller's thread took of the processor.
+    `events` are times and what happened then. `memory` is what the process holds at the end in bytes,
+    `controlling` the seconds of the processor that its controller took for every window.
     """
 
     name: str
@@ -73,7 +75,7 @@ class Result:
     f1: float | None
     decisions: Sequence[Decision] = ()
     memory: int = 0
-    thread_seconds: float = 0.0
+    controlling: Sequence[float] = ()
 
 
 def run_scenario(
@@ -104,20 +106,32 @@ def run_scenario(
                 run.routes.switch(Configuration(setting))
             load_.cameras(4)
             events = [(share * seconds, name, act) for share, name, act in SCENARIOS[scenario]]
-            with Controller(run) if setting is None else nullcontext() as controller:
+            with Watched(run) if setting is None else nullcontext() as controller:
                 begun = time.monotonic()
                 rows = list(_seconds(run, load_, events, seconds, begun))
             load_.busy(0)
-        from flowedge.planner.model import units
-
         goal = units.seconds(graph.goal.latency, "Goal.latency") if graph.goal.latency else float("inf")
         times = [(at, name) for at, name, _ in events]
         f1s, total = found.quality(truths, begun, seconds, [0.0, *(at for at, _ in times)], settle)
-        rows = [replace_f1(row, f1s.get(round(row.at) - 1)) for row in rows]
+        rows = [replace(row, f1=f1s.get(round(row.at) - 1)) for row in rows]
         name = "adaptive" if setting is None else words(setting)
-        decisions = controller.decisions if controller else ()
         memory = psutil.Process().memory_info().rss
-        return Result(name, goal, rows, times, total, decisions, memory)
+        if controller is None:
+            return Result(name, goal, rows, times, total, memory=memory)
+        return Result(name, goal, rows, times, total, controller.decisions, memory, controller.spent)
+
+
+class Watched(Controller):
+    """A controller whose own work is measured, in seconds of the processor for every window."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.spent: list[float] = []
+
+    def look(self, window: Window) -> None:
+        begun = time.thread_time()
+        super().look(window)
+        self.spent.append(time.thread_time() - begun)
 
 
 def tell() -> None:
@@ -131,13 +145,7 @@ def words(setting: Setting) -> str:
     return " ".join(f"{name}={value}" for name, value in setting)
 
 
-def replace_f1(row: Second, f1: float | None) -> Second:
-    from dataclasses import replace
-
-    return replace(row, f1=f1)
-
-
-def _seconds(run: Run, load_: Load, events: list, seconds: float, begun: float) -> Iterator[Second]:
+def _seconds(run: Run, load_: Load, events: Sequence[Step], seconds: float, begun: float) -> Iterator[Second]:
     measuring, waiting = run.measuring(), list(events)
     usage = Usage()
     for second in range(1, int(seconds) + 1):
@@ -218,7 +226,7 @@ class Found:
         for name in self._order:
             run._wiring.outlets[name].lead_to(self._receiver(name))  # no public way in without a second sink
 
-    def _receiver(self, name: str):
+    def _receiver(self, name: str) -> Receiver:
         def receive(item: Item | End) -> None:
             if isinstance(item, Item) and item.parts == 1 and isinstance(item.value, Detections):
                 self._found[name].append((time.monotonic(), item.value))

@@ -8,7 +8,6 @@ the work that can be planned; the plan itself is `flowedge.planner`'s, for a clu
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -134,8 +133,8 @@ class Expected:
 def expected(situation: Situation, costs: Mapping[Setting, Cost], mix: Mapping[Setting, float]) -> Expected:
     """What is to be expected if the shares `mix` (0..1, by setting) of the cameras had these settings.
 
-    The measured latency is taken apart into work, which is `stretch` times what operators take, and waiting, which
-    is `share` of what the queue in front of the slowest operator lets expect; both are kept.
+    The measured latency is taken apart into work, `stretch` times what operators take, and waiting, a `share`
+    of what the queue in front of the slowest operator lets expect; both are kept.
     """
     now = _Queue.of(situation, costs)
     work, before = _mixed(costs, mix), _mixed(costs, situation.mix or {situation.setting: 1.0})
@@ -231,21 +230,16 @@ def _most_work(
 def _services(situation: Situation, costs: Mapping[Setting, Cost], served: float) -> tuple[Service, ...]:
     """What operators take in every setting: the seconds measured, in proportion to their work.
 
-    The services of an operator differ in their share of the cores: for one camera, for two, up to all.
+    An operator has the share of the cores that one camera needs: the plan has as many of them as cameras.
     """
     now = _mixed(costs, situation.mix or {situation.setting: 1.0})
-    rates = sorted((served * rate for rate in itertools.chain(*situation.rates.values())), reverse=True)
-    services = []
-    for setting, cost in costs.items():
-        for name, seconds in _scaled(situation.service, cost.work, now).items():
-            work = cost.work.get(name, seconds)
-            shares = [sum(rates[: count + 1]) * work / MARGIN for count in range(len(rates))]
-            if work > FREE_SECONDS:
-                services += [
-                    Service(name, HERE, share, max(seconds, 1e-6), setting=setting, work=work)
-                    for share in shares
-                ]
-    return tuple(services)
+    rate = served * max(max(rates) for rates in situation.rates.values() if rates)
+    return tuple(
+        Service(name, HERE, rate * work / MARGIN, max(seconds, 1e-6), setting=setting, work=work)
+        for setting, cost in costs.items()
+        for name, seconds in _scaled(situation.service, cost.work, now).items()
+        if (work := cost.work.get(name, seconds)) > FREE_SECONDS
+    )
 
 
 def _problem(

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from flowedge import __version__
@@ -50,7 +51,8 @@ def save(graph: Graph, costs: Mapping[Setting, Cost]) -> None:
         partial.write_text(json.dumps(rows))
         partial.replace(path)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def _path(graph: Graph) -> Path:

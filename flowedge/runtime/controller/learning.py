@@ -163,13 +163,12 @@ class Learning:
                 tried[setting] = known
             if len(tried) > 1:
                 self.costs = _compared(tried)
-        if not tried:
+        if not tried or self._closed.is_set():
             return
         self.costs = _compared(tried)
         self._rehearsal.take_time()
         self._settings.sort(key=lambda setting: _total(tried[setting]))
-        if not self._closed.is_set():
-            cost_cache.save(self._graph, self.costs)
+        cost_cache.save(self._graph, self.costs)
 
     def _again(self, turn: int, source: str, values: list[Any]) -> None:
         """One setting, and the reference, on values of today."""

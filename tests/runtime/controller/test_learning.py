@@ -1,37 +1,193 @@
-"""Samples of what a source gives, for rehearsals."""
+"""What is learnt of settings, from rehearsals that a fake one makes."""
 
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import pytest
+
+from flowedge import Detections, Event, Frame, Graph, Origin, choose
+from flowedge.errors import RunError
+from flowedge.operators import Null, Resize, video
 from flowedge.plane.item import Item
-from flowedge.runtime.controller.learning import FRAMES, Samples
+from flowedge.planner.model.profiles import Setting
+from flowedge.profiling.fitting import Measurement, StepTime
+from flowedge.profiling.rehearsal import Rehearsed
+from flowedge.runtime.controller import cost_cache
+from flowedge.runtime.controller import learning as module
+from flowedge.runtime.controller.learning import FRAMES, Learning, Samples
 from flowedge.runtime.runner import Outlet
-from tests.runtime.fake_steps import SECONDS, event, wait_until
+from flowedge.testing import frames
+from tests.runtime.fake_steps import SECONDS
+
+SIZES = (416, 320, 640)
 
 
-def item_of(index: int, camera: str = "north") -> Item:
-    value = event(camera, index)
-    return Item(value.origin.frame_id, value, live=True)
+def at(size: int) -> Setting:
+    return (("width", size),)
 
 
-def test_the_next_values_of_one_camera_are_taken():
-    outlet, taken = Outlet(), []
-    samples = Samples({"Play": outlet})
-    outlet.emit(item_of(0))
-    thread = threading.Thread(target=lambda: taken.extend(samples.take("Play", "north", SECONDS)))
+def graph() -> Graph:
+    made = Graph("door")
+    video(made, "street://?live=1") >> Resize(choose("width", *SIZES)) >> Null()
+    return made
+
+
+def rehearsed(size: int, values: Sequence[Frame]) -> Rehearsed:
+    """The largest finds two objects, others one of them; each takes its size in ms."""
+    boxes = [[0, 0, 9, 9], [20, 0, 29, 9]][: 1 + (size == max(SIZES))]
+    found = tuple(
+        Detections(value.origin, boxes, [0.9] * len(boxes), [0] * len(boxes), ("person",)) for value in values
+    )
+    return Rehearsed(
+        Measurement(at(size), 1, (StepTime("Resize", size / 1e3, 0, 3, work=size / 1e3),), ()), found
+    )
+
+
+class Fake:
+    """Stands in for a `Rehearsal`; `gate` lets one setting after the other be tried."""
+
+    def __init__(self, _: Graph) -> None:
+        self.tried: list[int] = []
+        self.failing: set[int] = set()
+        self.gate = threading.Semaphore(0)
+        self.hasty = True
+        Fake.latest = self
+
+    latest: Fake
+
+    def try_setting(self, setting: Setting, given: Mapping[str, Sequence[Any]]) -> Rehearsed:
+        assert self.gate.acquire(timeout=SECONDS)
+        [(source, values)] = given.items()
+        assert source == "video"
+        [(_, size)] = setting
+        assert isinstance(size, int)
+        self.tried.append(size)
+        if size in self.failing:
+            raise RunError("no such model")
+        return rehearsed(size, values)
+
+    def take_time(self) -> None:
+        self.hasty = False
+
+    def close(self) -> None:
+        self.gate.release(1000)
+
+
+@pytest.fixture
+def outlet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Outlet]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(module, "Rehearsal", Fake)
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)
+    ended = threading.Event()
+    made = Outlet()
+
+    def play() -> None:
+        pictures = frames(FRAMES, 32, 24, "north")
+        while not ended.wait(0.001):
+            for picture in pictures:
+                made.emit(Item(picture.origin.frame_id, picture, True))
+
+    thread = threading.Thread(target=play)
     thread.start()
-    wait_until(lambda: samples._wanted)
-    for index in range(1, FRAMES + 2):
-        outlet.emit(item_of(index, "south"))
-        outlet.emit(item_of(index))
-    thread.join(SECONDS)
-    assert [value.origin.index for value in taken] == list(range(1, FRAMES + 1))
+    yield made
+    ended.set()
+    thread.join()
+
+
+def learning(outlet: Outlet) -> Learning:
+    return Learning(graph(), list(map(at, SIZES)), {"video": outlet}, lambda: [("video", "north")])
+
+
+def wait_for(condition: Any) -> None:
+    end = threading.Event()
+    for _ in range(int(SECONDS / 0.005)):
+        if condition():
+            return
+        end.wait(0.005)
+    raise AssertionError("it never came")
+
+
+def test_two_settings_are_enough_to_begin_with_and_the_one_in_force_is_first(outlet: Outlet):
+    learnt = learning(outlet)
+    learnt.start()
+    try:
+        Fake.latest.gate.release(1)
+        wait_for(lambda: Fake.latest.tried == [416])
+        assert not learnt.costs
+        Fake.latest.gate.release(1)
+        wait_for(lambda: learnt.costs)
+        assert learnt.costs.keys() == {at(416), at(320)}
+        assert Fake.latest.hasty
+        Fake.latest.gate.release(1)
+        wait_for(lambda: len(learnt.costs) == 3)
+        assert learnt.costs[at(640)].accuracy == 1.0
+        assert learnt.costs[at(320)].accuracy == pytest.approx(2 / 3)
+        assert learnt.costs[at(320)].work == {"Resize": 0.32}
+        wait_for(lambda: not Fake.latest.hasty)
+    finally:
+        learnt.close()
+    assert cost_cache.load(graph(), list(map(at, SIZES))) == learnt.costs
+
+
+def test_a_setting_that_fails_is_left_out_and_not_tried_again(outlet: Outlet):
+    learnt = learning(outlet)
+    Fake.latest.failing = {320}
+    learnt.start()
+    try:
+        Fake.latest.gate.release(30)
+        wait_for(lambda: len(Fake.latest.tried) >= 9)
+    finally:
+        learnt.close()
+    assert learnt.costs.keys() == {at(416), at(640)}
+    assert Fake.latest.tried.count(320) == 1
+
+
+def test_what_an_earlier_run_learnt_is_known_at_once_and_only_checked(outlet: Outlet):
+    first = learning(outlet)
+    first.start()
+    Fake.latest.gate.release(3)
+    wait_for(lambda: len(first.costs) == 3)
+    wait_for(lambda: cost_cache.load(graph(), list(map(at, SIZES))))
+    first.close()
+    second = learning(outlet)
+    assert second.costs == first.costs
+    second.start()
+    try:
+        Fake.latest.gate.release(4)
+        wait_for(lambda: len(Fake.latest.tried) == 4)
+    finally:
+        second.close()
+    assert Fake.latest.tried[0] == Fake.latest.tried[2] == 640  # the reference, with another beside it
+    assert set(Fake.latest.tried[1::2]) == {320, 416}
+
+
+def test_an_end_while_it_waits_for_frames_is_no_wait():
+    learnt = Learning(graph(), [at(320), at(640)], {"video": Outlet()}, lambda: [("video", "north")])
+    learnt.start()
+    learnt.close()
+    assert not any(thread.name == "flowedge-rehearsal" for thread in threading.enumerate())
+
+
+def test_samples_are_of_one_camera_and_of_one_source():
+    one, other = Outlet(), Outlet()
+    samples = Samples({"video": one, "other": other})
+    taken: list[Any] = []
+    thread = threading.Thread(target=lambda: taken.extend(samples.take("video", "north", SECONDS)))
+    thread.start()
+    wait_for(lambda: samples._wanted)
+    for picture in frames(FRAMES, 16, 16, "north"):
+        other.emit(Item(picture.origin.frame_id, Event(picture.origin, "no"), True))
+        one.emit(Item(Origin("south").frame_id, Event(Origin("south"), "no"), True))
+        one.emit(Item(picture.origin.frame_id, picture, True))
+    thread.join()
+    assert [value.origin.index for value in taken] == list(range(FRAMES))
 
 
 def test_nobody_waits_for_samples_after_they_were_cancelled():
-    samples, begun = Samples({"Play": Outlet()}), time.monotonic()
+    samples = Samples({"Play": Outlet()})
     samples.cancel()
     assert samples.take("Play", "north", SECONDS) == []
-    assert time.monotonic() - begun < SECONDS

@@ -15,8 +15,16 @@ def now(latency: float, cameras: int = 1) -> Situation:
 def test_a_missed_goal_is_a_reason_once_the_last_change_has_settled():
     pace = Pace(GOAL)
     pace.changed(100.0, more=False)
-    assert pace.reason(101.0, now(0.25)) is None
+    assert [pace.reason(second, now(0.25)) for second in (101.0, 102.0)] == [None, None]
     assert pace.reason(100.0 + SETTLED_SECONDS, now(0.25)) == "latency 250 ms, above the goal of 200 ms"
+
+
+def test_one_window_that_just_misses_the_goal_is_no_reason():
+    pace = Pace(GOAL)
+    pace.changed(100.0, more=False)
+    pace.reason(106.0, now(0.1))
+    reasons = [pace.reason(107.0 + second, now(0.25 if second % 2 else 0.1)) for second in range(4)]
+    assert reasons == [None] * 4
 
 
 def test_a_goal_missed_by_far_does_not_wait():
@@ -30,7 +38,7 @@ def test_cameras_that_come_or_go_are_a_reason():
     pace.changed(100.0, more=False)
     assert pace.reason(101.0, now(0.1, cameras=4)) is None
     assert pace.reason(102.0, now(0.1, cameras=8)) == "8 cameras instead of 4"
-    assert pace.reason(103.0, now(0.1, cameras=8)) is None
+    assert pace.reason(102.5, now(0.1, cameras=8)) is None
 
 
 def test_now_and_then_more_is_asked_for_with_room_to_spare():
