@@ -48,7 +48,7 @@ def status(
     with watching(targets) as graphs:
         for graph in graphs:
             if not graph.wait(PATIENCE_SECONDS):
-                graph.problem = f"{graph.name} does not answer"
+                graph.problem = f"{graph.name} does not answer; it may be stopped, or an older FlowEdge"
         told = [graph for graph in graphs if graph.newest is not None]
         if as_json:
             _print_json(told)
