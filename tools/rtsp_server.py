@@ -38,7 +38,7 @@ from urllib.parse import quote
 if not __package__:  # run as a script: `tools` lies one folder up
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tools.rtp import CLOCK_RATE, Clip, ClipError, Timeline, RtpStream, load_clip
+from tools.rtp import CLOCK_RATE, Clip, ClipError, RtpStream, Timeline, load_clip
 from tools.rtsp_channels import Channel, SlowClientError, open_channel
 from tools.rtsp_messages import TRACK, Authenticator, Response, RtspError, RTSPRequest
 

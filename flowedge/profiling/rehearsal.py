@@ -30,9 +30,10 @@ from flowedge.values import Detections
 from flowedge.vision.evaluation import detection_quality
 from flowedge.wire.blocks import decode, encode
 
-HASTE, NICENESS = 5, 15
-"""Of the process that rehearses, 0..19. First it is in haste, for nothing can be planned before it is done;
-then it gets what others leave."""
+NICENESS = 15
+"""Of the process that rehearses, 0..19, once it is out of haste: then it gets what others leave. At first it is
+as nice as any, for nothing can be planned before it is done, and a graph that fills the machine leaves nothing:
+at niceness 5 it had not begun after 24 s."""
 
 CONFIDENCE = 0.25
 """Objects that are less certain than this count for nothing where two settings are compared."""
@@ -51,7 +52,7 @@ class Rehearsal:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = json.dumps(to_json(graph))
-        self._child = ProcessPoolExecutor(1, get_context("spawn"), initializer=os.nice, initargs=(HASTE,))
+        self._child = ProcessPoolExecutor(1, get_context("spawn"))
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +71,7 @@ class Rehearsal:
     def take_time(self) -> None:
         """Yield the cores to everybody else from now on."""
         with contextlib.suppress(RuntimeError):  # it has ended
-            self._child.submit(os.nice, NICENESS - HASTE)
+            self._child.submit(os.nice, NICENESS)
 
     def try_setting(self, setting: Setting, given: Mapping[str, Sequence[Any]]) -> Rehearsed:
         """Run one setting on the values that sources gave for one camera each; a source without any is read.

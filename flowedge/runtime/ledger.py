@@ -54,7 +54,7 @@ class Counts:
 class CameraAccount:
     """One camera's counts, over all sinks and at each.
 
-    From now on its frames go by `route` and end in the sinks `ends_in`.
+    From now on its frames go by `route` and end in the sinks `ends_in`, while it `is_open`.
     """
 
     total: Counts
@@ -62,6 +62,7 @@ class CameraAccount:
     live: bool
     ends_in: tuple[str, ...] = ()
     route: int = 0
+    is_open: bool = True
     in_window: int = 0
     first: float = 0.0
     last: float = 0.0
@@ -108,10 +109,15 @@ class Ledger:
         with self._changed:
             route = self._routes_to_come.pop(camera, self._route)
             account = self._accounts.setdefault(camera, CameraAccount(Counts(), {}, live, route=route))
-            account.live, account.ends_in = live, tuple(sinks)
+            account.live, account.ends_in, account.is_open = live, tuple(sinks), True
             self.latency.setdefault(camera, Histogram())
             for sink in sinks:
                 account.sinks.setdefault(sink, Counts())
+
+    def close(self, camera: str) -> None:
+        """The camera produces no more frames, unless it is opened again."""
+        with self._changed:
+            self._accounts[camera].is_open = False
 
     def redirect(self, route: int, cameras: Collection[str] | None = None) -> None:
         """Let the frames that these cameras produce from now on go by another route.
@@ -141,8 +147,8 @@ class Ledger:
         """The routes of the frames in the graph, and of those to come."""
         with self._changed:
             taken = {route for route, count in self._on_route.items() if count}
-            to_come = self._routes_to_come.values()
-            return taken | {self._route, *to_come, *(account.route for account in self._accounts.values())}
+            coming = {account.route for account in self._accounts.values() if account.is_open}
+            return taken | coming | {self._route, *self._routes_to_come.values()}
 
     def admit(self, origin: Origin, stop: threading.Event) -> Admitted | None:
         """Count a frame just produced; what it is and how it goes, or None where it goes no further.

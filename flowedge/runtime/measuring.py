@@ -26,8 +26,8 @@ class Window:
     """Means over the last `seconds`.
 
     `service` are the mean seconds that each step took for a value, without those that took none, and `rates`
-    the values a second that it took. `latency` has the seconds from capture to sink; `cores` is how many cores
-    the process kept busy.
+    the values a second that it took: a step that sees tiles takes several values of a frame. `latency` has the
+    seconds from capture to sink; `cores` is how many cores the process kept busy.
     """
 
     seconds: float
@@ -77,7 +77,7 @@ class Measuring:
         return Window(
             seconds,
             {name: mean for name, mean in service.items() if mean is not None},
-            {name: len(histogram) / seconds for name, histogram in times.items()},
+            {name: len(histogram) / seconds for name, histogram in times.items() if len(histogram)},
             cameras,
             now.latency.since(before.latency),
             (now.processor - before.processor) / seconds,

@@ -70,7 +70,7 @@ class Owner(Protocol):
 
 @dataclass
 class _Worker:
-    """A worker to be kept. `due`: when to start it; None while it lives, and for good when it is lost."""
+    """A worker that is to be kept; `due`: when to start it, None while it lives and when it is lost."""
 
     name: str
     life: Life | None = None
@@ -235,9 +235,7 @@ class Node:
                 if fd == self._wake:
                     os.eventfd_read(self._wake)
                 else:
-                    self._bury(
-                        next(worker for worker in self._everybody() if worker.life and worker.life.fd == fd)
-                    )
+                    self._bury(fd)
 
     def _until_next(self, workers: list[_Worker]) -> float:
         """Seconds until something has to be done."""
@@ -294,10 +292,11 @@ class Node:
         worker.life = life
         self._poll.register(life.fd, select.POLLIN)
 
-    def _bury(self, worker: _Worker) -> None:
+    def _bury(self, fd: int) -> None:
         """A process has ended: tell its owners, and start it again where it is wanted."""
-        life = worker.life
-        assert life is not None
+        worker, life = next(
+            (worker, life) for worker in self._everybody() if (life := worker.life) and life.fd == fd
+        )
         self._poll.unregister(life.fd)
         reason, link = life.ending(), life.link
         with self._lock:

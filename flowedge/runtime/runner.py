@@ -74,6 +74,19 @@ class Outlet:
             tap(item.value)
 
 
+class Passage(End):
+    """Goes behind the values of a camera to the step `at`, where `reached` is called; it ends nothing."""
+
+    at: str
+    reached: Callable[[], None]
+
+    @classmethod
+    def to(cls, at: str, camera: str, reached: Callable[[], None]) -> Passage:
+        passage = cls(camera)
+        passage.at, passage.reached = at, reached
+        return passage
+
+
 class Inbox(Protocol):
     """What a runner reads from; `Mailbox` says what the methods do."""
 
@@ -108,6 +121,7 @@ class Runner(ABC):
         self._put_off: deque[tuple[Item | End, float]] = deque()  # what `relieve` took and had to keep
         self._order: Order | None = None  # once there are workers: they finish in any order
         self._at_workers: dict[tuple[FrameId, int], tuple[Item, Place, Copy]] = {}
+        self._skips: dict[str, tuple[tuple[Any, Any], ...]] = {}  # the steps that values of a camera leave out
         self._answers = threading.Condition()  # held while an answer is counted
         self._turn = threading.Lock()  # held by `relieve`, for which a step that works again waits
         self._shed = shed
@@ -299,15 +313,17 @@ class Runner(ABC):
         """
         if isinstance(item, End):
             order.finish(item.camera)
+            self._skips.pop(item.camera, None)
             self._pass_on(item)
             return
-        place = order.enter(item.camera)
         if not item.is_value:
-            order.done(place, lambda: self._pass_on(item))
+            order.done(order.enter(item.camera), lambda: self._pass_on(item))
             return
         self.metrics.wait.add(waited)
         self._busy = item.frame, self._clock()
         chosen = self._copies.turn_to(item)
+        self._let_pass(order, chosen, item.camera)
+        place = order.enter(item.camera)
         if self._error or chosen.remote is None:
             (result,) = self._results([item])
             order.done(place, lambda: self._deliver(item, result))
@@ -316,6 +332,15 @@ class Runner(ABC):
             self._at_workers[item.frame, item.part] = item, place, chosen
         if not chosen.remote.send(item):
             self._answered(item, Answer(RunError(f"{self.name}: its workers are gone")))
+
+    def _let_pass(self, order: Order, chosen: Copy, camera: str) -> None:
+        """Before values of a camera leave out the steps behind this, wait until none is on its way there."""
+        before, self._skips[camera] = self._skips.get(camera, ()), chosen.then
+        if chosen.then and chosen.then != before:
+            order.finish(camera)
+            last, passed = chosen.then[-1][0], threading.Event()
+            self.outlet.emit(Passage.to(last.name, camera, passed.set))
+            passed.wait()
 
     def _answered(self, item: Item, answer: Answer) -> None:
         """Count what the workers made of a value, and send it on in its turn, from where they left off."""

@@ -111,8 +111,9 @@ def test_a_frame_goes_all_its_way_in_one_setting_and_state_goes_on():
     graph, came = graph_of(feed, ["north", "south"])
     draws = random.Random(1)
     with Run(graph) as run:
-        for _ in range(30):
+        for turn in range(30):
             feed.give(20)  # of both cameras together
+            wait_for(lambda turn=turn: len(came) >= 20 * turn + 10)  # frames are on their way at the switch
             wanted = at(number=draws.choice((1, 2, 3)), parts=draws.choice((1, 2, 4)))
             cameras = draws.choice((None, ["north"], ["south"]))
             run.routes.switch(wanted, cameras)

@@ -114,6 +114,28 @@ def test_settings_and_workers_change_at_random_and_nothing_is_lost_or_repeated()
     assert all(value.data["first"] == value.data["second"] for value in came)
 
 
+def test_frames_of_a_chain_do_not_overtake_those_before_them(monkeypatch: pytest.MonkeyPatch):
+    gate, entered, hold, home = threading.Semaphore(0), threading.Event(), threading.Event(), os.getpid()
+    graph, came = graph_of(player([command(index) for index in range(12)], gate=gate))
+    process = Told.process
+
+    def held(step: Told, value: Event, /) -> Event | None:
+        if step.name == "second" and os.getpid() == home:
+            entered.set()
+            hold.wait(SECONDS)
+        return process(step, value)
+
+    monkeypatch.setattr(Told, "process", held)
+    with Run(graph) as run:
+        gate.release(3)
+        assert entered.wait(SECONDS)
+        run.routes.switch(on(graph, "first", "second", workers=("w1",)))
+        gate.release(9)
+        threading.Timer(0.3, hold.set).start()
+        run.wait(SECONDS)
+    assert [index_of(value) for value in came] == list(range(12))
+
+
 def test_a_step_that_cannot_be_set_up_on_a_worker_is_told_of():
     graph = Graph("refusing")
     gate = threading.Semaphore(0)

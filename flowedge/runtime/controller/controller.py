@@ -2,7 +2,7 @@
 
 Once a second it looks at what the last second was like (`Pace` says whether there is a reason to plan), lets
 `flowedge.planner` choose the settings of the cameras (`adaptation`), from what `Learning` knows of them, and
-has the run go by them (`flowedge.runtime.routes`).
+has the run go by them (`flowedge.runtime.routes`). Where operators work is `Offloading`'s.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from typing import Self
 
 from flowedge.errors import UserError
+from flowedge.graph.contract import Gather, Split
+from flowedge.graph.graph import Graph
 from flowedge.monitor.report import Decision
 from flowedge.planner.model import units
 from flowedge.profiling.measure import cores_here
 from flowedge.runtime.controller.adaptation import Proposal, Situation, proposal
 from flowedge.runtime.controller.learning import Learning
+from flowedge.runtime.controller.offloading import Offloading
 from flowedge.runtime.controller.pace import Pace
 from flowedge.runtime.measuring import Window
 from flowedge.runtime.routes import Configuration, settings
@@ -49,8 +53,10 @@ class Controller:
         self._strategy = strategy
         self._pace = Pace(units.seconds(goal, "Goal.latency") if goal else float("inf"))
         self._learning = Learning(run.graph, settings(run.graph), run.source_outlets, self._live_cameras)
+        self._offloading = Offloading(run, cores=int(cores) if cores else None)
         self._measuring = run.measuring()
         self._proposal: Proposal | None = None
+        self._known = 0
         self._turn = 0
         self._turned = 0.0
         self._begun = time.monotonic()
@@ -59,6 +65,7 @@ class Controller:
 
     def __enter__(self) -> Self:
         self._learning.start()
+        self._offloading.__enter__()
         self._thread.start()
         return self
 
@@ -69,6 +76,7 @@ class Controller:
         """Leave the run as it is."""
         self._closed.set()
         self._learning.close()
+        self._offloading.close()
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -84,13 +92,18 @@ class Controller:
 
     def _look(self, window: Window) -> None:
         situation = self._situation(window)
-        if situation is None or situation.setting not in self._learning.costs:
+        if situation is None or not self._learning.costs.keys() >= situation.mix.keys():
             return
-        reason = self._pace.reason(time.monotonic(), situation)
+        reason = self._pace.reason(time.monotonic(), situation) or self._news()
         if reason is None:
             self._rotate()
         else:
             self._plan(reason, situation)
+
+    def _news(self) -> str | None:
+        """That more settings have become known than when there was a plan last, if so."""
+        before, self._known = self._known, len(self._learning.costs)
+        return f"{self._known} settings are known" if self._known > before else None
 
     def _plan(self, reason: str, situation: Situation) -> None:
         costs, begun = self._learning.costs, time.monotonic()
@@ -128,8 +141,9 @@ class Controller:
         latency = window.latency.quantile(NEARLY_ALL)
         if latency is None or not rates:
             return None
-        used = [self._run.routes.of(camera).setting for _, camera in self._live_cameras()]
-        return Situation(max(used, key=used.count), window.service, rates, latency)
+        used = Counter(self._run.routes.of(camera).setting for _, camera in self._live_cameras())
+        mix = {setting: count / used.total() for setting, count in used.items()}
+        return Situation(used.most_common(1)[0][0], _by_frame(self._run.graph, window), rates, latency, mix)
 
     def _application(self, source: str) -> str:
         """The planner's name for what begins at a source."""
@@ -159,12 +173,28 @@ class Controller:
             if spread:
                 setting = spread[(places[application] + self._turn) % len(spread)]
                 places[application] += 1
-                routes.switch(Configuration(setting), [camera])
+                with self._offloading.lock:
+                    routes.switch(Configuration(setting, self._offloading.workers), [camera])
         self._turned = time.monotonic()
 
     def _note(self, decision: Decision) -> None:
         self._run.decisions.add(decision)
         log.info("%s", decision)
+
+
+def _by_frame(graph: Graph, window: Window) -> dict[str, float]:
+    """Mean seconds a frame by operator, also where it sees every tile of a frame by itself."""
+    seconds = dict(window.service)
+    splits: dict[str, str] = {}  # the split that cut what a step sees
+    for node in graph.nodes:
+        if isinstance(node.step, Split):
+            splits[node.name] = node.name
+        elif not isinstance(node.step, Gather):
+            for split in {splits[name] for name in node.feeders if name in splits}:
+                splits[node.name] = split
+                if node.name in seconds and split in window.rates:
+                    seconds[node.name] *= window.rates[node.name] / window.rates[split]
+    return seconds
 
 
 def _counts(wanted: Proposal) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from flowedge.errors import UserError
 from flowedge.graph.graph import Graph
 from flowedge.plane.item import End, Item
 from flowedge.planner.model.profiles import Setting
+from flowedge.profiling.measure import WARM
 from flowedge.profiling.rehearsal import Rehearsal, Rehearsed, agreement
 from flowedge.runtime.controller import cost_cache
 from flowedge.runtime.controller.adaptation import Cost
@@ -21,12 +23,18 @@ from flowedge.values import Packet
 
 log = logging.getLogger("flowedge.plan")
 
-PACKETS, FRAMES = 20, 12
+PACKETS, FRAMES = 20, WARM + 3
 """What a rehearsal runs on, of a source that gives packets and of one that gives frames: enough to tell
-settings apart, and little enough to be kept as it comes."""
+settings apart, and so few that a camera of one frame a second soon has given them."""
+
+SAMPLE_SECONDS = 30.0
+"""How long the frames of a rehearsal are waited for; a camera that gives fewer is left for the next one."""
 
 PAUSE_SECONDS = 10.0
-"""Between two rehearsals once every setting has had its first."""
+"""Between two rehearsals, at least, once every setting has had its first."""
+
+SHARE = 0.1
+"""The share of the time that is spent on rehearsals then: they yield the cores, but not caches and memory."""
 
 WEIGHT = 0.5
 """Of the latest rehearsal in what is known of a setting's accuracy."""
@@ -120,20 +128,22 @@ class Learning:
             self._thread.join()
 
     def _learn(self) -> None:
+        pause = 0.0
         for turn in itertools.count():
-            if turn and self._closed.wait(PAUSE_SECONDS):
+            if self._closed.wait(pause):
                 return
             sample = self._sample(turn)
+            begun = time.monotonic()
             if sample is None:
                 if self._closed.is_set():
                     return
-                continue
-            if not self.costs:
+            elif not self.costs:
                 self._first(*sample)
             else:
                 self._again(turn, *sample)
             if self._closed.is_set() or len(self._settings) < 2:
                 return
+            pause = max(PAUSE_SECONDS, (time.monotonic() - begun) * (1 / SHARE - 1)) if self.costs else 0.0
 
     def _sample(self, turn: int) -> tuple[str, list[Any]] | None:
         """Values of the camera whose turn it is."""
@@ -141,23 +151,25 @@ class Learning:
         if not cameras:
             return None
         source, camera = cameras[turn % len(cameras)]
-        values = self._samples.take(source, camera, PAUSE_SECONDS)
+        values = self._samples.take(source, camera, SAMPLE_SECONDS)
         return (source, values) if len(values) >= FRAMES else None
 
     def _first(self, source: str, values: list[Any]) -> None:
-        """Every setting on the same values; the one that takes most is the reference."""
-        tried = {
-            setting: known for setting in list(self._settings) if (known := self._try(setting, source, values))
-        }
+        """Every setting on the same values, the one in force first; two are enough to begin with."""
+        tried: dict[Setting, Rehearsed] = {}
+        for setting in list(self._settings):
+            known = self._try(setting, source, values)
+            if known is not None:
+                tried[setting] = known
+            if len(tried) > 1:
+                self.costs = _compared(tried)
         if not tried:
             return
+        self.costs = _compared(tried)
         self._rehearsal.take_time()
-        reference = max(tried, key=lambda setting: _total(tried[setting]))
         self._settings.sort(key=lambda setting: _total(tried[setting]))
-        self.costs = {
-            setting: Cost(_work(known), _accuracy(known, tried[reference])) for setting, known in tried.items()
-        }
-        cost_cache.save(self._graph, self.costs)
+        if not self._closed.is_set():
+            cost_cache.save(self._graph, self.costs)
 
     def _again(self, turn: int, source: str, values: list[Any]) -> None:
         """One setting, and the reference, on values of today."""
@@ -191,6 +203,12 @@ def _work(known: Rehearsed) -> dict[str, float]:
 
 def _total(known: Rehearsed) -> float:
     return sum(_work(known).values())
+
+
+def _compared(tried: Mapping[Setting, Rehearsed]) -> dict[Setting, Cost]:
+    """What settings take, and their accuracy: that which takes most is the reference."""
+    reference = tried[max(tried, key=lambda setting: _total(tried[setting]))]
+    return {setting: Cost(_work(known), _accuracy(known, reference)) for setting, known in tried.items()}
 
 
 def _accuracy(known: Rehearsed, reference: Rehearsed) -> float | None:

@@ -9,6 +9,7 @@ should move, and the run goes that way (`flowedge.runtime.routes`) if it serves 
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections import deque
@@ -25,8 +26,8 @@ from flowedge.profiling.fitting import Measurement
 from flowedge.profiling.gil import LockProbe
 from flowedge.profiling.measure import cores_here
 from flowedge.runtime.controller.placement import UTILISATION, Load, Placement, Workers, capacity, placement
-from flowedge.runtime.measuring import Window
-from flowedge.runtime.routes import Configuration
+from flowedge.runtime.measuring import Measuring, Window
+from flowedge.runtime.routes import Configuration, first_setting
 from flowedge.runtime.run import Run
 
 if TYPE_CHECKING:
@@ -35,12 +36,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flowedge.plan")
 
-LOOKS = 25
-"""Looks at the lock in a second: 0.1 % of a core."""
+LOOKS = 10
+"""Looks at the lock in a second, at random, as frames are regular."""
 
 TAKEN = 0.85
 """The share of the looks that find the lock taken from which it may be the limit: less, and a graph of files
 could gain next to nothing."""
+
+SCATTER = 0.2
+"""How far the share of one second's looks may be below the true one."""
 
 WINDOWS = 3
 """Seconds that are judged together, before a move and after it."""
@@ -86,7 +90,7 @@ class Offloading:
         self._run = run
         self._cores = cores or cores_here()
         self._probe = LockProbe()
-        self._measuring = run.measuring()
+        self._measuring: Measuring | None = None
         self._samples: Samples | None = None
         self._rehearsal: Rehearsal | None = None
         self._measured: dict[Setting, Measurement] = {}
@@ -120,11 +124,11 @@ class Offloading:
     def _watch(self) -> None:
         while not self._closed.is_set():
             for _ in range(LOOKS):
-                self._probe.look(self._closed.wait, 1 / LOOKS)
+                self._probe.look(self._closed.wait, random.uniform(0.5, 1.5) / LOOKS)
             if self._closed.is_set():
                 return
             try:
-                self._look(self._measuring.window(), self._probe.share())
+                self._look(self._probe.share())
             except UserError as error:
                 if not self._closed.is_set():
                     log.error("operators stay in the processes they are in: %s", error)
@@ -133,17 +137,26 @@ class Offloading:
                 log.exception("operators stay in the processes they are in from now on")
                 return
 
-    def _look(self, window: Window, taken: float) -> None:
-        now = time.monotonic()
+    def _look(self, taken: float) -> None:
+        """Consider the last second; what happened in it is added up only where that may matter."""
+        matters = taken >= TAKEN - SCATTER or bool(self.workers)
+        if time.monotonic() < self._not_before or not matters:
+            self._measuring = None
+            self._recent.clear()
+            return
+        if self._measuring is None:
+            self._measuring = self._run.measuring()
+            return
+        window = self._measuring.window()
         if not any(camera.produced or camera.delivered for camera in window.cameras.values()):
             self._recent.clear()  # nothing to be judged by
             return
         self._recent.append((window, taken))
-        if len(self._recent) < WINDOWS or now < self._not_before:
+        if len(self._recent) < WINDOWS:
             return
         if self._judged is not None:
             self._judge(self._judged)
-        elif self.workers or min(share for _, share in self._recent) >= TAKEN:
+        elif self.workers or sum(share for _, share in self._recent) >= TAKEN * WINDOWS:
             self._decide()
 
     def _decide(self) -> None:
@@ -219,7 +232,7 @@ class Offloading:
     def _setting(self) -> Setting:
         """That of most cameras."""
         used = [self._run.routes.of(camera).setting for _, camera in self._run.cameras()]
-        return max(used, key=used.count) if used else self._run.routes.of("").setting
+        return max(used, key=used.count) if used else first_setting(self._run.graph)
 
     def _demand(self, windows: list[Window]) -> float:
         """How many times the present rates are asked for: infinitely many where a file is read."""
@@ -281,7 +294,7 @@ class Offloading:
 
     def _pause_for(self, seconds: float) -> None:
         self._recent.clear()
-        self._measuring.window()  # what was measured meanwhile belongs to neither placement
+        self._measuring = None  # what is measured meanwhile belongs to neither placement
         self._probe.share()
         self._not_before = time.monotonic() + seconds
 

@@ -1,0 +1,258 @@
+"""One run of a scenario in this process: what every second of it was like."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import psutil
+
+from flowedge import Detections, Tracks
+from flowedge.graph.contract import Sink, Source
+from flowedge.graph.graph import Graph
+from flowedge.graph.loading import load
+from flowedge.plane.item import End, Item
+from flowedge.planner.model.profiles import Setting
+from flowedge.runtime.controller.controller import Controller, Decision
+from flowedge.runtime.routes import Configuration
+from flowedge.runtime.run import Run
+from flowedge.vision.evaluation import detection_quality
+from tools.adaptation.scenarios import SCENARIOS, Load, Street
+
+CLASSES = {"person": ("person",), "vehicle": ("vehicle", "car", "bus", "truck")}
+"""The street's truth tells cars from buses, and detectors for it may do so or not."""
+
+SWITCH_SECONDS = 0.0005
+"""As `flowedge run` has it."""
+
+
+@dataclass(frozen=True)
+class Second:
+    """What one second of a run was like.
+
+    `latency` is the p95 from capture to sink in seconds, None where nothing came out. `f1` (at IoU 0.5) is that
+    of the frames found in this second, None without any. `produced`, `delivered` and `lost` are frames.
+    `settings` counts the cameras in each; `cores` is what the process kept busy, `children` what its
+    rehearsals did, `others` all other programs.
+    """
+
+    at: float
+    latency: float | None
+    f1: float | None
+    produced: float
+    delivered: float
+    lost: float
+    settings: Mapping[str, int]
+    cores: float
+    children: float
+    others: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run: its seconds, the F1 of all its frames from `settled` on, and what its controller did.
+
+    `events` are times and what happened then. `memory` is the peak of the process in bytes, `thread_seconds`
+    what the controller's thread took of the processor.
+    """
+
+    name: str
+    goal: float
+    seconds: Sequence[Second]
+    events: Sequence[tuple[float, str]]
+    f1: float | None
+    decisions: Sequence[Decision] = ()
+    memory: int = 0
+    thread_seconds: float = 0.0
+
+
+def run_scenario(
+    path: str,
+    given: Mapping[str, str],
+    scenario: str,
+    seconds: float,
+    street: Street,
+    setting: Setting | None,
+    settle: float,
+    cache: str,
+) -> Result:
+    """Run a graph file through a scenario in one setting, or adapted where that is None.
+
+    What a second was like counts in `f1` from `settle` seconds after the start and every event. `cache` is a
+    folder for what adaptation learns.
+    """
+    os.environ["XDG_CACHE_HOME"] = cache
+    sys.setswitchinterval(SWITCH_SECONDS)
+    with tempfile.TemporaryDirectory() as folder, known_streets() as truths:
+        output = {"output": str(Path(folder) / "{camera}.mp4")}
+        graph, _ = load(path, {"source": street.address(0), **output, **given})
+        run = Run(graph)
+        found = Found(graph, run)
+        with run:
+            load_ = Load(run, street)
+            if setting is not None:
+                run.routes.switch(Configuration(setting))
+            load_.cameras(4)
+            events = [(share * seconds, name, act) for share, name, act in SCENARIOS[scenario]]
+            with Controller(run) if setting is None else nullcontext() as controller:
+                begun = time.monotonic()
+                rows = list(_seconds(run, load_, events, seconds, begun))
+            load_.busy(0)
+        from flowedge.planner.model import units
+
+        goal = units.seconds(graph.goal.latency, "Goal.latency") if graph.goal.latency else float("inf")
+        times = [(at, name) for at, name, _ in events]
+        f1s, total = found.quality(truths, begun, seconds, [0.0, *(at for at, _ in times)], settle)
+        rows = [replace_f1(row, f1s.get(round(row.at) - 1)) for row in rows]
+        name = "adaptive" if setting is None else words(setting)
+        decisions = controller.decisions if controller else ()
+        memory = psutil.Process().memory_info().rss
+        return Result(name, goal, rows, times, total, decisions, memory)
+
+
+def tell() -> None:
+    """Log what the process does, and when."""
+    logging.basicConfig(format="%(relativeCreated)6d %(name)s %(message)s")
+    logging.getLogger("flowedge").setLevel(logging.INFO)
+
+
+def words(setting: Setting) -> str:
+    """A setting in words."""
+    return " ".join(f"{name}={value}" for name, value in setting)
+
+
+def replace_f1(row: Second, f1: float | None) -> Second:
+    from dataclasses import replace
+
+    return replace(row, f1=f1)
+
+
+def _seconds(run: Run, load_: Load, events: list, seconds: float, begun: float) -> Iterator[Second]:
+    measuring, waiting = run.measuring(), list(events)
+    usage = Usage()
+    for second in range(1, int(seconds) + 1):
+        while waiting and waiting[0][0] < second:
+            _, _, act = waiting.pop(0)
+            act(load_)
+        time.sleep(max(0.0, begun + second - time.monotonic()))
+        window = measuring.window()
+        cameras = [camera for _, camera in run.cameras()]
+        settings = Counter(words(run.routes.of(camera).setting) for camera in cameras)
+        children, others = usage.since()
+        yield Second(
+            second,
+            window.latency.quantile(0.95),
+            None,
+            sum(rate.produced for rate in window.cameras.values()) * window.seconds,
+            sum(rate.delivered for rate in window.cameras.values()) * window.seconds,
+            sum(rate.lost for rate in window.cameras.values()) * window.seconds,
+            dict(settings),
+            window.cores,
+            children,
+            others,
+        )
+
+
+class Usage:
+    """How many cores the children of this process, and all other programs, keep busy."""
+
+    def __init__(self) -> None:
+        self._before = self._sums()
+
+    def since(self) -> tuple[float, float]:
+        """Since the last call."""
+        before, self._before = self._before, self._sums()
+        seconds = max(self._before[0] - before[0], 1e-9)
+        own, children, all_ = (
+            (now - then) / seconds for now, then in zip(self._before[1:], before[1:], strict=True)
+        )
+        return max(0.0, children), max(0.0, all_ - own - max(0.0, children))
+
+    @staticmethod
+    def _sums() -> tuple[float, float, float, float]:
+        children = 0.0
+        for child in psutil.Process().children(recursive=True):
+            try:
+                if "resource_tracker" not in " ".join(child.cmdline()):
+                    times = child.cpu_times()
+                    children += times.user + times.system
+            except psutil.Error:
+                continue
+        machine = psutil.cpu_times()
+        busy = machine.user + machine.nice + machine.system + machine.irq + machine.softirq + machine.steal
+        return time.monotonic(), time.process_time(), children, busy
+
+
+@contextmanager
+def known_streets() -> Iterator[dict[tuple[str, int], Tracks]]:
+    """The truth about every frame of the synthetic cameras that are read meanwhile, by camera and index."""
+    module = importlib.import_module("flowedge.operators.video")
+    truths: dict[tuple[str, int], Tracks] = {}
+    read = module.read_street  # type: ignore[attr-defined]
+
+    def noting(*words: object, **more: object) -> Iterator[tuple[object, Tracks]]:
+        for frame, truth in read(*words, **more):
+            truths[truth.origin.camera, truth.origin.index] = truth
+            yield frame, truth
+
+    with mock.patch.object(module, "read_street", noting):
+        yield truths
+
+
+class Found:
+    """What a run found in every frame: the last detections on the way to its sinks, and when they came."""
+
+    def __init__(self, graph: Graph, run: Run) -> None:
+        self._found: dict[str, list[tuple[float, Detections]]] = defaultdict(list)
+        self._order = [node.name for node in graph.nodes if not isinstance(node.step, (Sink, Source))]
+        for name in self._order:
+            run._wiring.outlets[name].lead_to(self._receiver(name))  # no public way in without a second sink
+
+    def _receiver(self, name: str):
+        def receive(item: Item | End) -> None:
+            if isinstance(item, Item) and item.parts == 1 and isinstance(item.value, Detections):
+                self._found[name].append((time.monotonic(), item.value))
+
+        return receive
+
+    def quality(
+        self,
+        truths: Mapping[tuple[str, int], Tracks],
+        begun: float,
+        seconds: float,
+        events: Sequence[float],
+        settle: float,
+    ) -> tuple[dict[int, float], float | None]:
+        """F1 by second, and of all frames that came when the run had settled."""
+        last = next((name for name in reversed(self._order) if self._found[name]), None)
+        by_second: dict[int, list[tuple[Detections, Tracks]]] = defaultdict(list)
+        settled: list[tuple[Detections, Tracks]] = []
+        for came, found in self._found[last] if last else ():
+            at = came - begun
+            truth = truths.get((found.origin.camera, found.origin.index))
+            if truth is None or not 0 <= at < seconds:
+                continue
+            by_second[int(at)].append((found, truth))
+            if is_settled(at, events, settle):
+                settled.append((found, truth))
+        return {at: _f1(pairs) for at, pairs in by_second.items()}, _f1(settled) if settled else None
+
+
+def is_settled(at: float, events: Sequence[float], settle: float) -> bool:
+    """Whether nothing has happened for a while."""
+    return all(not event <= at < event + settle for event in events)
+
+
+def _f1(pairs: Sequence[tuple[Detections, Tracks]]) -> float:
+    found, truth = zip(*pairs, strict=True)
+    return detection_quality(found, truth, CLASSES).f1
