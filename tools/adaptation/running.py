@@ -21,9 +21,10 @@ from flowedge import Detections, Tracks
 from flowedge.graph.contract import Sink, Source
 from flowedge.graph.graph import Graph
 from flowedge.graph.loading import load
+from flowedge.monitor.report import Decision
 from flowedge.plane.item import End, Item
 from flowedge.planner.model.profiles import Setting
-from flowedge.runtime.controller.controller import Controller, Decision
+from flowedge.runtime.controller.controller import Controller
 from flowedge.runtime.routes import Configuration
 from flowedge.runtime.run import Run
 from flowedge.vision.evaluation import detection_quality
@@ -104,7 +105,7 @@ def run_scenario(
                 run.routes.switch(Configuration(setting))
             load_.cameras(4)
             events = [(share * seconds, name, act) for share, name, act in SCENARIOS[scenario]]
-            with Controller(run) if setting is None else nullcontext() as controller:
+            with Controller(run) if setting is None else nullcontext():
                 begun = time.monotonic()
                 rows = list(_seconds(run, load_, events, seconds, begun))
             load_.busy(0)
@@ -115,7 +116,7 @@ def run_scenario(
         f1s, total = found.quality(truths, begun, seconds, [0.0, *(at for at, _ in times)], settle)
         rows = [replace_f1(row, f1s.get(round(row.at) - 1)) for row in rows]
         name = "adaptive" if setting is None else words(setting)
-        decisions = controller.decisions if controller else ()
+        decisions = [made for made in run.decisions.so_far() if made.settings]
         memory = psutil.Process().memory_info().rss
         return Result(name, goal, rows, times, total, decisions, memory)
 
