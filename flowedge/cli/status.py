@@ -33,7 +33,9 @@ def status(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Say what the graphs that run on this machine do: cameras, operators, workers, knobs, goal, last decision.
+    """Say what the graphs on this machine do now.
+
+    Cameras, operators, workers, the knobs in force, the goal and the last decision of each.
 
     Example: flowedge status --json
 
