@@ -33,7 +33,9 @@ def status(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Say what the graphs that run on this machine do: cameras, operators, workers, knobs, goal, last decision.
+    """Say what the graphs on this machine do now.
+
+    Cameras, operators, workers, the knobs in force, the goal and the last decision of each.
 
     Example: flowedge status --json
 
@@ -48,7 +50,7 @@ def status(
     with watching(targets) as graphs:
         for graph in graphs:
             if not graph.wait(PATIENCE_SECONDS):
-                graph.problem = f"{graph.name} does not answer"
+                graph.problem = f"{graph.name} does not answer; it may be stopped, or an older FlowEdge"
         told = [graph for graph in graphs if graph.newest is not None]
         if as_json:
             _print_json(told)

@@ -28,12 +28,12 @@ AGAIN_SECONDS = 5.0
 
 
 def top(debug: Debug = False) -> None:
-    """Watch the graphs that run on this machine, until q or Ctrl-C, or until none runs any more.
+    """Watch the graphs on this machine, until q or Ctrl-C.
 
     Example: flowedge top
 
-    Shows what `flowedge status` says, once a second; where there is no terminal, a line per graph every five
-    seconds. Ends with 1 when no graph runs at the beginning.
+    Shows what `flowedge status` says, once a second, until no graph runs any more; without a terminal, a
+    line per graph every five seconds. Ends with 1 when no graph runs at the beginning.
     """
     graphs = Graphs()
     for number in (signal.SIGTERM, signal.SIGHUP):  # the terminal has to be given back as it was

@@ -18,6 +18,8 @@ log = logging.getLogger("flowedge.run")
 
 PERIOD_SECONDS = 1.0
 
+LOOK_SECONDS = 0.05
+
 CONNECT_SECONDS = 3.0
 """How long a run may take to let a listener in."""
 
@@ -117,12 +119,16 @@ class Watched:
     def _watch(self) -> None:
         import zenoh
 
+        # A callback's thread would be in Zenoh when the interpreter is taken apart, and abort the process.
+        newest: Any = zenoh.handlers.RingChannel(1)
         try:
             with (
                 connect(self.target.endpoint, timeout=CONNECT_SECONDS) as session,
-                session.declare_subscriber(state_topic(self.target.graph), self._take),
+                session.declare_subscriber(state_topic(self.target.graph), newest) as samples,
             ):
-                self._closed.wait()
+                while not self._closed.wait(LOOK_SECONDS):
+                    if (sample := samples.try_recv()) is not None:
+                        self._take(sample)
         except zenoh.ZError:
             self.problem, self.unreachable = f"{self.name} cannot be reached at {self.target.endpoint}", True
             self._told.set()

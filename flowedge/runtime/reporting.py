@@ -131,6 +131,7 @@ class Reporter:
         whole = Histogram.merged(latency.values())
         cpu, uses = self._cpu(), self._usage.workers
         cores = {name: _per(seconds - since.cpu.get(name, 0.0), passed) for name, seconds in cpu.items()}
+        workers = self._routes.workers({camera.route for camera in cameras.values()})
         decisions = self._decisions.so_far()
         return Report(
             graph=self._graph.name,
@@ -142,7 +143,10 @@ class Reporter:
             + sum(use.peak_rss for use in uses.values()),
             cores=round(sum(cores.values()), 3),
             cameras=cameras,
-            operators={name: self._operator(runner, since, passed) for name, runner in self._runners.items()},
+            operators={
+                name: self._operator(runner, since, passed, workers.get(name, ()))
+                for name, runner in self._runners.items()
+            },
             workers={name: _worker(use, cores[name]) for name, use in uses.items()},
             goal=self._goal(whole, cameras, decisions),
             decisions=decisions,
@@ -184,7 +188,9 @@ class Reporter:
             error=str(error) if error else None,
         )
 
-    def _operator(self, runner: Runner, since: _Sample, passed: float) -> OperatorReport:
+    def _operator(
+        self, runner: Runner, since: _Sample, passed: float, workers: tuple[str, ...]
+    ) -> OperatorReport:
         metrics, name = runner.metrics, runner.name
         seconds, work = runner.busy_for()
         return OperatorReport(
@@ -194,7 +200,7 @@ class Reporter:
             rate=round(_per(metrics.count - since.counts.get(name, 0), passed), 3),
             service_ms=_since(metrics.service, since.service.get(name)).summary_ms(),
             wait_ms=_since(metrics.wait, since.wait.get(name)).summary_ms(),
-            workers=self._routes.workers_of(name),
+            workers=workers,
             stuck=f"{work} for {seconds:.0f} s" if seconds >= self._limits.stalled_after else None,
         )
 

@@ -70,11 +70,14 @@ class Routes:
             if known is not None:  # else it was closed between the two, and the camera has another
                 return number, known
 
-    def workers_of(self, operator: str) -> tuple[str, ...]:
-        """The workers on which an operator works for the next frame of any camera."""
-        routes = {account.route for account in self._ledger.accounts().values()}
-        used = [known for number, known in list(self._open.items()) if number in routes]
-        return tuple(dict.fromkeys(name for known in used for name in known.workers.get(operator, ())))
+    def workers(self, routes: Collection[int]) -> dict[str, tuple[str, ...]]:
+        """The workers of the operators that have any, for the frames of these routes."""
+        used: dict[str, dict[str, None]] = {}
+        for number, known in list(self._open.items()):
+            if number in routes:
+                for operator, names in known.workers.items():
+                    used.setdefault(operator, {}).update(dict.fromkeys(names))
+        return {operator: tuple(names) for operator, names in used.items()}
 
     def switch(self, wanted: Configuration, cameras: Collection[str] | None = None) -> None:
         """Let the next frames of these cameras, or of all and those to come, go by a configuration.

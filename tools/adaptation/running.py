@@ -21,10 +21,11 @@ from flowedge import Detections, Tracks
 from flowedge.graph.contract import Sink, Source
 from flowedge.graph.graph import Graph
 from flowedge.graph.loading import load
+from flowedge.monitor.report import Decision
 from flowedge.plane.item import End, Item, Receiver
 from flowedge.planner.model import units
 from flowedge.planner.model.profiles import Setting
-from flowedge.runtime.controller.controller import Controller, Decision
+from flowedge.runtime.controller.controller import Controller
 from flowedge.runtime.measuring import Window
 from flowedge.runtime.routes import Configuration
 from flowedge.runtime.run import Run
@@ -115,10 +116,11 @@ def run_scenario(
         f1s, total = found.quality(truths, begun, seconds, [0.0, *(at for at, _ in times)], settle)
         rows = [replace(row, f1=f1s.get(round(row.at) - 1)) for row in rows]
         name = "adaptive" if setting is None else words(setting)
+        decisions = [made for made in run.decisions.so_far() if made.settings]
         memory = psutil.Process().memory_info().rss
         if controller is None:
             return Result(name, goal, rows, times, total, memory=memory)
-        return Result(name, goal, rows, times, total, controller.decisions, memory, controller.spent)
+        return Result(name, goal, rows, times, total, decisions, memory, controller.spent)
 
 
 class Watched(Controller):

@@ -49,9 +49,9 @@ def flowedge(how: str, loops: int, frames: int) -> dict[str, float]:
             names = tuple(f"w{number}" for number in range(int(how.partition("-")[2])))
             run.routes.switch(Configuration((), dict.fromkeys(STAGES, names)))
         elif how == "itself":
-            begun, moving = time.monotonic(), Offloading(run)
-            with moving:
-                while not moving.moves and time.monotonic() - begun < PATIENCE:
+            begun = time.monotonic()
+            with Offloading(run):
+                while not run.decisions.so_far() and time.monotonic() - begun < PATIENCE:
                     time.sleep(0.05)
                 decided_after = time.monotonic() - begun
                 return {**figures(delivered, frames), "decided_after": decided_after}
