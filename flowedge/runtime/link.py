@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
@@ -141,7 +142,7 @@ class Link:
             call.set_exception(WorkerDiedError(f"worker {self.name} {reason}"))
         self._memory.forget(self.token)
         for publisher in publishers.values():
-            publisher.undeclare()  # type: ignore[no-untyped-call]
+            _withdraw(publisher)
 
     def drop(self, instance: str) -> None:
         """Forget an instance that has been retired."""
@@ -149,7 +150,7 @@ class Link:
         with self._lock:
             publisher = self._publishers.pop(instance, None)
         if publisher is not None:
-            publisher.undeclare()  # type: ignore[no-untyped-call]
+            _withdraw(publisher)
 
     def _taken(self, number: int) -> Future[bytes] | None:
         with self._lock:
@@ -174,7 +175,7 @@ class Link:
             return
         try:
             publisher.put(data)
-        except zenoh.ZError as error:  # the worker was lost at this moment; what it owes is settled then
+        except (zenoh.ZError, RuntimeError) as error:  # withdrawn at this moment: what it owes is settled then
             log.debug("worker %s cannot be reached: %s", self.name, error)
 
     def _open(self, instance: str) -> threading.Event:
@@ -188,3 +189,9 @@ class Link:
         )
         self._publishers[instance] = publisher
         return heard(publisher)
+
+
+def _withdraw(publisher: zenoh.Publisher) -> None:
+    # Zenoh refuses that while another thread is in `put`: the publisher goes with the last who knows it.
+    with contextlib.suppress(RuntimeError):
+        publisher.undeclare()  # type: ignore[no-untyped-call]

@@ -345,15 +345,19 @@ class Replicas:
                 raise SlotLost(LossCause.WRITER_GONE, "the worker could not read the value")
             result = to_error(reply.failure) if reply.failure else link.value(reply, body)
         except SlotLost as error:
-            self._lose(sent, error)
+            self._lose(sent, error.cause.value)
             return
         except WireError as error:
             result = error
+        except Exception:
+            log.exception("%s: a result could not be read", self.place)
+            self._lose(sent, "unreadable")
+            return
         self._answer(sent, Answer(result, reply.services, max(0.0, now - sent.since - seconds)))
 
-    def _lose(self, sent: Sent, error: SlotLost) -> None:
+    def _lose(self, sent: Sent, cause: str) -> None:
         """A value did not arrive, or its result: send it again, though not for ever."""
-        self.losses[error.cause.value] += 1
+        self.losses[cause] += 1
         sent.losses += 1
         if sent.item.live or sent.losses >= MOST_LOSSES:
             self._answer(sent, _absent(sent, Outcome.DROPPED, "value lost", self.place))

@@ -239,6 +239,9 @@ class _Instance(threading.Thread):
         """Set the chain up, obey until the instance is retired, and close it."""
         try:
             self._serve()
+        except BaseException:  # the run would wait for its answers for ever: let it see that they do not come
+            log.exception("%s broke, and the worker ends", self.instance)
+            self._worker.stop()
         finally:
             self._worker.retired(self.instance)
             self._orders.undeclare()  # type: ignore[no-untyped-call]
