@@ -12,24 +12,37 @@ from abc import ABC, abstractmethod
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from flowedge.errors import RunError, UserError
 from flowedge.graph.signature import Accepted, readable, signature
 from flowedge.monitor.histogram import Histogram
 from flowedge.plane.clock import Clock
-from flowedge.plane.item import End, Item, Receiver
+from flowedge.plane.item import End, Item, Receiver, first_origin
 from flowedge.plane.mailbox import Mailbox
 from flowedge.runtime.chain import Answer
 from flowedge.runtime.copies import Copies, Copy, Remote
 from flowedge.runtime.failures import Failures, Tally, described
 from flowedge.runtime.order import Order, Place
-from flowedge.values import Absent, FrameId, Outcome
+from flowedge.values import Absent, FrameId, Origin, Outcome
 
 log = logging.getLogger("flowedge.run")
 
 _PASSED = object()
 """Stands for a value that a step on a worker gave to the next one there."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Done:
+    """What `by`, which followed another step on a worker, made of an item.
+
+    It goes through the inboxes of the steps between, which have nothing to do: earlier frames may wait there.
+    """
+
+    origin: Origin
+    by: Runner
+    item: Item
+    result: Any
 
 
 @dataclass
@@ -69,7 +82,7 @@ class Outlet:
         for receive in self._receivers:
             receive(item)
         tap = self.tap  # read once: another thread may take it away
-        if tap is not None and isinstance(item, Item) and item.is_value:
+        if tap is not None and _is_work(item):
             tap(item.value)
 
 
@@ -270,17 +283,17 @@ class Runner(ABC):
         values: list[Item] = []
         in_hand = self._in_hand = [item for item, _ in taken]
         for item, waited in taken:
-            if isinstance(item, Item) and item.is_value:
+            if _is_work(item):
                 self.metrics.wait.add(waited)
                 values.append(item)
         results = iter(self._results(values) if values else ())
         self._rest()
         for index, (item, _) in enumerate(taken):
-            result = next(results) if isinstance(item, Item) and item.is_value else None
+            result = next(results) if _is_work(item) else None
             if in_hand[index] is None:  # given up while the step was stuck
                 continue
             in_hand[index] = None
-            if isinstance(item, Item) and item.is_value:
+            if _is_work(item):
                 self._deliver(item, result)
             else:
                 self._pass_on(item)
@@ -291,7 +304,7 @@ class Runner(ABC):
             with self._answers:
                 self._answers.wait_for(lambda: all(key.camera != item.camera for key, _ in self._at_workers))
         place = order.enter(item.camera)
-        if not (isinstance(item, Item) and item.is_value):
+        if not _is_work(item):
             order.done(place, lambda: self._pass_on(item))
             return
         self.metrics.wait.add(waited)
@@ -324,8 +337,11 @@ class Runner(ABC):
         assert self._order is not None
         if type(result) is Absent:
             self._order.done(place, lambda: self._pass_on(kept.with_value(result)))
+        elif last is self:
+            self._order.done(place, lambda: self._deliver(kept, result))
         else:
-            self._order.done(place, lambda: last._deliver(kept, result))
+            done = kept.with_value(_Done(first_origin(kept.value), last, kept, result))
+            self._order.done(place, lambda: self._pass_on(done))
 
     def _results(self, items: Sequence[Item]) -> Sequence[Any]:
         """What the step makes of the values; an exception stands in for the result it prevented."""
@@ -427,8 +443,16 @@ class Runner(ABC):
         """Send a result, or the exception in its place, on its way."""
 
     def _pass_on(self, item: Item | End) -> None:
-        """An `Absent` or the end of a stream."""
-        self.outlet.emit(item)
+        """An `Absent`, the end of a stream, or what this step or a later one did on a worker."""
+        if isinstance(item, Item) and type(item.value) is _Done and item.value.by is self:
+            self._deliver(item.value.item, item.value.result)
+        else:
+            self.outlet.emit(item)
+
+
+def _is_work(item: Item | End) -> TypeGuard[Item]:
+    """Whether it is a value for a step, not an absence, an end, or what has been worked on."""
+    return isinstance(item, Item) and item.is_value and type(item.value) is not _Done
 
 
 def closing_failed(name: str, error: BaseException) -> UserError:
