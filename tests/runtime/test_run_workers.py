@@ -14,8 +14,8 @@ import pytest
 from flowedge import ConfigError, Event, Graph, choose
 from flowedge.runtime.routes import Configuration, first_setting
 from flowedge.runtime.run import Run
-from tests.runtime.fake_steps import SECONDS, Collect, Play, index_of
-from tests.runtime.worker_steps import Count, Obey, command
+from tests.runtime.fake_steps import SECONDS, Collect, Play, index_of, wait_until
+from tests.runtime.worker_steps import Burn, Count, Obey, command
 
 
 @dataclass
@@ -134,6 +134,24 @@ def test_frames_of_a_chain_do_not_overtake_those_before_them(monkeypatch: pytest
         threading.Timer(0.3, hold.set).start()
         run.wait(SECONDS)
     assert [index_of(value) for value in came] == list(range(12))
+
+
+def test_what_a_chain_does_on_workers_does_not_overtake_what_waits_here():
+    gate, came = threading.Semaphore(0), []
+    graph = Graph("far")
+    stream = graph.source(Play({"north": ""}, play=player([command(index) for index in range(20)], gate=gate)))
+    stream >> Burn(0.0, name="first") >> Burn(0.05, name="second") >> Collect(came.append)
+    with Run(graph) as run:
+        run.routes.switch(on(graph, "first", "second"))
+        run.routes.switch(on(graph))
+        gate.release(10)
+        wait_until(lambda: run.report().operators["first"].count == 10)
+        run.routes.switch(on(graph, "first", "second"))
+        gate.release(10)
+        counts = run.wait(SECONDS).cameras["north"]
+    assert [index_of(value) for value in came] == list(range(20))
+    assert counts.delivered == 20
+    assert came[0].data["second"] == os.getpid() != came[-1].data["second"]
 
 
 def test_a_step_that_cannot_be_set_up_on_a_worker_is_told_of():

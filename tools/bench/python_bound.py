@@ -36,8 +36,11 @@ def measure(frames: int, rounds: int) -> Iterator[str]:
     loops = loops_of(SECONDS)
     runs: dict[str, list[dict[str, float]]] = defaultdict(list)
     for _ in range(rounds):
-        for how in present:
-            runs[how].append(_run(how, loops, frames))
+        for how in list(present):
+            try:
+                runs[how].append(_run(how, loops, frames))
+            except subprocess.SubprocessError as error:
+                yield f"{present.pop(how)}: left out, {error}"
     alone = [run["frames"] / run["seconds"] for run in runs["one"]]
     for how, name in present.items():
         rates = [run["frames"] / run["seconds"] for run in runs[how]]
@@ -61,7 +64,7 @@ def measure(frames: int, rounds: int) -> Iterator[str]:
 
 def _run(how: str, loops: int, frames: int) -> dict[str, float]:
     command = python("-m", "tools.bench.python_bound_ends", how, str(loops), str(frames))
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=120)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 

@@ -232,6 +232,9 @@ def dora_node(role: str, loops: int, frames: int, folder: Path) -> None:
             if index >= 8:
                 next(event for event in node if event["type"] == "INPUT")
             node.send_output("value", pyarrow.array([json.dumps(message(index))]))
+        for event in node:  # what it sent last is lost if it goes now
+            if event["type"] != "INPUT":
+                return
         return
     count, begun = 0, 0.0
     for event in node:

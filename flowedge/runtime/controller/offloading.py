@@ -9,6 +9,7 @@ should move, and the run goes that way (`flowedge.runtime.routes`) if it serves 
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -20,12 +21,21 @@ from typing import TYPE_CHECKING, Any, Self
 from flowedge.errors import UserError
 from flowedge.graph.contract import State
 from flowedge.graph.nodes import GraphNode
+from flowedge.monitor.histogram import Histogram
 from flowedge.monitor.report import Decision
 from flowedge.planner.model.profiles import Setting
 from flowedge.profiling.fitting import Measurement
 from flowedge.profiling.gil import LockProbe
 from flowedge.profiling.measure import cores_here
-from flowedge.runtime.controller.placement import UTILISATION, Load, Placement, Workers, capacity, placement
+from flowedge.runtime.controller.placement import (
+    MARGIN,
+    UTILISATION,
+    Load,
+    Placement,
+    Workers,
+    capacity,
+    placement,
+)
 from flowedge.runtime.measuring import Measuring, Window
 from flowedge.runtime.routes import Configuration, first_setting
 from flowedge.runtime.run import Run
@@ -53,7 +63,11 @@ SETTLING_SECONDS = 2.0
 """After a move, which are not judged."""
 
 HELPED = 1.05
-"""How many times the frames a second must be served after a move for it to stay."""
+"""How many times the frames a second must be served after a move for it to stay, or, live, how many times as
+long frames must have been on their way before it."""
+
+NEARLY_ALL = 0.95
+"""The share of the frames whose latency counts."""
 
 SAMPLE_SECONDS = 10.0
 """How long the frames to rehearse with are waited for."""
@@ -66,8 +80,8 @@ PAUSE_SECONDS, LONGEST_SECONDS = 30.0, 1800.0
 class Move:
     """Operators went to `workers`, or home where there are none, `at` so many seconds after the beginning.
 
-    `taken` is the share of looks that found the lock taken before, with so many `frames_per_second`; `expected`
-    how many times as many were forecast.
+    `taken` is the share of looks that found the lock taken before, with so many `frames_per_second` and such a
+    `latency` (s) of nearly all; `expected` how many times as many frames were forecast.
     """
 
     at: float
@@ -75,6 +89,7 @@ class Move:
     taken: float
     expected: float
     frames_per_second: float
+    latency: float | None
 
 
 class Offloading:
@@ -131,7 +146,7 @@ class Offloading:
                 self._look(self._probe.share())
             except UserError as error:
                 if not self._closed.is_set():
-                    log.error("operators stay in the processes they are in: %s", error)
+                    log.warning("operators stay in the processes they are in: %s", error)
                 self._wait_longer()
             except Exception:
                 log.exception("operators stay in the processes they are in from now on")
@@ -168,14 +183,14 @@ class Offloading:
         if measurement is None:
             self._wait_longer()
             return
-        loads = self._loads(measurement, [window for window, _ in recent])
-        wanted = self._wanted(loads, [window for window, _ in recent])
+        windows = [window for window, _ in recent]
+        loads = self._loads(measurement, windows)
+        wanted = self._wanted(loads, self._demand(windows), taken)
         if wanted.workers == self.workers:
             self._pause_for(PAUSE_SECONDS)
             return
-        graph = self._run.graph
-        expected = wanted.serves / capacity(graph, loads, self.workers, self._cores)
-        move = Move(time.monotonic() - self._begun, wanted.workers, taken, expected, _served(recent))
+        expected = wanted.serves / capacity(self._run.graph, loads, self.workers, self._cores)
+        move = self._move(wanted.workers, expected)
         before = self.workers
         self._go(wanted.workers)
         if wanted.workers:
@@ -185,27 +200,48 @@ class Offloading:
             self._note("one process suffices again", move)
         self._pause_for(SETTLING_SECONDS)
 
-    def _wanted(self, loads: Mapping[str, Load], windows: list[Window]) -> Placement:
+    def _move(self, workers: Workers, expected: float) -> Move:
+        """A move of now, by what the last few windows say of what was before it."""
+        windows = [window for window, _ in self._recent]
+        seconds = sum(window.seconds for window in windows)
+        delivered = sum(
+            rate.delivered * window.seconds for window in windows for rate in window.cameras.values()
+        )
+        latency = Histogram.merged(window.latency for window in windows).quantile(NEARLY_ALL)
+        taken = sum(share for _, share in self._recent) / len(windows)
+        return Move(
+            time.monotonic() - self._begun, workers, taken, expected, delivered / max(seconds, 1e-9), latency
+        )
+
+    def _wanted(self, loads: Mapping[str, Load], demand: float, taken: float) -> Placement:
         """Where operators should be; those that have moved stay until they need much less of the lock."""
-        graph, demand = self._run.graph, self._demand(windows)
+        graph = self._run.graph
         if self.workers and demand < UTILISATION / 2 * capacity(graph, loads, {}, self._cores):
             return Placement()
+        used = sum(load.rate * load.held for load in loads.values())
+        if not self.workers and demand < math.inf and used < taken / 2:
+            return Placement()  # who has the lock waits for a core, of which there would be no more
         wanted = placement(graph, loads, cores=self._cores, demand=demand)
         now = capacity(graph, loads, self.workers, self._cores)
-        stays = not wanted.workers or wanted.serves < 1.15 * now
+        stays = not wanted.workers or wanted.serves < MARGIN * now
         return Placement(self.workers, now) if self.workers and stays else wanted
 
     def _judge(self, move: Move) -> None:
         """Let a move stay if more is served since."""
-        served = _served(list(self._recent))
         self._judged = None
-        if served >= HELPED * move.frames_per_second:
+        back = self._move({}, 1.0)
+        sooner = (
+            self._demand([window for window, _ in self._recent]) < math.inf
+            and move.latency is not None
+            and HELPED * (back.latency or 0.0) <= move.latency
+        )
+        if sooner or back.frames_per_second >= HELPED * move.frames_per_second:
             self._pause = PAUSE_SECONDS
             self._pause_for(self._pause)
             return
         self._go({})
-        back = Move(time.monotonic() - self._begun, {}, move.taken, 1.0, served)
-        self._note(f"{served:.1f} frames/s with workers, {move.frames_per_second:.1f} without", back)
+        with_workers, without = back.frames_per_second, move.frames_per_second
+        self._note(f"{with_workers:.1f} frames/s with workers, {without:.1f} without", back)
         self._wait_longer()
 
     def _note(self, reason: str, move: Move) -> None:
@@ -240,7 +276,7 @@ class Offloading:
         for window in windows:
             for camera, rate in window.cameras.items():
                 if rate.produced and not self._run.is_live(camera):
-                    return float("inf")
+                    return math.inf
                 produced, lost = produced + rate.produced, lost + rate.lost
         return produced / max(produced - lost, 0.01 * produced) if produced else 1.0
 
@@ -279,6 +315,8 @@ class Offloading:
         first: dict[str, str] = {}
         for source, camera in self._run.cameras():
             first.setdefault(source, camera)
+        if first.keys() != {node.name for node in self._run.graph.sources()}:
+            return None  # the others would be opened a second time
         given: dict[str, Collection[Any]] = {}
         for source, camera in first.items():
             given[source] = values = self._samples.take(source, camera, SAMPLE_SECONDS)
@@ -301,11 +339,3 @@ class Offloading:
     def _wait_longer(self) -> None:
         self._pause_for(self._pause)
         self._pause = min(2 * self._pause, LONGEST_SECONDS)
-
-
-def _served(recent: list[tuple[Window, float]]) -> float:
-    """Frames a second that reached their sinks, over all cameras."""
-    seconds = sum(window.seconds for window, _ in recent)
-    return sum(
-        rate.delivered * window.seconds for window, _ in recent for rate in window.cameras.values()
-    ) / max(seconds, 1e-9)
