@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from flowedge import Detections, Tracks
 from flowedge.graph.contract import Sink, Source
@@ -206,7 +206,7 @@ def known_streets() -> Iterator[dict[tuple[str, int], Tracks]]:
     """The truth about every frame of the synthetic cameras that are read meanwhile, by camera and index."""
     module = importlib.import_module("flowedge.operators.video")
     truths: dict[tuple[str, int], Tracks] = {}
-    read = module.read_street  # type: ignore[attr-defined]
+    read = module.read_street
 
     def noting(*words: object, **more: object) -> Iterator[tuple[object, Tracks]]:
         for frame, truth in read(*words, **more):
