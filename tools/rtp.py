@@ -152,7 +152,7 @@ def _kind(nal: bytes) -> int:
     return nal[0] & 0x1F
 
 
-class ClipTimeline:
+class Timeline:
     """Where a client is in its video, on one clock through loops, gaps and changes of clip.
 
     The first picture is captured at tick 0.

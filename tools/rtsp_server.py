@@ -38,7 +38,7 @@ from urllib.parse import quote
 if not __package__:  # run as a script: `tools` lies one folder up
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tools.rtp import CLOCK_RATE, Clip, ClipError, ClipTimeline, RtpStream, load_clip
+from tools.rtp import CLOCK_RATE, Clip, ClipError, RtpStream, Timeline, load_clip
 from tools.rtsp_channels import Channel, SlowClientError, open_channel
 from tools.rtsp_messages import TRACK, Authenticator, Response, RtspError, RTSPRequest
 
@@ -189,7 +189,7 @@ class Connection:
         """Send every access unit when its time on the timeline has come."""
         assert self._channel is not None
         clock = asyncio.get_running_loop().time
-        timeline = ClipTimeline(self._server.clip(self.stream))
+        timeline = Timeline(self._server.clip(self.stream))
         epoch = next_report = clock() - timeline.due / CLOCK_RATE
         while True:
             await asyncio.sleep(epoch + timeline.due / CLOCK_RATE - clock())

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from flowedge import __version__
-from flowedge.cli import check, models, plan, profile, run, simulate, tap
+from flowedge.cli import check, models, plan, profile, run, simulate, status, tap, top
 from flowedge.errors import UserError
 
 app = typer.Typer(
@@ -44,6 +44,8 @@ app.command("profile")(profile.profile)
 app.command("plan")(plan.plan)
 app.command("simulate")(simulate.simulate)
 app.command("tap")(tap.tap)
+app.command("status")(status.status)
+app.command("top")(top.top)
 app.add_typer(models.app, name="models")
 
 

@@ -20,7 +20,7 @@ import typer
 
 from flowedge.cli import files
 from flowedge.cli.arguments import Debug, Given, GraphFile, assignments, seconds
-from flowedge.errors import UserError
+from flowedge.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from flowedge.cli.display import Show
@@ -54,8 +54,17 @@ def run(
         typer.Option("--max-failures", min=0, max=1, help="Share of an operator's frames that may fail."),
     ] = 0.5,
     fixed: Annotated[
-        bool, typer.Option("--fixed", help="Keep the first value of every knob, whatever the goal says.")
+        bool,
+        typer.Option("--fixed", help="Stay in one process, with the first value of every knob."),
     ] = False,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            metavar="FILE",
+            help="Run this plan for one node, as `flowedge plan --json` wrote it.",
+        ),
+    ] = None,
     strategy: Annotated[
         str, typer.Option("--strategy", metavar="NAME", help="Who plans, see `flowedge plan --compare`.")
     ] = "flowedge",
@@ -69,6 +78,7 @@ def run(
     SIGTERM.
     """
     from flowedge.graph.loading import load
+    from flowedge.runtime.plan_file import configurations
     from flowedge.runtime.run import Run
 
     faulthandler.enable(sys.stderr)  # a crash in a library says in which operator it happened
@@ -77,12 +87,15 @@ def run(
         raise UserError(f"--report {report}: its folder does not exist or may not be written to")
     if report is not None and report.is_dir():
         raise UserError(f"--report {report}: is a folder; name a file in it")
+    if plan is not None and strategy != "flowedge":
+        raise ConfigError(f"--strategy {strategy}: --plan gives the plan already; leave one of them out")
     loaded, _ = load(graph, assignments(given))
-    running = Run(loaded, frames=frames, max_failures=max_failures)
+    planned = configurations(loaded, str(plan), files.read(plan)) if plan is not None else ()
+    running = Run(loaded, frames=frames, plan=planned, max_failures=max_failures)
     sys.setswitchinterval(SWITCH_SECONDS)  # the process is ours, which an embedded run could not say
     with _signals() as signals:
         try:
-            _attend(running, loaded, signals, limit, fixed, strategy)
+            _attend(running, loaded, signals, limit, fixed or plan is not None, strategy)
         except KeyboardInterrupt:
             log.info("stopped before it began")
         finally:
@@ -95,17 +108,24 @@ def run(
 
 @contextmanager
 def _adapting(running: Run, fixed: bool, strategy: str) -> Iterator[None]:
-    """Let the knobs of the graph follow its goal, where it has both and a live camera."""
-    from flowedge.runtime.controller.controller import Controller
+    """Let operators have the processes that they need, and the knobs of the graph follow its goal."""
     from flowedge.runtime.routes import settings
 
     count = len(settings(running.graph))
     goal = running.graph.goal
-    if fixed or count < 2 or (goal.latency is None and goal.accuracy is None):
-        if count > 1 and not fixed:
-            log.info("the graph has no goal, so its knobs keep their first values")
+    if fixed:
         yield
         return
+    if count < 2 or (goal.latency is None and goal.accuracy is None):
+        from flowedge.runtime.controller.offloading import Offloading
+
+        if count > 1:
+            log.info("the graph has no goal, so its knobs keep their first values")
+        with Offloading(running):
+            yield
+        return
+    from flowedge.runtime.controller.controller import Controller
+
     with Controller(running, strategy=strategy):
         yield
 

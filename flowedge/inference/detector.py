@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowedge.inference.engines import Engine, Output, load
-from flowedge.inference.heads import Head, identify, join_outputs, usual
+from flowedge.inference.head import Head
+from flowedge.inference.heads import identify, join_outputs, usual
 from flowedge.inference.models import ModelError
 from flowedge.inference.yolo import COCO_NAMES, GREY, Candidates, Letterbox
 

@@ -27,131 +27,25 @@ Rotated boxes, undecoded feature maps and TensorFlow's boxes (rows first, labels
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from flowedge.inference.head import SCORE_SLACK, Array, Head, Size, refused
 from flowedge.inference.models import ModelError
 from flowedge.inference.yolo import (
     BGR_255,
     RGB_1,
-    Candidates,
-    Letterbox,
     Normalise,
     cells,
-    corners_of,
-    decode_v8,
-    decode_yolox,
-    fit,
 )
 
-Array: TypeAlias = NDArray[np.float32]
-Size: TypeAlias = tuple[int, int]
-"""Height and width of the network's input in pixels."""
-
-EXPORT = (
-    "export it as a plain detector with its class names (`yolo export model=NAME.pt format=onnx` does; "
-    "YOLOX: tools/export_onnx.py)"
-)
-SCORE_SLACK = 0.02  # bfloat16 rounds a probability near 1 by up to 0.004, a product of two by twice that
 SURE = 0.25
 """A score that only an object has: what tells layouts apart where background says nothing."""
 _LISTED = (5, 6, 7)  # how many numbers an object has in a list of corners, scores and labels
 _LONG_LIST = 100  # objects: an object with masks or key points has fewer numbers
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """How one detector's output is read, and how it wants to be fed.
-
-    `boxes` are "corners", "centres" (centre and size) or "offsets" to a grid cell and begin at column `box`;
-    `unit` is "pixels" of the input or "fractions" of it. Scores stand in `classes` columns from `first` on
-    (times `objectness`, if it has such a column), or in the column `score` with a number of the class in
-    `label`. `flat` heads have one object per column instead of per row.
-    """
-
-    name: str
-    boxes: Literal["corners", "centres", "offsets"]
-    unit: Literal["pixels", "fractions"] = "pixels"
-    box: int = 0
-    first: int = 0
-    classes: int = 0
-    objectness: int | None = None
-    score: int | None = None
-    label: int | None = None
-    logits: bool = False
-    flat: bool = False
-    normalise: Normalise = RGB_1
-    placement: Literal["centred", "corner", "stretched"] = "centred"
-
-    def place(self, width: int, height: int, size: Size) -> Letterbox:
-        """Where a picture of width x height pixels goes in an input of `size`."""
-        if self.placement == "stretched":
-            return Letterbox(width, height, size[1], size[0], size[1], size[0], 0, 0)
-        return fit(width, height, size[1], size[0], centred=self.placement == "centred")
-
-    def read(self, raw: Array, confidence: float, size: Size) -> Candidates:
-        """The objects in an output that score at least `confidence`: xyxy boxes in pixels of the input.
-
-        Raises ModelError where the numbers are no scores from 0 to 1 or their boxes lie beside the picture.
-        """
-        if self.boxes == "offsets":
-            candidates = decode_yolox(raw, confidence, size)
-        elif self._is_plain_v8:
-            candidates = decode_v8(raw[: 4 + self.classes], confidence)
-        else:
-            candidates = self._read_rows(raw.T if self.flat else raw, confidence, size)
-        self._check(candidates, size)
-        boxes, scores, labels = candidates
-        return boxes, np.minimum(scores, np.float32(1)), labels
-
-    @property
-    def _is_plain_v8(self) -> bool:
-        centres_in_pixels = self.boxes == "centres" and self.unit == "pixels"
-        return self.flat and centres_in_pixels and self.first == 4 and not self.logits
-
-    def _read_rows(self, rows: Array, confidence: float, size: Size) -> Candidates:
-        if self.label is not None and self.score is not None:
-            kept = np.flatnonzero(rows[:, self.score] >= confidence)
-            rows = rows[kept]
-            scores, labels = rows[:, self.score], rows[:, self.label].astype(np.int64)
-        else:
-            block = rows[:, self.first : self.first + self.classes]
-            best = block.max(axis=1, initial=-np.inf)
-            if self.logits:
-                best = _sigmoid(best)
-            if self.objectness is not None:
-                best = best * rows[:, self.objectness]
-            kept = np.flatnonzero(best >= confidence)
-            rows, scores, labels = rows[kept], best[kept], block[kept].argmax(axis=1)
-        boxes = rows[:, self.box : self.box + 4]
-        if self.unit == "fractions":
-            boxes = boxes * np.array([size[1], size[0]] * 2, np.float32)
-        if self.boxes == "centres":
-            boxes = corners_of(boxes[:, :2], boxes[:, 2:])
-        return boxes, scores, labels
-
-    def _check(self, candidates: Candidates, size: Size) -> None:
-        """Refuse candidates that no correct head gives; cheap enough for each frame."""
-        boxes, scores, _ = candidates
-        if not len(scores):
-            return
-        if scores.max() > 1 + SCORE_SLACK:
-            raise _refused(f"read as {self.name}, a score is {scores.max():.3g}, which must be 0 to 1")
-        middles = (boxes[:, :2] + boxes[:, 2:]) / 2
-        inside = ((middles >= -0.1 * np.array(size[::-1])) & (middles <= 1.1 * np.array(size[::-1]))).all(
-            axis=1
-        )
-        whole = inside & (boxes[:, 2:] >= boxes[:, :2]).all(axis=1)
-        if whole.mean() < 0.5:
-            x1, y1, x2, y2 = boxes[~whole][0].round(1).tolist()
-            raise _refused(
-                f"read as {self.name}, a box reaches from ({x1:g}, {y1:g}) to ({x2:g}, {y2:g}) in an input of "
-                f"{size[1]} x {size[0]} pixels"
-            )
 
 
 def usual(shape: tuple[int, ...], size: Size) -> Normalise:
@@ -176,7 +70,7 @@ def identify(
     """
     raw = join_outputs(outputs, output_names, size)
     if not np.isfinite(raw).all():
-        raise _refused("numbers that are not finite came out")
+        raise refused("numbers that are not finite came out")
     threshold = min(SURE, confidence)
     dense = _dense(size)
     masks = _masks(outputs)
@@ -245,7 +139,7 @@ def _dense_rows(rows: Array, names: int | None, masks: int, threshold: float) ->
     """One row per grid cell: YOLOX as it is or decoded, YOLO v8 transposed, DeepStream-Yolo."""
     columns, highest = rows.shape[1], float(rows[:, :4].max())
     if columns < 5:
-        raise _refused(f"{len(rows)} rows of {columns} numbers came out, too few for a box and a score")
+        raise refused(f"{len(rows)} rows of {columns} numbers came out, too few for a box and a score")
     labelled = _corners_score_label(rows, names, threshold) if columns == 6 else None
     transposed = partial(_v8, rows.T, names, masks, flat=False)
     if labelled:
@@ -306,9 +200,9 @@ def _class_count(columns: int, names: int | None, masks: int) -> int:
     if names is None and scored > 0:
         return scored
     if names is None or names > scored:
-        raise _refused(f"the model names {names or 0} classes, but its output scores {max(scored, 0)}")
+        raise refused(f"the model names {names or 0} classes, but its output scores {max(scored, 0)}")
     if scored - names == 1:
-        raise _refused(
+        raise refused(
             f"the model names {names} classes and its output holds one number more, as rotated boxes (OBB) do; "
             f"they are not supported"
         )
@@ -322,12 +216,12 @@ def _scores_of(block: Array, *, named: bool, logits: bool = True) -> Literal["pr
         # Nearly everything is background, whose logits are far below 0.
         if logits and np.mean(block < 0) > 0.9:
             return "logits"
-        raise _refused(
+        raise refused(
             f"the numbers where class scores are expected reach from {lowest:.3g} to {highest:.3g}: they look "
             f"like the key points of a pose model, the angle of rotated boxes (OBB) or an undecoded head"
         )
     if not named and (share := (block > SURE).mean(axis=1)).max() > 0.2:
-        raise _refused(
+        raise refused(
             f"the model names no classes and {share.max():.0%} of its boxes are of class {share.argmax()}, "
             f"which looks like the angle of rotated boxes (OBB)"
         )
@@ -368,7 +262,7 @@ def _sparse_rows(rows: Array, names: int | None, size: Size, threshold: float) -
     if columns == 6 or (columns > 6 and not detr):  # behind six there may be masks or key points
         listed = _corners_score_label(some, names, threshold)
         if listed and columns == 7:
-            raise _refused("corners, a score, a label and an angle came out: rotated boxes are not supported")
+            raise refused("corners, a score, a label and an angle came out: rotated boxes are not supported")
         if listed:
             return listed
     if detr:
@@ -379,7 +273,7 @@ def _sparse_rows(rows: Array, names: int | None, size: Size, threshold: float) -
     if not len(some) or some.max() <= 0 or any(_nothing_likely(some, *place, threshold) for place in places):
         return None
     seen = ", ".join(f"{number:.3g}" for number in some[0, :8])
-    raise _refused(
+    raise refused(
         f"{len(rows)} rows of {columns} numbers came out, such as ({seen}): no list of objects that is known"
     )
 
@@ -459,7 +353,7 @@ def _corner_boxes(boxes: Array) -> bool:
 def _separate(outputs: Sequence[Array], output_names: Sequence[str], size: Size) -> Array:
     """Boxes, scores and labels from outputs of their own, as rows of corners, score and label."""
     if any("detection_boxes" in name for name in output_names):
-        raise _refused(
+        raise refused(
             "TensorFlow's outputs came out (boxes y first, labels from 1 by a list of their own), which are "
             "not supported"
         )
@@ -499,18 +393,10 @@ def _masks(outputs: Sequence[Array]) -> int:
     return 0
 
 
-def _sigmoid(logits: Array) -> Array:
-    return np.asarray(1 / (1 + np.exp(-logits.clip(-60, 60))), np.float32)
-
-
 def _unknown_shape(outputs: Sequence[Array], size: Size) -> ModelError:
     shapes = " and ".join(" x ".join(str(length) for length in output.shape) or "1" for output in outputs)
-    return _refused(
+    return refused(
         f"for a picture of {size[1]} x {size[0]} pixels {shapes} numbers came out, where "
         f"(4 + classes) x {cells(size)} (YOLO v8, 11), {cells(size)} x (5 + classes) (YOLOX), "
         f"{3 * cells(size)} x (5 + classes) (v5) or N x 6 (corners, score, label) is known"
     )
-
-
-def _refused(seen: str) -> ModelError:
-    return ModelError(f"its output is not understood: {seen}; {EXPORT}")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
+from bisect import bisect_left
 from collections.abc import Iterable
+from itertools import accumulate
 
 _SMALLEST = 1e-6
 _GROWTH = math.log(1.02)
@@ -34,15 +37,7 @@ class Histogram:
 
     def quantile(self, share: float) -> float | None:
         """The duration in seconds that `share` (0..1) of all durations do not exceed; None when empty."""
-        total = len(self)
-        if not total:
-            return None
-        seen = 0
-        for bucket, count in enumerate(self._counts):
-            seen += count
-            if seen >= share * total and count:
-                return _SMALLEST * math.exp((bucket + 0.5) * _GROWTH)
-        raise AssertionError("unreachable: the counts sum to the total")
+        return self._quantiles((share,))[0]
 
     def mean(self) -> float | None:
         """The mean duration in seconds, within 1 %; None when empty.
@@ -59,18 +54,29 @@ class Histogram:
 
     def copy(self) -> Histogram:
         """The durations so far."""
-        return Histogram.merged([self])
+        result = Histogram()
+        result._counts = self._counts.copy()
+        return result
 
     def since(self, earlier: Histogram) -> Histogram:
         """The durations that were added after `earlier`, a copy of this one, was taken."""
         result = Histogram()
-        result._counts = [now - then for now, then in zip(self._counts, earlier._counts, strict=True)]
+        result._counts = list(map(operator.sub, self._counts, earlier._counts))
         return result
 
     def summary_ms(self) -> dict[str, float | None]:
         """p50, p95 and p99 in milliseconds."""
-        quantiles = {f"p{percent}": self.quantile(percent / 100) for percent in (50, 95, 99)}
-        return {name: None if value is None else round(value * 1e3, 4) for name, value in quantiles.items()}
+        quantiles = zip(("p50", "p95", "p99"), self._quantiles((0.5, 0.95, 0.99)), strict=True)
+        return {name: None if value is None else round(value * 1e3, 4) for name, value in quantiles}
+
+    def _quantiles(self, shares: tuple[float, ...]) -> list[float | None]:
+        upto = list(accumulate(self._counts))
+        total = upto[-1]
+        if not total:
+            return [None] * len(shares)
+        # At least one duration is not exceeded by any: the first bucket that has any, for a share of 0.
+        buckets = [bisect_left(upto, max(share * total, 1)) for share in shares]
+        return [_SMALLEST * math.exp((bucket + 0.5) * _GROWTH) for bucket in buckets]
 
     @classmethod
     def merged(cls, histograms: Iterable[Histogram]) -> Histogram:

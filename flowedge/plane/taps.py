@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from flowedge.plane.item import first_origin
+from flowedge.plane.state import StateTopic
 from flowedge.plane.topics import announced, open_router, topic
 from flowedge.values import Frame
 from flowedge.wire.blocks import encode
@@ -38,11 +39,12 @@ class Taps:
     """Publishes what the outlets of a graph give, from a thread of its own that the graph never waits for.
 
     Pictures go as JPEG, at most ten a second; everything else goes whole. `skipped` counts what listeners did
-    not get, by topic. Use it as a context manager.
+    not get, by topic. What `state` gives goes on the topic of the graph's state. Use it as a context manager.
     """
 
-    def __init__(self, graph: str, operators: Sequence[str]) -> None:
+    def __init__(self, graph: str, operators: Sequence[str], state: Callable[[], Mapping[str, Any]]) -> None:
         self._graph = graph
+        self._state = StateTopic(graph, state)
         self._operators = operators
         self._publishers: dict[tuple[str, str], zenoh.Publisher] = {}
         self._listened: dict[str, set[str]] = {}  # operator -> cameras that somebody listens to
@@ -57,6 +59,7 @@ class Taps:
         with contextlib.ExitStack() as stack:
             self._session, self.endpoint = open_router()
             stack.callback(self._session.close)
+            stack.callback(self._state.open(self._session).close)
             stack.enter_context(announced(self._graph, self.endpoint, self._operators))
             self._thread.start()
             stack.callback(self._stop_sending)

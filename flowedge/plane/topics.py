@@ -1,9 +1,10 @@
 """Names of topics, and how this machine's runs find one another.
 
-`flowedge/<graph>/<operator>/<camera>` carries an operator's output. A run listens at a Unix socket in a folder
-that only its user may enter, so the operating system keeps every other user of the machine out; a port on the
-loopback interface would be open to all of them. Who connects may subscribe and do nothing else: the session
-refuses to pass on what a client publishes, so nobody can put a false or an old value on a topic.
+`flowedge/<graph>/<operator>/<camera>` carries an operator's output, and `flowedge/@/graph/<graph>/state` says
+what the run is like. A run listens at a Unix socket in a folder that only its user may enter, so the operating
+system keeps every other user of the machine out; a port on the loopback interface would be open to all of them.
+Who connects may subscribe and do nothing else: the session refuses to pass on what a client publishes, so
+nobody can put a false or an old value on a topic.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ SCHEME = "unixsock-stream/"
 LONGEST_SOCKET_PATH = 107
 """Bytes that the operating system allows for the path of a Unix socket."""
 
+_STATES = "flowedge/@/graph/*/state"
+"""`state_topic("*")`. It is named beside `**`, which matches nothing that begins with an @."""
+
 _READ_ONLY = {
     "enabled": True,
     "default_permission": "deny",
@@ -40,20 +44,20 @@ _READ_ONLY = {
             "permission": "allow",
             "messages": ["declare_subscriber"],
             "flows": ["ingress"],
-            "key_exprs": ["**"],
+            "key_exprs": ["**", _STATES],
         },
         {
             "id": "receive",
             "permission": "allow",
             "messages": ["put"],
             "flows": ["egress"],
-            "key_exprs": ["flowedge/**"],
+            "key_exprs": ["flowedge/**", _STATES],
         },
     ],
     "subjects": [{"id": "anyone"}],
     "policies": [{"rules": ["subscribe", "receive"], "subjects": ["anyone"]}],
 }
-"""Zenoh's access control: clients get what operators publish, and publish, answer and declare nothing."""
+"""Zenoh's access control: clients get what the run publishes, and publish, answer and declare nothing."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,15 @@ def topic(graph: str, operator: str, camera: str) -> str:
     return f"flowedge/{graph}/{operator}/{camera}"
 
 
+def state_topic(graph: str) -> str:
+    """The topic of what a run is like now, the report so far as JSON ("*" for all graphs).
+
+    >>> state_topic("crossing")
+    'flowedge/@/graph/crossing/state'
+    """
+    return f"flowedge/@/graph/{graph}/state"
+
+
 def open_router(*, read_only: bool = True) -> tuple[zenoh.Session, str]:
     """A Zenoh session that this user's other processes can read from, and its endpoint.
 
@@ -92,11 +105,14 @@ def open_router(*, read_only: bool = True) -> tuple[zenoh.Session, str]:
     return zenoh.open(_config("router", listen=[endpoint], access_control=access_control)), endpoint
 
 
-def connect(endpoint: str) -> zenoh.Session:
-    """A Zenoh session that is a client of the router at `endpoint`."""
+def connect(endpoint: str, *, timeout: float = 10.0) -> zenoh.Session:
+    """A Zenoh session that is a client of the router at `endpoint`, which must answer within `timeout` seconds.
+
+    Raises `zenoh.ZError` where it does not.
+    """
     import zenoh
 
-    return zenoh.open(_config("client", connect=[endpoint]))
+    return zenoh.open(_config("client", connect=[endpoint], timeout=timeout))
 
 
 def heard(publisher: zenoh.Publisher) -> threading.Event:
@@ -136,6 +152,8 @@ def running() -> list[RunningGraph]:
     for path in sorted(_folder().glob("*.json")):
         try:
             candidate = RunningGraph(**json.loads(path.read_text()))
+            if not (isinstance(candidate.graph, str) and isinstance(candidate.endpoint, str)):
+                continue
             os.kill(candidate.pid, 0)
         except ProcessLookupError:
             path.unlink(missing_ok=True)
@@ -177,6 +195,7 @@ def _config(
     listen: list[str] | None = None,
     connect: list[str] | None = None,
     access_control: Mapping[str, Any] | None = None,
+    timeout: float = 10.0,
 ) -> zenoh.Config:
     import zenoh
 
@@ -185,6 +204,7 @@ def _config(
         "mode": mode,
         "listen/endpoints": listen or [],
         "connect/endpoints": connect or [],
+        "transport/unicast/open_timeout": int(1000 * timeout),
         "scouting/multicast/enabled": False,
         "scouting/gossip/enabled": False,
         "scouting/delay": 0,  # there is nobody to wait for: half a second otherwise

@@ -28,6 +28,7 @@ from flowedge.plane.item import first_origin
 from flowedge.planner.model.applications import scalar
 from flowedge.planner.model.profiles import Accuracy, Setting
 from flowedge.profiling.fitting import SENT_AT, Measurement, StepBytes, StepTime
+from flowedge.profiling.gil import LockProbe, probing
 from flowedge.profiling.memory import MemoryMeter, anonymous_bytes
 from flowedge.profiling.trials import Trial
 from flowedge.values import Frame
@@ -109,7 +110,8 @@ def measure(
     Sources that are among `recorded` are not read again, others are added. `cores` is only noted. `meter` knows
     what memory steps of earlier settings share in this process. `gave` is called with the name of every step
     and what it gave, None where it gave nothing for a frame. Sinks write into a folder that is then removed.
-    `beside` a running graph, sinks are left out, and memory, which takes as long again. Raises `UserError`
+    `beside` a running graph, sinks are left out, and memory, which takes as long again, but it is measured who
+    has Python's global lock. Raises `UserError`
     where a step cannot be set up, fails on more than half of the frames, or where there are not enough frames.
     """
     meter = meter or MemoryMeter()
@@ -129,7 +131,8 @@ def measure(
             taken = [_fed(node.input, values, index) for index in range(_count(node.input, values))]
             memory = 0.0 if beside else meter.added(type(step), partial(_rehearsed, step, taken[:WARM]))
             work = _Work(step)
-            given = work.all(taken)
+            with probing() if beside else nullcontext() as work.probe:
+                given = work.all(taken)
             times.append(replace(work.time(taken, given), memory=memory))
             accuracy = work.accuracy or accuracy
         if not isinstance(step, Sink):
@@ -228,6 +231,8 @@ class _Work:
     work: list[float] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
     accuracy: Accuracy | None = None
+    probe: LockProbe | None = None
+    lock: float | None = None
 
     def all(self, taken: Sequence[Any]) -> list[Any]:
         """The results for all frames, None where there is none."""
@@ -258,12 +263,15 @@ class _Work:
         pictures = [value for value in given if value is not None]
         pixels += _pixels(pictures) if pictures else 0.0
         work = statistics.fmean(self.work[WARM:])
-        return StepTime(self.step.name, mean, statistics.pstdev(warm, mean), len(warm), pixels, work=work)
+        return StepTime(
+            self.step.name, mean, statistics.pstdev(warm, mean), len(warm), pixels, work=work, lock=self.lock
+        )
 
     def _worked(self, taken: Sequence[Any]) -> list[Any]:
         self.step.setup()
         try:
             results = [None if value is None else self._timed(value) for value in taken]
+            self.lock = self.probe.share() if self.probe else None
             if 2 * len(self.failures) > len(self.seconds):
                 error = self.failures[-1]
                 raise RunError(f"{self.step.name}: {type(error).__name__}: {error}") from error
@@ -273,6 +281,8 @@ class _Work:
             self.step.close()
 
     def _timed(self, value: Any) -> Any:
+        if self.probe and len(self.seconds) == WARM:
+            self.probe.share()  # what came before does not count
         begun, worked = time.perf_counter(), time.process_time()
         try:
             return self._call(value)

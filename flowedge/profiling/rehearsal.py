@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -73,14 +73,14 @@ class Rehearsal:
         with contextlib.suppress(RuntimeError):  # it has ended
             self._child.submit(os.nice, NICENESS)
 
-    def try_setting(self, setting: Setting, source: str, values: Sequence[Any]) -> Rehearsed:
-        """Run one setting on values that a source gave for one camera.
+    def try_setting(self, setting: Setting, given: Mapping[str, Sequence[Any]]) -> Rehearsed:
+        """Run one setting on the values that sources gave for one camera each; a source without any is read.
 
         Raises `RunError` where an operator cannot be set up or fails, and where the process dies or was closed.
         """
-        blocks = [bytes(encode(value)) for value in values]
+        blocks = {source: [bytes(encode(value)) for value in values] for source, values in given.items()}
         try:
-            measurement, results = self._child.submit(_rehearsed, self._graph, setting, source, blocks).result()
+            measurement, results = self._child.submit(_rehearsed, self._graph, setting, blocks).result()
         except UserError:
             raise
         except Exception as error:  # the process died, or was closed while it worked
@@ -108,7 +108,7 @@ def _certain(value: Detections) -> Detections:
 
 
 def _rehearsed(
-    text: str, setting: Setting, source: str, blocks: Sequence[bytes]
+    text: str, setting: Setting, given: Mapping[str, Sequence[bytes]]
 ) -> tuple[Measurement, list[bytes]]:
     """In the child: the measurement, and the last detections of each frame as blocks."""
     try:
@@ -119,8 +119,10 @@ def _rehearsed(
             if any(isinstance(value, Detections) for value in values):
                 last[:] = values
 
-        recorded = [(_source(graph, source), [decode(block) for block in blocks])]
-        measured = measure(graph, setting, cores_here(), len(blocks), recorded, gave=gave, beside=True)
+        recorded = [(_source(graph, source), list(map(decode, blocks))) for source, blocks in given.items()]
+        frames = min(len(values) for _, values in recorded)
+        recorded = [(source, values[:frames]) for source, values in recorded]
+        measured = measure(graph, setting, cores_here(), frames, recorded, gave=gave, beside=True)
         return measured, [bytes(encode(value)) for value in last if isinstance(value, Detections)]
     except UserError as error:
         raise RunError(str(error)) from None  # its class may not survive the way to the parent

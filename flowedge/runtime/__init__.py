@@ -1,1 +1,20 @@
-"""Running a graph: threads, accounts, failures, the end."""
+"""Running a graph: in one process, with workers where these help, and with settings that follow its goal.
+
+The process of the command is the *home* of its cameras. It reads them, and keeps the account of every frame
+from there to its sinks (`ledger`), so counts are exact whatever dies.
+
+    camera --> [ledger: admitted on route 3] --> Resize --> Detect --> Track --> sink --> [ledger: ended]
+                                                   |          |
+                                                 here      workers a, b:  value --> answer
+
+- A step is run by a `runner` in a thread of its own; `wiring` joins runners as the graph says, `steps` has one
+  for each kind of step, `regions` says where live frames go through whole.
+- A frame is admitted on a *route*, a number that stands for a configuration: the values of the knobs, and which
+  operators work on which workers (`routes`). It keeps to it, through the `copies` of each step that its route
+  uses. So a change never meets a frame half-way: new copies are set up beside the old, the next frame of a
+  camera takes them, and the state of the camera goes over with it.
+- An operator on workers is a service (`replicas`): a value goes to one copy, its answer comes back once, in
+  `order`, and is the acknowledgement. A `worker` is a process, kept by a `node`; one that dies is back at once,
+  and what it held is sent again (files) or counted as dropped (live cameras).
+- `controller` looks at what happens (`measuring`), plans with `flowedge.planner`, and switches the routes.
+"""

@@ -204,6 +204,7 @@ class Cameras:
             remaining.discard(sink)
             if not remaining:
                 del self._running[camera]
+                self._ledger.close(camera)
                 self._taps.close(camera)
             if not self._running:
                 self._ending = True

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +28,12 @@ class Remote(Protocol):
 
     def send(self, item: Item) -> bool:
         """Give an item to one of them, once there is room; False where they are gone for good."""
+
+    def snapshot(self, camera: str) -> Mapping[str, Any]:
+        """The state of a camera, by step."""
+
+    def restore(self, camera: str, states: Mapping[str, Any]) -> None:
+        """Go on with what `snapshot` gave."""
 
     def end(self, camera: str, ended: Callable[[], None]) -> None:
         """Forget a camera, whose stream has ended; `ended` is called when that is done."""
@@ -48,19 +55,36 @@ class Copy:
     remote: Remote | None = None
     then: tuple[tuple[Any, Any], ...] = ()
 
-    @property
-    def state(self) -> Any:
-        """What is asked for the state of a camera, and told to close."""
-        return self.step if self.remote is None else self.remote
+    def snapshot(self, camera: str) -> Any:
+        """The state of a camera; None where there is none. Raises what the step or its worker raises."""
+        if self.remote is None:
+            return self.step.snapshot(camera)
+        return self.remote.snapshot(camera).get(self.configured.name)
+
+    def restore(self, camera: str, state: Any) -> None:
+        """Take over the state of a camera. Raises as `snapshot`."""
+        if self.remote is None:
+            self.step.restore(camera, state)
+        else:
+            self.remote.restore(camera, {self.configured.name: state})
+
+    def close(self) -> None:
+        """Release the step, or its copies on workers."""
+        (self.step if self.remote is None else self.remote).close()
 
 
 class Copies:
-    """The copies of one step by route. One thread takes items to them; another adds and removes routes."""
+    """The copies of one step by route.
+
+    One thread takes items to them (`turn_to`, `end`, and `close` at last); others add and remove routes.
+    `current` is the copy that the one thread uses, or has used last.
+    """
 
     def __init__(self, step: Any) -> None:
         self.current = Copy(step, (), copy.deepcopy(step))
-        self._by_route: dict[int, Copy] = {0: self.current}  # replaced, not changed: others look without a lock
+        self._by_route: dict[int, Copy] = {0: self.current}
         self._unrouted: list[Copy] = []
+        self._lock = threading.Lock()  # so that no copy is closed between being chosen and being `current`
         self._last: dict[str, Copy] = {}  # the copy that keeps the state of a camera
         self._keeps_state = step.state is not State.NONE
         self._told = False
@@ -69,20 +93,29 @@ class Copies:
 
     def like(self, step: Any, workers: tuple[str, ...], then: tuple[tuple[Any, Any], ...]) -> Copy | None:
         """The copy that is configured so, works there and is followed by that, if there is one."""
-        alike = (known for known in self._by_route.values() if known.workers == workers and known.then == then)
+        with self._lock:
+            routed = list(self._by_route.values())
+        alike = (known for known in routed if known.workers == workers and known.then == then)
         return next((known for known in alike if known.configured == step), None)
 
     def add(self, route: int, new: Copy) -> None:
         """Let the frames of a route go to this copy."""
-        self.all_alike = self.all_alike and new is self.current
-        self._by_route = {**self._by_route, route: new}
+        with self._lock:
+            self.all_alike = self.all_alike and new is self.current
+            self._by_route[route] = new
+
+    def pass_by(self, route: int) -> None:
+        """Let a route, none of whose frames comes here, have the copy of the latest other one."""
+        with self._lock:
+            self._by_route[route] = next(reversed(self._by_route.values()))
 
     def turn_to(self, item: Item) -> Copy:
         """Make the copy for this item the current one, and give it what is kept of the item's camera.
 
         Parts that were waited for too long can come when their route is no more; what they give is not used.
         """
-        chosen = self.current = self._by_route.get(item.route, self.current)
+        with self._lock:
+            chosen = self.current = self._by_route.get(item.route, self.current)
         if self._keeps_state:
             last = self._last.get(item.camera)
             if last is not None and last is not chosen:
@@ -91,44 +124,39 @@ class Copies:
         return chosen
 
     def end(self, camera: str) -> Copy:
-        """The copy that keeps the state of a camera whose stream has ended."""
-        return self._last.pop(camera, self.current)
+        """The copy that keeps the state of a camera whose stream has ended: it is the current one now."""
+        with self._lock:
+            self.current = self._last.pop(camera, self.current)
+            return self.current
 
     def remove(self, route: int) -> None:
         """Let no more items go to the copy of a route, unless another route needs it."""
-        others = {number: known for number, known in self._by_route.items() if number != route}
-        gone = self._by_route.get(route)
-        if gone is not None and gone not in others.values():
-            self._unrouted.append(gone)
-            if self.current is gone:
-                self.current = next(iter(others.values()))
-        self._by_route = others
+        with self._lock:
+            gone = self._by_route.pop(route, None)
+            if gone is not None and gone not in self._by_route.values():
+                self._unrouted.append(gone)
 
-    def release(self) -> bool:
-        """Close copies without a route that keep no camera's state; whether all are closed."""
-        for gone in list(self._unrouted):
-            if gone not in list(self._last.values()):
-                self._unrouted.remove(gone)
-                gone.state.close()
-        return not self._unrouted
+    def release(self) -> None:
+        """Close the copies without a route that are not in use and keep no camera's state."""
+        with self._lock:
+            needed = {self.current, *self._last.values()}
+            unused = [gone for gone in self._unrouted if gone not in needed]
+            self._unrouted = [gone for gone in self._unrouted if gone in needed]
+        _close(unused)
 
     def close(self) -> None:
         """Close every copy; raises what the first raises that cannot be closed."""
-        errors: list[BaseException] = []
-        for known in dict.fromkeys((*self._by_route.values(), *self._unrouted)):
-            try:
-                known.state.close()
-            except BaseException as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+        with self._lock:
+            left = dict.fromkeys((*self._by_route.values(), *self._unrouted))
+            self._by_route, self._unrouted = {}, []
+        _close(left)
 
     def _hand_over(self, camera: str, last: Copy, chosen: Copy) -> None:
         """Give a copy the state that another has of a camera; it begins anew where that cannot be had."""
         try:
-            state = last.state.snapshot(camera) if chosen.configured.has_snapshot else None
+            state = last.snapshot(camera) if chosen.configured.has_snapshot else None
             if state is not None:
-                chosen.state.restore(camera, state)
+                chosen.restore(camera, state)
                 return
             if chosen.remote is None:  # it may have seen the camera before
                 deque(chosen.step.flush(camera), maxlen=0)
@@ -138,3 +166,15 @@ class Copies:
         if reason and not self._told:
             self._told = True
             log.warning("%s begins anew in its new setting: %s", chosen.configured.name, reason)
+
+
+def _close(copies: Iterable[Copy]) -> None:
+    """Close all of them; raises what the first raises that cannot be closed."""
+    errors: list[BaseException] = []
+    for gone in copies:
+        try:
+            gone.close()
+        except BaseException as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]

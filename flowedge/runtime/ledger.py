@@ -54,7 +54,7 @@ class Counts:
 class CameraAccount:
     """One camera's counts, over all sinks and at each.
 
-    From now on its frames go by `route` and end in the sinks `ends_in`.
+    From now on its frames go by `route` and end in the sinks `ends_in`, while it `is_open`.
     """
 
     total: Counts
@@ -62,6 +62,7 @@ class CameraAccount:
     live: bool
     ends_in: tuple[str, ...] = ()
     route: int = 0
+    is_open: bool = True
     in_window: int = 0
     first: float = 0.0
     last: float = 0.0
@@ -89,7 +90,7 @@ class Ledger:
     """Admits frames, bounds how many are in the graph, and counts how each ends at every sink.
 
     It belongs to the process of the sources; sinks tell it by `FrameId` what became of a frame. `latency` has
-    the seconds from capture to each sink. All methods are thread-safe.
+    the seconds from capture to any sink, by camera. All methods are thread-safe.
     """
 
     def __init__(self, limits: Limits | None = None, clock: Clock = time.monotonic) -> None:
@@ -99,28 +100,38 @@ class Ledger:
         self._frames: dict[FrameId, _Frame] = {}
         self._on_route: Counter[int] = Counter()
         self._route = 0  # of the next camera
+        self._routes_to_come: dict[str, int] = {}  # of cameras that have not been opened
         self._changed = threading.Condition()
         self.latency: dict[str, Histogram] = {}
 
     def open(self, camera: str, sinks: Sequence[str], *, live: bool) -> None:
         """Begin, or go on with, a camera whose frames end in these sinks."""
         with self._changed:
-            account = self._accounts.setdefault(camera, CameraAccount(Counts(), {}, live, route=self._route))
-            account.live, account.ends_in = live, tuple(sinks)
+            route = self._routes_to_come.pop(camera, self._route)
+            account = self._accounts.setdefault(camera, CameraAccount(Counts(), {}, live, route=route))
+            account.live, account.ends_in, account.is_open = live, tuple(sinks), True
+            self.latency.setdefault(camera, Histogram())
             for sink in sinks:
                 account.sinks.setdefault(sink, Counts())
-                self.latency.setdefault(sink, Histogram())
+
+    def close(self, camera: str) -> None:
+        """The camera produces no more frames, unless it is opened again."""
+        with self._changed:
+            self._accounts[camera].is_open = False
 
     def redirect(self, route: int, cameras: Collection[str] | None = None) -> None:
         """Let the frames that these cameras produce from now on go by another route.
 
-        Without `cameras`, all do so, and those that are opened later.
+        Without `cameras`, all do so, and those that are opened later. Cameras may be named before they are.
         """
         with self._changed:
             if cameras is None:
                 self._route = route
             for camera in self._accounts if cameras is None else cameras:
-                self._accounts[camera].route = route
+                if camera in self._accounts:
+                    self._accounts[camera].route = route
+                else:
+                    self._routes_to_come[camera] = route
 
     def is_live(self, camera: str) -> bool:
         """Whether the newest frame of a camera matters more than every frame."""
@@ -136,7 +147,8 @@ class Ledger:
         """The routes of the frames in the graph, and of those to come."""
         with self._changed:
             taken = {route for route, count in self._on_route.items() if count}
-            return taken | {self._route, *(account.route for account in self._accounts.values())}
+            coming = {account.route for account in self._accounts.values() if account.is_open}
+            return taken | coming | {self._route, *self._routes_to_come.values()}
 
     def admit(self, origin: Origin, stop: threading.Event) -> Admitted | None:
         """Count a frame just produced; what it is and how it goes, or None where it goes no further.
@@ -224,7 +236,7 @@ class Ledger:
         if absent is None:
             frame.delivered = True
             account.last = self._clock()
-            self.latency[sink].add(account.last - frame.captured)
+            self.latency[frame_id.camera].add(account.last - frame.captured)
         elif frame.worst is None or _rank(absent) > _rank(frame.worst):
             frame.worst = absent
         if not frame.waiting_for:

@@ -95,10 +95,6 @@ class Link:
         """Tell an instance to do something; the body of its reply, or what that raised as in `host`."""
         return self._say(instance, instance, order, body)
 
-    def number(self) -> int:
-        """A number for the next request."""
-        return next(self._numbers)
-
     def send(self, number: int, instance: str, value: Message) -> None:
         """Send a value to an instance, whose reply will have this number.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from flowedge.monitor.histogram import Histogram
 from flowedge.plane.clock import Clock
@@ -26,17 +26,17 @@ class CameraRate:
 class Window:
     """Means over the last `seconds`.
 
-    `service` are the mean seconds that each step took for a value, without those that took none, and `values`
-    how many they were: a step that sees tiles takes several values of a frame. `latency` has
-    the seconds from capture to sink; `cores` is how many cores the process kept busy.
+    `service` are the mean seconds that each step took for a value, without those that took none, and `rates`
+    the values a second that it took: a step that sees tiles takes several values of a frame. `latency` has the
+    seconds from capture to sink; `cores` is how many cores the process kept busy.
     """
 
     seconds: float
     service: Mapping[str, float]
+    rates: Mapping[str, float]
     cameras: Mapping[str, CameraRate]
     latency: Histogram
     cores: float
-    values: Mapping[str, int] = field(default_factory=dict)
 
 
 def together(windows: Sequence[Window]) -> Window:
@@ -44,12 +44,13 @@ def together(windows: Sequence[Window]) -> Window:
     if not windows:
         raise ValueError("there is no window")
     seconds = sum(window.seconds for window in windows)
-    values: dict[str, int] = defaultdict(int)
+    values: dict[str, float] = defaultdict(float)
     busy: dict[str, float] = defaultdict(float)
     for window in windows:
-        for name, count in window.values.items():
+        for name, seconds_each in window.service.items():
+            count = window.rates[name] * window.seconds
             values[name] += count
-            busy[name] += count * window.service[name]
+            busy[name] += count * seconds_each
 
     def mean(camera: str, rate: str) -> float:
         known = (window for window in windows if camera in window.cameras)
@@ -58,13 +59,13 @@ def together(windows: Sequence[Window]) -> Window:
     return Window(
         seconds,
         {name: busy[name] / count for name, count in values.items()},
+        {name: count / seconds for name, count in values.items()},
         {
             camera: CameraRate(mean(camera, "produced"), mean(camera, "delivered"), mean(camera, "lost"))
             for camera in windows[-1].cameras
         },
         Histogram.merged(window.latency for window in windows),
         sum(window.cores * window.seconds for window in windows) / seconds,
-        values,
     )
 
 
@@ -93,8 +94,8 @@ class Measuring:
         before, now = self._before, self._sums()
         self._before = now
         seconds = max(now.at - before.at, 1e-9)
-        times = {name: every.since(before.service[name]) for name, every in now.service.items()}
-        service = {name: durations.mean() for name, durations in times.items()}
+        times = {name: times.since(before.service[name]) for name, times in now.service.items()}
+        service = {name: histogram.mean() for name, histogram in times.items()}
         cameras = {
             name: CameraRate(
                 *(
@@ -107,10 +108,10 @@ class Measuring:
         return Window(
             seconds,
             {name: mean for name, mean in service.items() if mean is not None},
+            {name: len(histogram) / seconds for name, histogram in times.items() if len(histogram)},
             cameras,
             now.latency.since(before.latency),
             (now.processor - before.processor) / seconds,
-            {name: len(durations) for name, durations in times.items() if len(durations)},
         )
 
     def _sums(self) -> _Sums:

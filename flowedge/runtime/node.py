@@ -70,7 +70,7 @@ class Owner(Protocol):
 
 @dataclass
 class _Worker:
-    """A worker to be kept. `due`: when to start it; None while it lives, and for good when it is lost."""
+    """A worker that is to be kept; `due`: when to start it, None while it lives and when it is lost."""
 
     name: str
     life: Life | None = None
@@ -88,7 +88,8 @@ class Node:
     `threads`: how many threads the engines of inference of a worker take; None for as many as there are cores.
     `parameters`: those of the command line, which graph files ask for. `memory`: bytes of shared memory that
     values on their way to workers may take at most, and the results of each worker on their way back. `deaths`
-    counts by worker, `refused` the messages that were none by the life of the worker.
+    counts by worker, `sent_again` the frames that others had to work on for that, `refused` the messages that
+    were none by the life of the worker.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Node:
         self._keeper = threading.Thread(target=self._keep, name="flowedge-node", daemon=True)
         self._reader = threading.Thread(target=self._read, name="flowedge-answers", daemon=True)
         self.deaths: Counter[str] = Counter()
+        self.sent_again: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
@@ -233,9 +235,7 @@ class Node:
                 if fd == self._wake:
                     os.eventfd_read(self._wake)
                 else:
-                    self._bury(
-                        next(worker for worker in self._everybody() if worker.life and worker.life.fd == fd)
-                    )
+                    self._bury(fd)
 
     def _until_next(self, workers: list[_Worker]) -> float:
         """Seconds until something has to be done."""
@@ -292,10 +292,11 @@ class Node:
         worker.life = life
         self._poll.register(life.fd, select.POLLIN)
 
-    def _bury(self, worker: _Worker) -> None:
+    def _bury(self, fd: int) -> None:
         """A process has ended: tell its owners, and start it again where it is wanted."""
-        life = worker.life
-        assert life is not None
+        worker, life = next(
+            (worker, life) for worker in self._everybody() if (life := worker.life) and life.fd == fd
+        )
         self._poll.unregister(life.fd)
         reason, link = life.ending(), life.link
         with self._lock:

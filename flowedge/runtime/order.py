@@ -29,20 +29,31 @@ class Order:
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, deque[Place]] = defaultdict(deque)
-        self._lock = threading.RLock()  # leaving may end in something else that enters and leaves here
+        self._left = threading.Condition()  # re-entrant: leaving may end in entering and leaving here
 
     def enter(self, camera: str) -> Place:
         """Take the last place of a camera."""
         place = Place(camera)
-        with self._lock:
+        with self._left:
             self._waiting[camera].append(place)
         return place
 
     def done(self, place: Place, leave: Callable[[], None]) -> None:
-        """Call `leave` as soon as all that came before has left; each place once."""
-        with self._lock:  # held while leaving, for the order
+        """Call `leave` as soon as all that came before has left; each place once.
+
+        It must not wait for what another thread does here.
+        """
+        with self._left:  # held while leaving, for the order
             place.leave = leave
             waiting = self._waiting[place.camera]
             while waiting and (leaves := waiting[0].leave) is not None:
                 waiting.popleft()
                 leaves()
+            if not waiting:
+                self._left.notify_all()
+
+    def finish(self, camera: str) -> None:
+        """Wait until all of a camera have left, and forget it."""
+        with self._left:
+            self._left.wait_for(lambda: not self._waiting.get(camera))
+            self._waiting.pop(camera, None)

@@ -105,7 +105,10 @@ class Life:
             return f"was killed by signal {-status}"
 
     def fault(self, *, slept: bool) -> str | None:
-        """Why it must be killed, if it is frozen; asked a few times a second. `slept`: this process was stopped."""
+        """Why it must be killed, if it is frozen; asked a few times a second.
+
+        `slept`: this process did not run itself for a while, so silence means nothing.
+        """
         now = self._clock()
         state, ticks = _state_of(self._process.pid)
         if slept or ticks != self._ticks:

@@ -13,28 +13,25 @@ import json
 import logging
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
-
-import numpy as np
+from typing import Any
 
 from flowedge.dispatch.classic import LeastLoaded
 from flowedge.dispatch.policy import DispatchPolicy
-from flowedge.dispatch.workers import Request as Query
-from flowedge.dispatch.workers import Workers
-from flowedge.errors import ConfigError, RunError, StateError, UserError
+from flowedge.errors import RunError, StateError, UserError
 from flowedge.graph.contract import Operator, Plain, State
 from flowedge.graph.serialization import step_to_json
 from flowedge.plane.clock import Clock
 from flowedge.plane.item import Item
 from flowedge.plane.transports.requests import Flush, Reply, Restore, Retire, Snapshot
 from flowedge.plane.transports.shared_memory import LossCause, SlotLost
+from flowedge.runtime.camera_states import CameraStates
 from flowedge.runtime.chain import Answer, pack_states, to_error, unpack_states
 from flowedge.runtime.link import Link, WorkerDiedError
 from flowedge.runtime.node import Node
+from flowedge.runtime.placement import Copy, Placement, Sent, check, state_of
 from flowedge.values import Outcome
 from flowedge.wire.fields import WireError
 
@@ -46,51 +43,11 @@ RETIRE_SECONDS = 5.0
 MOST_LOSSES = 3
 """How often the value of a frame may be lost on the way before the frame is given up."""
 
-_QUERY = Query(application=0, deadline=float("inf"))
-
-_FIRST_GUESS = 0.01  # seconds of service, before the first answer
-_LEARNING = 0.2  # weight of the newest service time
-_NOTEWORTHY = 0.05  # change of the mean service time that the policy is told of
-
 CHECKPOINT_SECONDS = 1.0
 """How often the state of a camera with new frames is copied here, for the day when its worker dies."""
 
 _instances = itertools.count(1)
-_epochs = itertools.count(1)  # of identities: grows whenever a copy is lost with some that it gave out
-
-Key: TypeAlias = tuple[str, int]
-"""A camera, and the part of its frames where the state is one of tiles."""
-
-
-@dataclass(eq=False)
-class _Sent:
-    """An item that is on its way: `number` of its request at `copy`, sent `since`, behind `ahead` others."""
-
-    item: Item
-    deaths: int = 0
-    losses: int = 0
-    copy: _Copy | None = None
-    number: int = 0
-    since: float = 0.0
-    restores: bool = False  # the camera's state goes before it
-    ahead: int = 0
-
-
-@dataclass(eq=False)
-class _Copy:
-    """A copy of the chain; `link` is None while there is none."""
-
-    index: int
-    worker: str
-    link: Link | None = None
-    is_lost: bool = False
-    service: float = _FIRST_GUESS
-    to_restore: set[str] = field(default_factory=set)  # cameras, before their next item
-    outstanding: OrderedDict[int, _Sent] = field(default_factory=OrderedDict)
-
-    @property
-    def works_on_suspect(self) -> bool:
-        return any(sent.deaths for sent in self.outstanding.values())
+_numbers = itertools.count(1)  # of requests: no life of a worker answers what was sent to another
 
 
 class Replicas:
@@ -120,7 +77,7 @@ class Replicas:
         on_error: Callable[[UserError], None],
         clock: Clock = time.monotonic,
     ) -> None:
-        _check(chain, workers)
+        check(chain, workers)
         self.place = chain[0].name
         self.steps = tuple(step.name for step in chain)
         self.deaths = 0
@@ -128,31 +85,24 @@ class Replicas:
         self._node = node
         self._json = json.dumps([step_to_json(step) for step in chain])
         self._instance = f"{self.place}.{next(_instances)}"
-        self._batch = max(step.batch for step in chain)
-        self._room = max(room, self._batch)
-        self._state = _state_of(chain)
         self._has_snapshot = any(step.has_snapshot for step in chain)
-        self._policy = policy or LeastLoaded()
+        self._placement = Placement(
+            state_of(chain),
+            workers,
+            room=room,
+            batch=max(step.batch for step in chain),
+            policy=policy or LeastLoaded(),
+        )
+        self._copies = self._placement.copies
+        self._states = CameraStates(self._placement)
         self._on_answer = on_answer
         self._on_error = on_error
         self._clock = clock
-        self._random = np.random.default_rng(0)
-        self._copies = [_Copy(index, worker) for index, worker in enumerate(workers)]
-        self._table = _table(len(workers))
-        self._bound: dict[Key, _Copy] = {}
-        self._kept: dict[
-            tuple[str, int], bytes
-        ] = {}  # the last states of a camera, of a copy where tiles have it
-        self._handed: dict[str, int | None] = {}  # cameras whose state another copy had: epoch of what is new
-        self._changed_since: set[tuple[str, int]] = (
-            set()
-        )  # cameras and copies with frames after the last snapshot
-        self._again: deque[_Sent] = deque()
+        self._again: deque[Sent] = deque()
         self._resending = False
         self._waits: Counter[str] = Counter()
         self._ends: dict[str, Callable[[], None]] = {}
         self._lock = threading.Lock()
-        self._asked: set[tuple[str, int]] = set()
         self._next_snapshots = 0.0
         self._room_made = threading.Condition(self._lock)  # for `send` and whoever waits for the end
         self._work_came = threading.Condition(self._lock)  # for the attendant
@@ -175,17 +125,21 @@ class Replicas:
             self._node.own(copy.worker, self)
         with self._room_made:
             self._room_made.wait_for(
-                lambda: self._error or self._closed or all(copy.link for copy in self._copies)
+                lambda: self._error or self._closed or all(copy.link or copy.is_lost for copy in self._copies)
             )
             if self._error:
                 raise self._error
 
     def send(self, item: Item) -> bool:
         """Send an item to a copy; waits while none has room. False when this is closed or cannot go on."""
-        sent = _Sent(item)
+        sent = Sent(item)
         with self._room_made:
             while not self._closed and not self._error:
-                if not self._again and not self._resending and (copy := self._chosen(sent)) is not None:
+                if (
+                    not self._again
+                    and not self._resending
+                    and (copy := self._placement.chosen(sent)) is not None
+                ):
                     self._waits[item.camera] += 1
                     self._place(sent, copy)
                     break
@@ -198,7 +152,7 @@ class Replicas:
     def has_room(self, item: Item) -> bool:
         """Whether `send` would not wait now."""
         with self._lock:
-            return not self._again and not self._resending and self._chosen(_Sent(item), bind=False) is not None
+            return not self._again and not self._resending and self._placement.chosen(Sent(item)) is not None
 
     def waits_for(self, camera: str) -> int:
         """Items of a camera that have been sent and not answered."""
@@ -207,11 +161,7 @@ class Replicas:
     def busy_for(self) -> tuple[float, str]:
         """How many seconds the item that was sent longest ago has been out, and which it is."""
         with self._lock:
-            oldest = min(
-                (sent for copy in self._copies for sent in copy.outstanding.values()),
-                key=lambda sent: sent.since,
-                default=None,
-            )
+            oldest = min(self._placement.outstanding, key=lambda sent: sent.since, default=None)
         if oldest is None:
             return 0.0, ""
         frame = oldest.item.frame
@@ -220,8 +170,12 @@ class Replicas:
     def end(self, camera: str, ended: Callable[[], None]) -> None:
         """The camera's stream is over: flush it in every copy after its last answer, then call `ended`."""
         with self._lock:
-            self._ends[camera] = ended
-            self._flush_if_over(camera)
+            closed = self._closed
+            if not closed:
+                self._ends[camera] = ended
+                self._flush_if_over(camera)
+        if closed:
+            ended()
 
     def snapshot(self, camera: str) -> dict[str, Plain]:
         """The camera's state after the frames sent so far, by step; else the last that is known.
@@ -230,14 +184,14 @@ class Replicas:
         """
         self._refuse_tiles()
         with self._lock:
-            copy = self._bound.get((camera, 0))
+            copy = self._placement.bound.get((camera, 0))
             link = copy.link if copy else None
-            data = self._kept.get((camera, 0), b"")
+            data = self._states.kept(camera, copy)
         if link is not None:
             with contextlib.suppress(WorkerDiedError):
                 data = link.call(self._instance, Snapshot(camera)).result()
                 with self._lock:
-                    self._kept[camera, 0] = data
+                    self._states.keep(camera, copy, data)
         return unpack_states(data)
 
     def restore(self, camera: str, states: Mapping[str, Plain]) -> None:
@@ -248,10 +202,7 @@ class Replicas:
         self._refuse_tiles()
         data = pack_states(camera, states)
         with self._lock:
-            self._kept[camera, 0] = data
-            if (copy := self._bound.get((camera, 0))) is not None:
-                copy.to_restore.add(camera)
-            self._handed[camera] = None
+            self._states.hand_over(camera, data)
 
     def close(self, *, at_once: bool = False) -> None:
         """Retire the copies after the last answer, or `at_once`: what is out is dropped then, "run stopped"."""
@@ -262,24 +213,27 @@ class Replicas:
                 return
             self._closed = True
             self._room_made.notify_all()
-            left = [sent for copy in self._copies for sent in copy.outstanding.values()] + list(self._again)
+            left = [*self._placement.outstanding, *self._again]
             self._again.clear()
+            ends = list(self._ends.values())
+            self._ends.clear()
             for copy in self._copies:
                 copy.outstanding.clear()
+        for ended in ends:  # nobody will hear of a flush that comes after the instance was retired
+            ended()
         for sent in left:
             self._answer(sent, _absent(sent, Outcome.DROPPED, "run stopped", self.place))
         for copy in self._copies:
             self._node.disown(copy.worker, self)
-        for retired in [link.call(self._instance, Retire()) for copy in self._copies if (link := copy.link)]:
+        for retired in [link.call(self._instance, Retire()) for link in self._placement.links]:
             self._heed(retired)
         with self._work_came:
             self._stopped = True
             self._work_came.notify()
         if self._attendant.ident is not None:
             self._attendant.join()
-        for copy in self._copies:
-            if copy.link:
-                copy.link.drop(self._instance)
+        for link in self._placement.links:
+            link.drop(self._instance)
 
     # --- what the node calls ------------------------------------------------------------------------------
 
@@ -291,21 +245,16 @@ class Replicas:
 
     def worker_down(self, link: Link, reason: str) -> None:
         """Settle what a dead worker held."""
-        copy = next(copy for copy in self._copies if copy.worker == link.name)
-        settled: list[tuple[_Sent, Answer]] = []
+        copy = self._placement.of(link.name)
+        settled: list[tuple[Sent, Answer]] = []
         with self._lock:
             if copy.link is not link:  # it died before the chain was set up there
                 return
             self.deaths += 1
             copy.link = None
-            held = list(copy.outstanding.values())
-            copy.outstanding.clear()
-            self._refresh(copy)
-            self._unbind_all(copy)
+            self._states.lose(copy)
             again = []
-            for position, sent in enumerate(held):
-                if position < self._batch:  # it may have been the one that was worked on
-                    sent.deaths += 1
+            for sent in self._placement.take_all(copy):
                 if sent.item.live:
                     settled.append((sent, _absent(sent, Outcome.DROPPED, "worker died", self.place)))
                 elif sent.deaths > 1:
@@ -313,6 +262,7 @@ class Replicas:
                 else:
                     again.append(sent)
             self._again.extendleft(reversed(again))
+            self._node.sent_again[link.name] += len(again)
             self._notify()
         log.warning(
             "%s: worker %s %s: %d frames are dropped, %d are sent again",
@@ -324,149 +274,71 @@ class Replicas:
     def worker_lost(self, name: str, error: RunError) -> None:
         """Go on without a worker, or end the run where it was the last."""
         with self._lock:
-            copy = next(copy for copy in self._copies if copy.worker == name)
+            copy = self._placement.of(name)
             copy.is_lost = True
             none_left = all(copy.is_lost for copy in self._copies)
             self._notify()
-        if none_left or self._state is State.PER_TILE:
+        if none_left or self._placement.state is State.PER_TILE:
             self._fail(error)
         else:
             log.error("%s: goes on with fewer copies: %s", self.place, error)
 
     # --- sending ------------------------------------------------------------------------------------------
 
-    def _chosen(self, sent: _Sent, *, bind: bool = True) -> _Copy | None:
-        """The copy for an item, if there is one with room."""
-        if self._state is State.NONE:
-            return self._dispatched(sent)
-        key = self._key(sent.item)
-        copy = self._bound.get(key)
-        if copy is None:
-            fewest = Counter(bound.index for bound in self._bound.values())
-            ready = [copy for copy in self._copies if copy.link]
-            copy = min(ready, key=lambda copy: (fewest[copy.index], copy.index), default=None)
-            if copy is None:
-                return None
-            if bind:
-                self._bound[key] = copy
-                if key[0] in self._handed:
-                    copy.to_restore.add(key[0])
-        return copy if self._has_room(copy, sent) else None
-
-    def _dispatched(self, sent: _Sent) -> _Copy | None:
-        """The copy that the policy chooses among those with room."""
-        for copy in self._copies:
-            self._table.up[copy.index] = self._has_room(copy, sent)
-        if not self._table.up.any():
-            return None
-        if len(self._copies) == 1:
-            return self._copies[0]
-        index = self._policy.choose(_QUERY, self._table, self._random)
-        if index is None and not self._table.in_flight.any():  # the policy would wait for ever
-            index = int(self._table.up.argmax())
-        return None if index is None else self._copies[index]
-
-    def _has_room(self, copy: _Copy, sent: _Sent) -> bool:
-        if copy.link is None:
-            return False
-        if sent.deaths:  # alone: should the worker die again, it is known on what
-            return not copy.outstanding
-        return len(copy.outstanding) < self._room and not copy.works_on_suspect
-
-    def _key(self, item: Item) -> Key:
-        if self._state is State.GLOBAL:
-            return "", 0
-        return item.camera, item.part if self._state is State.PER_TILE else 0
-
-    def _unbind_all(self, copy: _Copy) -> None:
-        """The copy is gone: its cameras begin elsewhere with their last state, and with new identities.
-
-        Tiles stay: another copy keeps a state of other tiles of the same camera.
-        """
-        epoch = next(_epochs)
-        self._changed_since = {entry for entry in self._changed_since if entry[1] != copy.index}
-        for key in [key for key, bound in self._bound.items() if bound is copy]:
-            self._handed[key[0]] = epoch
-            if self._state is State.PER_TILE:
-                copy.to_restore.add(key[0])
-            else:
-                del self._bound[key]
-
-    def _place(self, sent: _Sent, copy: _Copy) -> None:
+    def _place(self, sent: Sent, copy: Copy) -> None:
         """Enter an item into the books of a copy."""
         assert copy.link is not None
-        sent.copy, sent.number, sent.since = copy, copy.link.number(), self._clock()
-        sent.ahead = len(copy.outstanding)
-        if sent.item.camera in copy.to_restore:
-            copy.to_restore.discard(sent.item.camera)
-            sent.restores = True
-        copy.outstanding[sent.number] = sent
-        self._refresh(copy)
+        sent.copy, sent.link, sent.number, sent.since = copy, copy.link, next(_numbers), self._clock()
+        self._states.bind(sent, copy)
+        self._placement.add(sent)
 
-    def _put(self, sent: _Sent) -> None:
+    def _put(self, sent: Sent) -> None:
         """Send an item that has its place."""
-        assert sent.copy is not None
-        link = sent.copy.link
-        if link is None:  # it has died, and this was settled
-            return
-        if sent.restores:
-            self._restore(sent, link)
+        link = sent.link
+        assert link is not None
+        if sent.restores is not None:
+            self._restore(link, sent.restores, sent.state)
         try:
             link.send(sent.number, self._instance, sent.item.value)
         except WireError as error:
             self._withdraw(sent, Answer(error))
 
-    def _restore(self, sent: _Sent, link: Link) -> None:
+    def _restore(self, link: Link, order: Restore, state: bytes) -> None:
         """Have a copy go on with the camera's last state."""
-        assert sent.copy is not None
-        sent.restores, camera = False, sent.item.camera
-        with self._lock:
-            state, epoch = self._kept.get(self._place_of(camera, sent.copy), b""), self._handed.get(camera)
-            if self._state is not State.PER_TILE:
-                self._handed.pop(camera, None)
-        call = link.call(self._instance, Restore(camera, epoch), state)
 
         def heed(call: Future[bytes]) -> None:
             error = call.exception()
             if error is not None and not isinstance(error, WorkerDiedError):
-                log.error("%s: the state of %s is lost: %s", self.place, camera, error)
+                log.error("%s: the state of %s is lost: %s", self.place, order.camera, error)
 
-        call.add_done_callback(heed)
-
-    def _place_of(self, camera: str, copy: _Copy) -> tuple[str, int]:
-        """Under what a camera's state is kept: where it is of tiles, each copy has a part of it."""
-        return camera, copy.index if self._state is State.PER_TILE else 0
+        link.call(self._instance, order, state).add_done_callback(heed)
 
     def _refuse_tiles(self) -> None:
-        if self._state is State.PER_TILE and len(self._copies) > 1:
+        if self._placement.state is State.PER_TILE and len(self._copies) > 1:
             raise StateError(f"{self.place}: the state of tiles lies with several copies")
 
-    def _withdraw(self, sent: _Sent, answer: Answer) -> None:
+    def _withdraw(self, sent: Sent, answer: Answer) -> None:
         """Answer an item that cannot be sent."""
         with self._lock:
             assert sent.copy is not None
-            if sent.copy.outstanding.pop(sent.number, None) is None:
+            if self._placement.remove(sent.copy, sent.number) is None:
                 return
-            self._refresh(sent.copy)
             self._notify()
         self._answer(sent, answer)
 
-    def _refresh(self, copy: _Copy) -> None:
-        self._table.in_flight[copy.index] = len(copy.outstanding)
-
     # --- answers ------------------------------------------------------------------------------------------
 
-    def _receive(self, copy: _Copy, link: Link, number: int, reply: Reply, body: memoryview) -> None:
+    def _receive(self, copy: Copy, link: Link, number: int, reply: Reply, body: memoryview) -> None:
         """Take the reply to a request, in the thread that reads what workers say."""
         now = self._clock()
         with self._lock:
-            sent = copy.outstanding.pop(number, None)
+            sent = self._placement.remove(copy, number)
             if sent is None:
                 return  # it was settled when something died
             seconds = sum(service.seconds for service in reply.services)
-            self._learn(copy, sent, now - sent.since, seconds)
+            self._placement.learn(sent, now - sent.since, seconds)
             if self._has_snapshot:
-                self._changed_since.add((sent.item.camera, copy.index))
+                self._states.note(sent.item.camera, copy)
             self._notify()
         try:
             if not reply.services:
@@ -479,7 +351,7 @@ class Replicas:
             result = error
         self._answer(sent, Answer(result, reply.services, max(0.0, now - sent.since - seconds)))
 
-    def _lose(self, sent: _Sent, error: SlotLost) -> None:
+    def _lose(self, sent: Sent, error: SlotLost) -> None:
         """A value did not arrive, or its result: send it again, though not for ever."""
         self.losses[error.cause.value] += 1
         sent.losses += 1
@@ -490,17 +362,7 @@ class Replicas:
             self._again.append(sent)
             self._notify()
 
-    def _learn(self, copy: _Copy, sent: _Sent, passed: float, seconds: float) -> None:
-        """Note how long a copy takes, for the policy."""
-        self._refresh(copy)
-        table, index = self._table, copy.index
-        copy.service += _LEARNING * (max(seconds, 1e-6) - copy.service)
-        if abs(copy.service - table.service[0, index]) > _NOTEWORTHY * copy.service:
-            table.service[0, index], table.capacity[index] = copy.service, 1 / copy.service
-            table.refresh()
-        self._policy.answered(_QUERY, table, index, passed, sent.ahead)
-
-    def _answer(self, sent: _Sent, answer: Answer) -> None:
+    def _answer(self, sent: Sent, answer: Answer) -> None:
         camera = sent.item.camera
         try:
             self._on_answer(sent.item, answer)
@@ -515,16 +377,11 @@ class Replicas:
         """Begin to end a camera that waits for nothing more; the caller has the lock."""
         if self._waits[camera] or camera not in self._ends or self._closed:
             return
-        ended = self._ends.pop(camera)
         del self._waits[camera]
-        for table in (self._bound, self._kept):
-            for key in [key for key in table if key[0] == camera]:
-                del table[key]
-        self._handed.pop(camera, None)
-        for copy in self._copies:
-            copy.to_restore.discard(camera)
-        links = [copy.link for copy in self._copies if copy.link]
-        self._tasks.append(lambda: self._flush(camera, links, ended))
+        self._placement.forget(camera)
+        self._states.forget(camera)
+        links = self._placement.links
+        self._tasks.append(lambda: self._flush(camera, links))
         self._work_came.notify()
 
     # --- the attendant: a thread for all that waits for workers -------------------------------------------
@@ -553,8 +410,8 @@ class Replicas:
                 log.exception("%s: its copies cannot be attended to", self.place)
                 self._fail(RunError(f"{self.place}: {type(error).__name__}: {error}"))
 
-    def _next_again(self) -> _Copy | None:
-        return self._chosen(self._again[0]) if self._again and not self._closed else None
+    def _next_again(self) -> Copy | None:
+        return self._placement.chosen(self._again[0]) if self._again and not self._closed else None
 
     def _send_again(self) -> None:
         with self._lock:
@@ -578,33 +435,24 @@ class Replicas:
             return
         self._next_snapshots = now + CHECKPOINT_SECONDS
         with self._lock:
-            wanted = [
-                (camera, copy, copy.link)
-                for camera, index in self._changed_since
-                if (copy := self._copies[index]).link and (camera, index) not in self._asked
-            ]
-            self._changed_since.difference_update((camera, copy.index) for camera, copy, _ in wanted)
-        for camera, copy, link in wanted:
+            due = [(camera, copy, copy.link) for camera, copy in self._states.ask()]
+        for camera, copy, link in due:
             assert link is not None
             self._ask_for_snapshot(camera, copy, link)
 
-    def _ask_for_snapshot(self, camera: str, copy: _Copy, link: Link) -> None:
+    def _ask_for_snapshot(self, camera: str, copy: Copy, link: Link) -> None:
         def keep(call: Future[bytes]) -> None:
             error = call.exception()
             with self._lock:
-                self._asked.discard((camera, copy.index))
-                here = any(key[0] == camera and bound is copy for key, bound in self._bound.items())
-                if error is None and copy.link is link and here:
-                    self._kept[self._place_of(camera, copy)] = call.result()
+                arrived = error is None and copy.link is link
+                self._states.answered(camera, copy, call.result() if arrived else None)
             if error is not None and not isinstance(error, WorkerDiedError):
                 log.error("%s: no checkpoint of %s can be had: %s", self.place, camera, error)
 
-        with self._lock:
-            self._asked.add((camera, copy.index))
         link.call(self._instance, Snapshot(camera)).add_done_callback(keep)
 
     def _host(self, link: Link) -> None:
-        copy = next(copy for copy in self._copies if copy.worker == link.name)
+        copy = self._placement.of(link.name)
 
         def receive(number: int, reply: Reply, body: memoryview) -> None:
             self._receive(copy, link, number, reply, body)
@@ -614,29 +462,38 @@ class Replicas:
         hosted = link.host(self._instance, self._json, receive)
         hosted.add_done_callback(lambda hosted: self._hosted(copy, link, hosted))
 
-    def _hosted(self, copy: _Copy, link: Link, hosted: Future[bytes]) -> None:
+    def _hosted(self, copy: Copy, link: Link, hosted: Future[bytes]) -> None:
         error = hosted.exception()
         if error is None:
             with self._lock:
-                if link.alive:
+                if self._closed:
+                    link.call(self._instance, Retire())
+                elif link.alive:
                     copy.link = link
                 self._notify()
         elif not isinstance(error, WorkerDiedError):
             assert isinstance(error, Exception)
             self._fail(error if isinstance(error, UserError) else RunError(f"{self.place}: {error}"))
 
-    def _flush(self, camera: str, links: Sequence[Link], ended: Callable[[], None]) -> None:
+    def _flush(self, camera: str, links: Sequence[Link]) -> None:
         flushed = [link.call(self._instance, Flush(camera)) for link in links]
         left = itertools.count(len(flushed) - 1, -1)
 
         def heed(call: Future[bytes]) -> None:
             self._heed(call)
             if next(left) == 0:
-                ended()
+                self._over(camera)
 
         for call in flushed:
             call.add_done_callback(heed)
         if not flushed:
+            self._over(camera)
+
+    def _over(self, camera: str) -> None:
+        """Say that a camera has ended, to whoever waits for it still."""
+        with self._lock:
+            ended = self._ends.pop(camera, None)
+        if ended is not None:
             ended()
 
     def _heed(self, call: Future[bytes]) -> None:
@@ -662,36 +519,5 @@ class Replicas:
             self._on_error(error)
 
 
-def _check(chain: Sequence[Operator[Any, Any]], workers: Sequence[str]) -> None:
-    if not chain or not workers:
-        raise ConfigError("Replicas: at least one operator and one worker are needed")
-    if len(set(workers)) < len(workers):
-        raise ConfigError(f"Replicas: one copy for each worker, not several on one: {', '.join(workers)}")
-    for step in chain:
-        if step.delayed:
-            raise ConfigError(f"{step.name}: an operator that answers later cannot work in another process")
-    if _state_of(chain) is State.GLOBAL and len(workers) > 1:
-        raise ConfigError(
-            f"{chain[0].name}: what it remembers is of all cameras, so there can be one copy only"
-        )
-
-
-def _state_of(chain: Sequence[Operator[Any, Any]]) -> State:
-    """What the chain remembers: the most that one of its steps does."""
-    order = (State.NONE, State.PER_TILE, State.PER_CAMERA, State.GLOBAL)
-    return max((step.state for step in chain), key=order.index)
-
-
-def _table(count: int) -> Workers:
-    ones = np.ones(count)
-    return Workers.idle(
-        tier=np.zeros(count),
-        delay=np.zeros(count),
-        service=[ones * _FIRST_GUESS],
-        accuracy=[ones],
-        capacity=ones / _FIRST_GUESS,
-    )
-
-
-def _absent(sent: _Sent, outcome: Outcome, cause: str, place: str) -> Answer:
+def _absent(sent: Sent, outcome: Outcome, cause: str, place: str) -> Answer:
     return Answer(sent.item.absent(outcome, cause, place).value)

@@ -6,31 +6,66 @@ import resource
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from flowedge.graph.contract import Sink
+from flowedge.graph.graph import Graph
 from flowedge.monitor.histogram import Histogram
-from flowedge.monitor.report import CameraReport, CountsReport, OperatorReport, Report
+from flowedge.monitor.report import (
+    CameraReport,
+    CountsReport,
+    Decision,
+    GoalReport,
+    OperatorReport,
+    Report,
+    WorkerReport,
+)
 from flowedge.plane.clock import Clock
+from flowedge.planner.model import units
 from flowedge.runtime.cameras import Cameras
+from flowedge.runtime.decisions import Decisions
 from flowedge.runtime.failures import Failures
 from flowedge.runtime.ledger import CameraAccount, Counts, Ledger
 from flowedge.runtime.limits import Limits
+from flowedge.runtime.routes import Routes
 from flowedge.runtime.runner import Runner
+from flowedge.runtime.usage import Usage, WorkerUse
+
+NEARLY_ALL = 0.95
+"""The share of frames that must be within a goal of latency."""
+
+SAMPLE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """What had been counted at a time: frames by camera, values by step, CPU seconds by worker ("": here)."""
+
+    at: float
+    delivered: Mapping[str, int]
+    latency: Mapping[str, Histogram]
+    counts: Mapping[str, int]
+    service: Mapping[str, Histogram]
+    wait: Mapping[str, Histogram]
+    cpu: Mapping[str, float]
 
 
 class Reporter:
     """Reports on the parts of one run; seconds count from when it was made or `restart` was called.
 
-    Rates of a running graph are those since the oldest `sample` that is not older than `limits` say.
+    Rates and times of a running graph are those since the oldest `sample` that is not older than `limits` say.
     """
 
     def __init__(
         self,
-        graph: str,
+        graph: Graph,
         *,
         ledger: Ledger,
         runners: Mapping[str, Runner],
         cameras: Cameras,
+        routes: Routes,
+        decisions: Decisions,
+        usage: Usage,
         failures: Failures,
         limits: Limits,
         clock: Clock,
@@ -39,86 +74,163 @@ class Reporter:
         self._ledger = ledger
         self._runners = runners
         self._cameras = cameras
+        self._routes = routes
+        self._decisions = decisions
+        self._usage = usage
         self._failures = failures
         self._limits = limits
         self._clock = clock
-        self._samples: deque[tuple[float, dict[str, int]]] = deque()
+        self._samples: deque[_Sample] = deque()
         self._begun = clock()
         self._cpu_begun = time.process_time()
+        self._nothing = _Sample(self._begun, {}, {}, {}, {}, {}, {})
 
     def restart(self) -> None:
         """Count seconds from now on: the operators are ready, and the cameras open."""
         self._begun = self._clock()
+        self._nothing = _Sample(self._begun, {}, {}, {}, {}, {}, {"": time.process_time() - self._cpu_begun})
 
     def sample(self) -> None:
-        """Note how far every camera has come; to be called about once a second."""
+        """Note how far everything has come; to be called at least once a second."""
         now = self._clock()
-        self._samples.append((now, self._ledger.delivered()))
+        if self._samples and now - self._samples[-1].at < SAMPLE_SECONDS:
+            return
+        runners = self._runners.items()
+        self._usage.look()
+        self._samples.append(
+            _Sample(
+                now,
+                self._ledger.delivered(),
+                {name: times.copy() for name, times in list(self._ledger.latency.items())},
+                {name: runner.metrics.count for name, runner in runners},
+                {name: runner.metrics.service.copy() for name, runner in runners},
+                {name: runner.metrics.wait.copy() for name, runner in runners},
+                self._cpu(),
+            )
+        )
         oldest = max(now - self._limits.rate_seconds, self._begun)
-        while len(self._samples) > 1 and self._samples[0][0] < oldest:
+        while len(self._samples) > 1 and self._samples[0].at < oldest:
             self._samples.popleft()
 
     def report(self, *, finished: bool) -> Report:
         """The run so far; with what its sinks found out, and the rates of all of it, once it has `finished`."""
+        since = self._nothing if finished or not self._samples else self._samples[0]
+        passed = self._clock() - since.at
         accounts = self._ledger.accounts()
-        cameras = {name: self._camera(name, account, finished) for name, account in accounts.items()}
+        latency = {name: _since(times, since.latency.get(name)) for name, times in self._ledger.latency.items()}
+        cameras = {
+            name: self._camera(name, account, latency[name], since, finished)
+            for name, account in accounts.items()
+        }
         sinks = [runner.step for runner in self._runners.values() if isinstance(runner.step, Sink)]
         error = self._failures.error
         if finished:
             fps = _rate(list(accounts.values()), sum(camera.delivered for camera in cameras.values()))
         else:
             fps = round(sum(camera.fps for camera in cameras.values()), 3)
+        whole = Histogram.merged(latency.values())
+        cpu, uses = self._cpu(), self._usage.workers
+        cores = {name: _per(seconds - since.cpu.get(name, 0.0), passed) for name, seconds in cpu.items()}
+        decisions = self._decisions.so_far()
         return Report(
-            graph=self._graph,
+            graph=self._graph.name,
             seconds=round(self._clock() - self._begun, 3),
             fps=fps,
-            latency_ms=Histogram.merged(self._ledger.latency.values()).summary_ms(),
-            cpu_seconds=round(time.process_time() - self._cpu_begun, 3),
-            peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            latency_ms=whole.summary_ms(),
+            cpu_seconds=round(sum(cpu.values()), 3),
+            peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            + sum(use.peak_rss for use in uses.values()),
+            cores=round(sum(cores.values()), 3),
             cameras=cameras,
-            operators={name: self._operator(runner) for name, runner in self._runners.items()},
+            operators={name: self._operator(runner, since, passed) for name, runner in self._runners.items()},
+            workers={name: _worker(use, cores[name]) for name, use in uses.items()},
+            goal=self._goal(whole, cameras, decisions),
+            decisions=decisions,
             files=tuple(path for sink in sinks for path in sink.written()),
             findings=tuple(line for sink in sinks for line in sink.summary()) if finished else (),
             notes=self._notes(),
             error=str(error) if error else None,
         )
 
+    def _cpu(self) -> dict[str, float]:
+        """CPU seconds of the process, and of every worker as of the last look."""
+        workers = {name: use.cpu_seconds for name, use in self._usage.workers.items()}
+        return {"": time.process_time() - self._cpu_begun, **workers}
+
     def _notes(self) -> dict[str, dict[str, int]]:
         steps = [*self._cameras.sources, *(runner.step for runner in self._runners.values())]
         return {step.name: dict(notes) for step in steps if (notes := step.notes())}
 
-    def _camera(self, name: str, account: CameraAccount, finished: bool) -> CameraReport:
+    def _camera(
+        self, name: str, account: CameraAccount, latency: Histogram, since: _Sample, finished: bool
+    ) -> CameraReport:
         state, reason = self._cameras.state(name)
         error = self._failures.of_camera(name)
+        route, configuration = self._routes.in_force(name)
         busy = account.last - account.first if account.first else 0.0
-        whole = account.total.delivered / busy if busy > 0 else 0.0
+        passed = self._clock() - max(since.at, account.first) if account.first else 0.0
+        whole = _per(account.total.delivered, busy)
+        recent = _per(account.total.delivered - since.delivered.get(name, 0), passed)
         return CameraReport(
             **vars(_counts(account.total)),
             state="ended" if finished else state,
             reason=reason,
             live=account.live,
-            fps=round(whole if finished else self._recent_rate(name, account), 3),
+            fps=round(whole if finished else recent, 3),
+            latency_ms=latency.summary_ms(),
+            knobs=dict(configuration.setting),
+            route=route,
             sinks={sink: _counts(counts) for sink, counts in account.sinks.items()},
             error=str(error) if error else None,
         )
 
-    def _recent_rate(self, name: str, account: CameraAccount) -> float:
-        """Frames per second of a camera since the oldest sample, or since its first frame."""
-        since, before = next(((at, counts.get(name, 0)) for at, counts in self._samples), (self._begun, 0))
-        passed = self._clock() - max(since, account.first)
-        return (account.total.delivered - before) / passed if account.first and passed > 0 else 0.0
-
-    def _operator(self, runner: Runner) -> OperatorReport:
-        metrics = runner.metrics
+    def _operator(self, runner: Runner, since: _Sample, passed: float) -> OperatorReport:
+        metrics, name = runner.metrics, runner.name
         seconds, work = runner.busy_for()
         return OperatorReport(
             count=metrics.count,
             failed=metrics.failed,
             partial=metrics.partial,
-            service_ms=metrics.service.summary_ms(),
-            wait_ms=metrics.wait.summary_ms(),
+            rate=round(_per(metrics.count - since.counts.get(name, 0), passed), 3),
+            service_ms=_since(metrics.service, since.service.get(name)).summary_ms(),
+            wait_ms=_since(metrics.wait, since.wait.get(name)).summary_ms(),
+            workers=self._routes.workers_of(name),
             stuck=f"{work} for {seconds:.0f} s" if seconds >= self._limits.stalled_after else None,
         )
+
+    def _goal(
+        self, latency: Histogram, cameras: Mapping[str, CameraReport], decisions: tuple[Decision, ...]
+    ) -> GoalReport | None:
+        goal = self._graph.goal
+        limit = units.seconds(goal.latency, "Goal.latency") if goal.latency else None
+        if limit is None and goal.accuracy is None and goal.throughput is None:
+            return None
+        met: list[bool | None] = []
+        if limit is not None:
+            reached = latency.quantile(NEARLY_ALL)
+            met.append(None if reached is None else reached <= limit)
+        if goal.accuracy is not None:
+            expected = decisions[-1].expected_accuracy if decisions else None
+            met.append(None if expected is None else expected >= goal.accuracy)
+        if goal.throughput is not None:
+            rates = [camera.fps for camera in cameras.values() if camera.delivered]
+            met.append(min(rates) >= NEARLY_ALL * goal.throughput if rates else None)
+        told = False if False in met else None if None in met else True
+        return GoalReport(None if limit is None else 1e3 * limit, goal.accuracy, goal.throughput, told)
+
+
+def _since(times: Histogram, earlier: Histogram | None) -> Histogram:
+    return times if earlier is None else times.since(earlier)
+
+
+def _per(amount: float, seconds: float) -> float:
+    return amount / seconds if seconds > 0 else 0.0
+
+
+def _worker(use: WorkerUse, cores: float) -> WorkerReport:
+    return WorkerReport(
+        use.pid, round(use.cpu_seconds, 3), round(cores, 3), use.rss, use.peak_rss, use.deaths, use.sent_again
+    )
 
 
 def _rate(accounts: list[CameraAccount], delivered: int) -> float:

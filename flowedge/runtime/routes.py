@@ -58,8 +58,23 @@ class Routes:
         self._lock = threading.RLock()
 
     def of(self, camera: str) -> Configuration:
-        """How the next frame of a camera goes."""
-        return self._open[self._ledger.route_of(camera)]
+        """How the next frame of a camera goes, once a change that is being made has been made."""
+        with self._lock:  # else the route may be closed between the two
+            return self._open[self._ledger.route_of(camera)]
+
+    def in_force(self, camera: str) -> tuple[int, Configuration]:
+        """The number of a camera's route and how it goes, without waiting for a change that is being made."""
+        while True:
+            number = self._ledger.route_of(camera)
+            known = self._open.get(number)
+            if known is not None:  # else it was closed between the two, and the camera has another
+                return number, known
+
+    def workers_of(self, operator: str) -> tuple[str, ...]:
+        """The workers on which an operator works for the next frame of any camera."""
+        routes = {account.route for account in self._ledger.accounts().values()}
+        used = [known for number, known in list(self._open.items()) if number in routes]
+        return tuple(dict.fromkeys(name for known in used for name in known.workers.get(operator, ())))
 
     def switch(self, wanted: Configuration, cameras: Collection[str] | None = None) -> None:
         """Let the next frames of these cameras, or of all and those to come, go by a configuration.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Self
 
@@ -16,9 +16,11 @@ from flowedge.monitor.report import Report
 from flowedge.plane.clock import Clock
 from flowedge.plane.item import Item
 from flowedge.plane.taps import Taps
+from flowedge.profiling.measure import cores_here
 from flowedge.runtime.cameras import Cameras
 from flowedge.runtime.chain import Answer
 from flowedge.runtime.copies import Remote
+from flowedge.runtime.decisions import Decisions
 from flowedge.runtime.failures import Failures
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits
@@ -26,8 +28,9 @@ from flowedge.runtime.measuring import Measuring
 from flowedge.runtime.node import Node
 from flowedge.runtime.replicas import Replicas
 from flowedge.runtime.reporting import Reporter
-from flowedge.runtime.routes import Routes
+from flowedge.runtime.routes import Configuration, Routes
 from flowedge.runtime.runner import Outlet
+from flowedge.runtime.usage import Usage
 from flowedge.runtime.watch import Watch
 from flowedge.runtime.wiring import Wiring
 
@@ -41,6 +44,9 @@ class Run:
     may fail before the run ends. `limits` says how long the run waits and how much it holds; `clock` gives the
     seconds by which latency, waits, rates and the deadlines of frames are measured; starting and stopping are
     timed by the real clock.
+
+    `plan` has pairs as `routes.switch` takes them, a configuration and the cameras whose frames go by it from
+    the first on, None for all; without it knobs have their first values and everything works in this process.
 
     A graph without cameras runs until it is stopped: `add_camera` brings them.
 
@@ -80,6 +86,7 @@ class Run:
         graph: Graph,
         *,
         frames: int | None = None,
+        plan: Sequence[tuple[Configuration, Collection[str] | None]] = (),
         max_failures: float = 0.5,
         limits: Limits | None = None,
         clock: Clock = time.monotonic,
@@ -90,10 +97,12 @@ class Run:
             raise ConfigError(f"Run: max_failures={max_failures}: a share from 0 to 1 is needed, e.g. 0.5")
         graph.check()
         self.graph = graph
+        self._plan = tuple(plan)
         self._clock = clock
         self._limits = limits or Limits()
         self._ledger = Ledger(self._limits, clock)
-        self._taps = Taps(graph.name, [node.name for node in graph.nodes if not isinstance(node.step, Sink)])
+        tapped = [node.name for node in graph.nodes if not isinstance(node.step, Sink)]
+        self._taps = Taps(graph.name, tapped, lambda: self.report().as_json())
         self._failures = Failures(
             max_share=max_failures,
             judged_after=self._limits.judged_after,
@@ -122,22 +131,27 @@ class Run:
             check=graph.check_camera,
             on_ended=self._finished.set,
         )
+        self.routes = Routes(graph, self._wiring.runners, self._ledger, self._host)
+        self.decisions = Decisions(self.measuring, clock)
+        self._usage = Usage()
         self._reporter = Reporter(
-            graph.name,
+            graph,
             ledger=self._ledger,
             runners=self._wiring.runners,
             cameras=self._cameras,
+            routes=self.routes,
+            decisions=self.decisions,
+            usage=self._usage,
             failures=self._failures,
             limits=self._limits,
             clock=clock,
         )
-        self.routes = Routes(graph, self._wiring.runners, self._ledger, self._host)
         self._watch = Watch(
             self._wiring.runners.values(),
             self._reporter,
             self._limits,
             on_hung=self._stop_waiting,
-            on_look=self.routes.close_unused,
+            on_look=self._look,
         )
         self._node: Node | None = None
         self._workers = ExitStack()
@@ -254,7 +268,9 @@ class Run:
     ) -> Remote:
         """Copies of a chain of operators on workers of this machine, which are started when first named."""
         if self._node is None:
-            self._node = self._workers.enter_context(Node())
+            threads = max(1, cores_here() // len(workers))  # for engines: together no more than there are cores
+            self._node = self._workers.enter_context(Node(threads=threads))
+            self._usage.of(self._node)
         for name in workers:
             if name not in self._node.names:
                 self._node.start(name)
@@ -273,6 +289,11 @@ class Run:
         begun.set()
         return copies
 
+    def _look(self) -> None:
+        """What there is to do about twice a second."""
+        self.routes.close_unused()
+        self.decisions.look()
+
     def _start(self) -> None:
         """Set up every step, then open the cameras: no camera waits for a model that loads."""
         for runner in self._wiring.runners.values():
@@ -283,6 +304,8 @@ class Run:
             runner.ready.wait()
         if self.error:
             raise self.error
+        for configuration, cameras in self._plan:
+            self.routes.switch(configuration, cameras)
         self._reporter.restart()
         self._cameras.start()
 
@@ -308,6 +331,8 @@ class Run:
             runner.inbox.close()
         self._join_threads()
         self._watch.stop()
+        self.decisions.conclude()
+        self._usage.look()
         self._workers.close()
         self._cameras.close()
         self._ledger.abandon("run stopped")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import logging
@@ -73,6 +74,19 @@ class Outlet:
             tap(item.value)
 
 
+class Passage(End):
+    """Goes behind the values of a camera to the step `at`, where `reached` is called; it ends nothing."""
+
+    at: str
+    reached: Callable[[], None]
+
+    @classmethod
+    def to(cls, at: str, camera: str, reached: Callable[[], None]) -> Passage:
+        passage = cls(camera)
+        passage.at, passage.reached = at, reached
+        return passage
+
+
 class Inbox(Protocol):
     """What a runner reads from; `Mailbox` says what the methods do."""
 
@@ -107,6 +121,7 @@ class Runner(ABC):
         self._put_off: deque[tuple[Item | End, float]] = deque()  # what `relieve` took and had to keep
         self._order: Order | None = None  # once there are workers: they finish in any order
         self._at_workers: dict[tuple[FrameId, int], tuple[Item, Place, Copy]] = {}
+        self._skips: dict[str, tuple[tuple[Any, Any], ...]] = {}  # the steps that values of a camera leave out
         self._answers = threading.Condition()  # held while an answer is counted
         self._turn = threading.Lock()  # held by `relieve`, for which a step that works again waits
         self._shed = shed
@@ -146,20 +161,25 @@ class Runner(ABC):
             new = Copy(step, workers, step, host(self._answered), then)
         elif new is None:
             new = Copy(step, workers, copy.deepcopy(step))
-            new.step.setup()
+            try:
+                new.step.setup()
+            except BaseException:
+                with contextlib.suppress(Exception):  # that it could not be set up says more
+                    new.step.close()
+                raise
         self._copies.add(route, new)
 
     def pass_by(self, route: int) -> None:
         """No value of a route comes here: the step works for them in the chain of another."""
-        self._copies.add(route, self._copies.current)
+        self._copies.pass_by(route)
 
     def retire(self, route: int) -> None:
         """Let go of what only the frames of a route needed: none of them is in the graph."""
         self._copies.remove(route)
 
-    def release(self) -> bool:
-        """Close the copies that were retired; False while one is at work or keeps the state of a camera."""
-        return self._busy is None and self._copies.release()
+    def release(self) -> None:
+        """Close the retired copies that neither work nor keep the state of a camera; raises what one raises."""
+        self._copies.release()
 
     def judge_finally(self) -> None:
         """Tell `failures` how the step did on each camera; it will see no more."""
@@ -286,17 +306,24 @@ class Runner(ABC):
                 self._pass_on(item)
 
     def _handle_in_order(self, order: Order, item: Item | End, waited: float) -> None:
-        """Serve one value, here or at the workers; it goes on when all before it have."""
+        """Serve one value, here or at the workers; it goes on when all before it have.
+
+        The end of a stream goes on in this thread, and not while `order` is held: workers have to flush first,
+        and their answer comes by the thread that also takes the answers of other cameras, which go in order.
+        """
         if isinstance(item, End):
-            with self._answers:
-                self._answers.wait_for(lambda: all(key.camera != item.camera for key, _ in self._at_workers))
-        place = order.enter(item.camera)
-        if not (isinstance(item, Item) and item.is_value):
-            order.done(place, lambda: self._pass_on(item))
+            order.finish(item.camera)
+            self._skips.pop(item.camera, None)
+            self._pass_on(item)
+            return
+        if not item.is_value:
+            order.done(order.enter(item.camera), lambda: self._pass_on(item))
             return
         self.metrics.wait.add(waited)
         self._busy = item.frame, self._clock()
         chosen = self._copies.turn_to(item)
+        self._let_pass(order, chosen, item.camera)
+        place = order.enter(item.camera)
         if self._error or chosen.remote is None:
             (result,) = self._results([item])
             order.done(place, lambda: self._deliver(item, result))
@@ -305,6 +332,15 @@ class Runner(ABC):
             self._at_workers[item.frame, item.part] = item, place, chosen
         if not chosen.remote.send(item):
             self._answered(item, Answer(RunError(f"{self.name}: its workers are gone")))
+
+    def _let_pass(self, order: Order, chosen: Copy, camera: str) -> None:
+        """Before values of a camera leave out the steps behind this, wait until none is on its way there."""
+        before, self._skips[camera] = self._skips.get(camera, ()), chosen.then
+        if chosen.then and chosen.then != before:
+            order.finish(camera)
+            last, passed = chosen.then[-1][0], threading.Event()
+            self.outlet.emit(Passage.to(last.name, camera, passed.set))
+            passed.wait()
 
     def _answered(self, item: Item, answer: Answer) -> None:
         """Count what the workers made of a value, and send it on in its turn, from where they left off."""

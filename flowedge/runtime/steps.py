@@ -17,7 +17,7 @@ from flowedge.plane.item import End, Item, first_origin
 from flowedge.plane.reassembly import Assembled, Reassembly
 from flowedge.plane.synchronizer import Synchronizer
 from flowedge.runtime.ledger import Ledger
-from flowedge.runtime.runner import Inbox, Runner
+from flowedge.runtime.runner import Inbox, Passage, Runner
 from flowedge.values import Absent, Detections, Frame, FrameId, Outcome
 
 log = logging.getLogger("flowedge.run")
@@ -49,7 +49,11 @@ class OperatorRunner(Runner):
             self.outlet.emit(item.with_value(result))
 
     def _pass_on(self, item: Item | End) -> None:
-        if isinstance(item, End):
+        if isinstance(item, Passage):
+            if item.at == self.name:
+                item.reached()
+                return
+        elif isinstance(item, End):
             self._attempt(self._flush, item.camera, work_of=f"the end of {item.camera}")
         super()._pass_on(item)
 

@@ -47,10 +47,14 @@ class Watch:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; it may have ended, or never begun."""
+        """End the thread; it may have ended, or never begun. One that hangs, closing a copy, is left behind."""
         self._closed.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        if self._thread.ident is None:
+            return
+        self._thread.join(self._limits.drain_seconds)
+        if self._thread.is_alive():
+            seconds = self._limits.drain_seconds
+            log.error("%s has not stopped after %.0f s and is left behind", self._thread.name, seconds)
 
     def look(self) -> None:
         """Say which steps have become stuck, and which of these work again; relieve those in regions."""

@@ -83,11 +83,10 @@ _PR_SET_PDEATHSIG = 1
 class Settings:
     """What a worker is told when it starts.
 
-    `token` as in its topics, `endpoint` of the run's router, `parent`: process id of the node,
-    `path`: where that finds modules. Its
-    engines of inference take `threads` threads, as many as there are cores where it is None. `parameters` are
-    those of the command line, for graph files that ask for them. `level` is that of the run's log.
-    `memory`: bytes of shared memory that its results may take.
+    `token` as in its topics, `endpoint` of the run's router, `parent`: process id of the node, `path`: where
+    that finds modules. Its engines of inference take `threads` threads, as many as there are cores where it is
+    None. `parameters` are those of the command line, for graph files that ask for them. `level` is that of the
+    run's log. `memory`: bytes of shared memory that its results may take.
     """
 
     token: str

@@ -99,6 +99,25 @@ class Flowedge:
         process.wait(SECONDS)
         return "\n".join(_visible(output.decode(errors="replace")))
 
+    def typed_on_terminal(self, keys: str, after: str, *words: str) -> tuple[str, int]:
+        """Type keys once a terminal shows a text; all that it showed, without escapes, and the exit code."""
+        main, side = pty.openpty()
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 160, 0, 0))
+        command = [sys.executable, "-c", "from flowedge.cli import main; main()", *words]
+        environment = {**self._environment, "TERM": "xterm"}
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdin=side, stdout=side, stderr=side
+        )
+        os.close(side)
+        output, typed = "", False
+        with contextlib.suppress(OSError):
+            while data := os.read(main, 65536):
+                output += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", data.decode(errors="replace"))
+                if not typed and after in output:
+                    typed = bool(os.write(main, keys.encode()))
+        os.close(main)
+        return output, process.wait(SECONDS)
+
 
 def _exit_code_of_main() -> int:
     try:

@@ -256,3 +256,66 @@ def test_a_camera_that_was_never_attached_changes_the_exit_code(flowedge: Any) -
     cameras = json.loads((flowedge.folder / "report.json").read_text())["cameras"]
     assert cameras["on"]["delivered"] > 0
     assert (cameras["on"]["error"], cameras["off"]["state"]) == (None, "ended")
+
+
+KNOBS = """
+from flowedge import Graph, choose, join
+from flowedge.operators import JSONLines, MotionDetect, Resize, video
+graph = Graph("knobs")
+frames = video(graph, "street://?width=320&height=240&seconds=0.4&fps=25&people=2")
+frames >> Resize(choose("width", 160, 80)) >> MotionDetect() >> JSONLines("{camera}.jsonl")
+"""
+
+ONE_NODE = """
+tiers = ["edge"]
+nodes = [{ name = "here", tier = "edge", kind = "this-machine", cores = 4 }]
+cameras = [{ name = "street", node = "here", fps = 5 }]
+"""
+
+PROFILES = """
+services = [
+    { operator = "Resize", kind = "this-machine", cores = 1, time = "1 ms", setting = { width = 80 } },
+    { operator = "MotionDetect", kind = "this-machine", cores = 1, time = "1 ms", setting = { width = 80 } },
+]
+"""
+
+
+def planned(flowedge: Any) -> dict[str, Any]:
+    """The plan of a graph for one node, where only the second value of its knob has profiles."""
+    for name, text in (("knobs.py", KNOBS), ("one.toml", ONE_NODE), ("profiles.toml", PROFILES)):
+        (flowedge.folder / name).write_text(text)
+    files = ("--cluster", "one.toml", "--profiles", "profiles.toml")
+    free = ("--assume-free", "Decode", "--assume-free", "JSONLines")
+    done = flowedge("plan", "knobs.py", *files, *free, "--json")
+    assert done.returncode == 0, done.stderr
+    plan: dict[str, Any] = json.loads(done.stdout)
+    return plan
+
+
+def test_a_plan_is_run_as_it_was_written(flowedge: Any) -> None:
+    plan = planned(flowedge)
+    [resize] = [row for row in plan["deployments"] if row["operator"] == "Resize"]
+    resize["replicas"] = 2
+    (flowedge.folder / "plan.json").write_text(json.dumps(plan))
+    done = flowedge.process("run", "knobs.py", "--plan", "plan.json", "--report", "report.json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((flowedge.folder / "report.json").read_text())
+    assert report["cameras"]["camera"]["knobs"] == {"width": 80}
+    assert report["cameras"]["camera"]["delivered"] == 10
+    assert report["operators"]["Resize"]["workers"] == ["w1", "w2"]
+    assert report["operators"]["MotionDetect"]["workers"] == []
+    assert set(report["workers"]) == {"w1", "w2"}
+    assert report["cpu_seconds"] > sum(worker["cpu_seconds"] for worker in report["workers"].values()) > 0
+    assert balanced(report)
+    assert "w1: " in done.stderr
+
+
+def test_a_plan_that_does_not_fit_is_refused(flowedge: Any) -> None:
+    plan = planned(flowedge)
+    plan["routes"][0]["setting"]["width"] = 81
+    (flowedge.folder / "plan.json").write_text(json.dumps(plan))
+    done = flowedge("run", "knobs.py", "--plan", "plan.json")
+    said = "error: plan.json: routes[0].setting.width: 81 is none of its choices 160, 80\n"
+    assert (done.returncode, done.stderr) == (1, said)
+    done = flowedge("run", "knobs.py", "--plan", "plan.json", "--strategy", "exact")
+    assert done.stderr == "error: --strategy exact: --plan gives the plan already; leave one of them out\n"

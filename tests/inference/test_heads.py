@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from flowedge.inference.heads import Head, identify, join_outputs
+from flowedge.inference.head import Head
+from flowedge.inference.heads import identify, join_outputs
 from flowedge.inference.models import ModelError
 from flowedge.inference.yolo import BGR_255, RGB_1
 

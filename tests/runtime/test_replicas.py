@@ -266,8 +266,8 @@ def test_a_frozen_worker_is_replaced(node: Node, tmp_path: Path) -> None:
     with hosted(node, [Obey()], ["a"]) as (copies, answers):
         send_all(copies, [command(0, "hang", begun=str(begun), released=str(released))])
         frozen = int(begun.read_text())
-        released.touch()
         os.kill(frozen, signal.SIGSTOP)
+        released.touch()
         (answer,) = answers.wait(1)
     assert answer.result.data["pids"] != (frozen,)
 
@@ -364,6 +364,7 @@ def test_identities_of_tracks_go_on_after_a_death(node: Node) -> None:
             pid = node.pid(name)
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: node.pid(name) not in (pid, None))  # noqa: B023
         send_all(copies, [seen(index) for index in range(10, 20)])
         ids = [answer.result.ids.tolist() for answer in answers.wait(20)]
     assert ids == [[1]] * 20

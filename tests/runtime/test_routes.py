@@ -111,8 +111,9 @@ def test_a_frame_goes_all_its_way_in_one_setting_and_state_goes_on():
     graph, came = graph_of(feed, ["north", "south"])
     draws = random.Random(1)
     with Run(graph) as run:
-        for _ in range(30):
+        for turn in range(30):
             feed.give(20)  # of both cameras together
+            wait_for(lambda turn=turn: len(came) >= 20 * turn + 10)  # frames are on their way at the switch
             wanted = at(number=draws.choice((1, 2, 3)), parts=draws.choice((1, 2, 4)))
             cameras = draws.choice((None, ["north"], ["south"]))
             run.routes.switch(wanted, cameras)
@@ -201,3 +202,28 @@ def test_a_camera_that_comes_later_goes_by_the_route_of_all():
         ("south", 3, 2),
     }
     assert Origin("north", index=0).frame_id in {value.origin.frame_id for value in came}
+
+
+def test_the_route_of_a_camera_is_not_closed_while_it_is_looked_up(monkeypatch):
+    feed = Feed(1)
+    graph, _ = graph_of(feed)
+    with Run(graph) as run:
+        routes, look_up, changed = run.routes, run._ledger.route_of, threading.Event()
+        routes.switch(at(number=1, parts=1))
+
+        def change() -> None:
+            routes.switch(at(number=2, parts=1))
+            routes.close_unused()
+            changed.set()
+
+        def look_up_late(camera: str) -> int:
+            number = look_up(camera)
+            threading.Thread(target=change).start()
+            changed.wait(0.2)  # in vain, as nothing changes before the answer
+            return number
+
+        monkeypatch.setattr(run._ledger, "route_of", look_up_late)
+        assert routes.of("north") == at(number=1, parts=1)
+        assert changed.wait(SECONDS)
+        feed.give(1)
+        run.wait(SECONDS)

@@ -15,7 +15,7 @@ from flowedge import ConfigError, Event, Graph, choose
 from flowedge.runtime.routes import Configuration, first_setting
 from flowedge.runtime.run import Run
 from tests.runtime.fake_steps import SECONDS, Collect, Play, index_of
-from tests.runtime.worker_steps import Obey, command
+from tests.runtime.worker_steps import Count, Obey, command
 
 
 @dataclass
@@ -114,6 +114,28 @@ def test_settings_and_workers_change_at_random_and_nothing_is_lost_or_repeated()
     assert all(value.data["first"] == value.data["second"] for value in came)
 
 
+def test_frames_of_a_chain_do_not_overtake_those_before_them(monkeypatch: pytest.MonkeyPatch):
+    gate, entered, hold, home = threading.Semaphore(0), threading.Event(), threading.Event(), os.getpid()
+    graph, came = graph_of(player([command(index) for index in range(12)], gate=gate))
+    process = Told.process
+
+    def held(step: Told, value: Event, /) -> Event | None:
+        if step.name == "second" and os.getpid() == home:
+            entered.set()
+            hold.wait(SECONDS)
+        return process(step, value)
+
+    monkeypatch.setattr(Told, "process", held)
+    with Run(graph) as run:
+        gate.release(3)
+        assert entered.wait(SECONDS)
+        run.routes.switch(on(graph, "first", "second", workers=("w1",)))
+        gate.release(9)
+        threading.Timer(0.3, hold.set).start()
+        run.wait(SECONDS)
+    assert [index_of(value) for value in came] == list(range(12))
+
+
 def test_a_step_that_cannot_be_set_up_on_a_worker_is_told_of():
     graph = Graph("refusing")
     gate = threading.Semaphore(0)
@@ -134,3 +156,35 @@ def test_a_sink_cannot_work_on_a_worker():
             run.routes.switch(on(graph, "Collect"))
         gate.release(1)
         run.wait(SECONDS)
+
+
+def test_state_goes_on_between_home_and_workers():
+    gate = threading.Semaphore(0)
+    graph, came = Graph("moving"), []
+    played = player([command(index) for index in range(40)], gate=gate)
+    graph.source(Play({"north": ""}, play=played)) >> Count() >> Collect(came.append)
+    with Run(graph) as run:
+        for workers in [(), ("w1",), ("w2",), ()] * 2:
+            run.routes.switch(on(graph, "Count", workers=workers) if workers else on(graph))
+            gate.release(5)
+        report = run.wait(SECONDS)
+    assert report.cameras["north"].delivered == 40
+    assert [value.data["count"] for value in came] == list(range(1, 41))
+
+
+def test_cameras_end_while_others_have_frames_at_the_same_worker():
+    gate = threading.Semaphore(0)
+    frames = {f"camera{number}": 3 * number for number in range(1, 7)}
+
+    def play(camera: str, stop: threading.Event) -> Iterator[Event]:
+        assert gate.acquire(timeout=SECONDS)
+        for index in range(frames[camera]):
+            yield command(index, camera=camera)
+
+    graph, came = Graph("ending"), []
+    graph.source(Play(dict.fromkeys(frames, ""), play=play)) >> Count() >> Collect(came.append)
+    with Run(graph) as run:
+        run.routes.switch(on(graph, "Count", workers=("w1",)))
+        gate.release(len(frames))
+        report = run.wait(SECONDS)
+    assert {name: camera.delivered for name, camera in report.cameras.items()} == frames

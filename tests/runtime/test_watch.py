@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,7 +11,8 @@ import pytest
 from flowedge import Event, Graph, Operator
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.run import Run
-from tests.runtime.fake_steps import Apply, Collect, Feed, Turnstile, finish, nothing, wait_until
+from flowedge.runtime.watch import Watch
+from tests.runtime.fake_steps import SECONDS, Apply, Collect, Feed, Turnstile, finish, nothing, wait_until
 
 
 @pytest.fixture
@@ -90,3 +92,21 @@ def test_a_setup_that_blocks_is_named(feed, caplog):
     with Run(graph, limits=Limits(stalled_after=0.1)) as run:
         feed.end("north")
         finish(run)
+
+
+def test_a_run_ends_though_what_is_closed_beside_it_hangs(caplog):
+    entered, hold = threading.Event(), threading.Event()
+
+    def look() -> None:
+        entered.set()
+        hold.wait()
+
+    graph = Graph("test")
+    graph.source(Feed().source("north", live=True)) >> Collect()
+    run = Run(graph, limits=Limits(drain_seconds=0.1))
+    watch = Watch([], run._reporter, run._limits, on_hung=nothing, on_look=look)
+    watch.start()
+    assert entered.wait(SECONDS)
+    watch.stop()
+    hold.set()
+    assert "flowedge-watch has not stopped after 0 s and is left behind" in caplog.text

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from flowedge import Absent, ConfigError, Event, Operator, Origin, State, StateError
+from flowedge import Absent, ConfigError, Event, Operator, Origin, Sink, Source, State, StateError
 from flowedge.values import Outcome
 
 
@@ -70,6 +73,43 @@ class Obey(Operator[Event, Event]):
             begun.write_text(str(os.getpid()))
             while not released.exists():
                 time.sleep(0.01)
+
+
+@dataclass
+class Burn(Operator[Event, Event]):
+    """Has Python's global lock for some processor time, and says in which process."""
+
+    seconds: float = 0.01
+
+    def process(self, value: Event, /) -> Event:
+        end = time.thread_time() + self.seconds
+        while time.thread_time() < end:
+            sum(range(100))
+        return Event(value.origin, value.kind, {**value.data, self.name: os.getpid()})
+
+
+@dataclass
+class Until(Source[Event]):
+    """As many values as are taken until there is such a file."""
+
+    over: str = ""
+
+    def read(self, camera: str, stop: threading.Event) -> Iterator[Event]:
+        for index in itertools.count():
+            if stop.is_set() or Path(self.over).exists():
+                return
+            yield command(index, camera=camera)
+
+
+@dataclass
+class Keep(Sink[Event]):
+    """Keeps what comes under a key, in this process."""
+
+    key: str = ""
+    kept: ClassVar[defaultdict[str, list[Event]]] = defaultdict(list)
+
+    def write(self, value: Event, /) -> None:
+        self.kept[self.key].append(value)
 
 
 @dataclass

@@ -6,7 +6,6 @@ import importlib
 import logging
 import os
 import sys
-import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,10 +20,11 @@ from flowedge import Detections, Tracks
 from flowedge.graph.contract import Sink, Source
 from flowedge.graph.graph import Graph
 from flowedge.graph.loading import load
+from flowedge.monitor.report import Decision
 from flowedge.plane.item import End, Item, Receiver
 from flowedge.planner.model import units
 from flowedge.planner.model.profiles import Setting
-from flowedge.runtime.controller.controller import Controller, Decision
+from flowedge.runtime.controller.controller import Controller
 from flowedge.runtime.measuring import Window
 from flowedge.runtime.routes import Configuration
 from flowedge.runtime.run import Run
@@ -95,8 +95,10 @@ def run_scenario(
     """
     os.environ["XDG_CACHE_HOME"] = cache
     sys.setswitchinterval(SWITCH_SECONDS)
-    with tempfile.TemporaryDirectory() as folder, known_streets() as truths:
-        output = {"output": str(Path(folder) / "{camera}.mp4")}
+    with (
+        known_streets() as truths
+    ):  # by the same path every time: what is learnt belongs to a graph and its files
+        output = {"output": str(Path(cache) / "video" / "{camera}.mp4")}
         graph, _ = load(path, {"source": street.address(0), **output, **given})
         run = Run(graph)
         found = Found(graph, run)
@@ -118,7 +120,7 @@ def run_scenario(
         memory = psutil.Process().memory_info().rss
         if controller is None:
             return Result(name, goal, rows, times, total, memory=memory)
-        return Result(name, goal, rows, times, total, controller.decisions, memory, controller.spent)
+        return Result(name, goal, rows, times, total, run.decisions.so_far(), memory, controller.spent)
 
 
 class Watched(Controller):

@@ -9,6 +9,7 @@
     python -m tools.bench hop
     python -m tools.bench transports
     python -m tools.bench merging
+    python -m tools.bench python-bound
     python -m tools.bench composite --video TownCentre.mp4 --model yolo11n
 
 `python -m tools.bench.sahi` and `python -m tools.bench.trackers` have options of their own. Peers are in the
@@ -24,7 +25,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tools.bench import composite, dispatch, hop, ingest, merging, overload, transports
+from tools.bench import composite, dispatch, hop, ingest, merging, overload, python_bound, transports
 from tools.bench.pairs import Contender, compare, python
 
 GRAPHS = Path(__file__).parent / "graphs"
@@ -87,6 +88,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Iterable[str]]] = {
     "merging": lambda options: merging.measure(options.rounds),
     "ingest": lambda options: ingest.measure(options.video, options.frames, options.rounds),
     "overload": lambda _: overload.measure(),
+    "python-bound": lambda options: python_bound.measure(options.frames, options.rounds),
     "throughput": throughput,
     "transports": lambda options: transports.measure(60, options.rounds),
     "ultralytics": ultralytics,

@@ -22,15 +22,18 @@ class Ticking(Source[Frame]):
 
     frames: int = 1000
     rate: float = 200.0
+    small: bool = False
+    """Whether the picture has 16 x 16 pixels instead."""
 
     def read(self, camera: str, stop: threading.Event) -> Iterator[Frame]:
-        image = np.zeros((1080, 1920, 3), np.uint8)
+        height, width = (16, 16) if self.small else (1080, 1920)
+        image = np.zeros((height, width, 3), np.uint8)
         begun = time.monotonic()
         for index in range(self.frames):
             if stop.wait(max(0.0, begun + index / self.rate - time.monotonic())):
                 return
             now = time.monotonic()
-            yield Frame(Origin(camera, index=index, monotonic=now, width=1920, height=1080), image)
+            yield Frame(Origin(camera, index=index, monotonic=now, width=width, height=height), image)
 
 
 @dataclass

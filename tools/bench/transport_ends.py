@@ -65,23 +65,22 @@ class Ours:
             yield image, image
 
     def send(self, picture: Any) -> None:
-        from flowedge.plane.item import Item
-        from flowedge.plane.transports.messages import encode
         from flowedge.values import Frame, Origin
         from flowedge.wire.blocks import block
 
         frame = Frame(Origin("camera", index=self.index, width=WIDTH, height=HEIGHT), picture)
         slot = self.pool.write(block(frame), ("receiver",), timeout=30)
         assert slot is not None
-        self.publisher.put(encode(Item(frame.origin.frame_id, frame, True), slot))
+        self.publisher.put(slot)
         self.index += 1
 
     def receive(self) -> Picture:
-        from flowedge.plane.transports.messages import Envelope, decode
+        from flowedge.values import Frame
+        from flowedge.wire.blocks import decode
 
-        envelope = decode(self.messages.recv().payload.to_bytes())
-        assert isinstance(envelope, Envelope)
-        return self.shown(envelope.item(self.views.read).value.picture)
+        value = decode(self.views.read(self.messages.recv().payload.to_bytes()))
+        assert isinstance(value, Frame)
+        return self.shown(value.picture)
 
     def shown(self, picture: Any) -> Picture:
         """The bytes of a picture."""

@@ -1,1 +1,1 @@
-"""Control of running graphs: which graph runs when not all fit."""
+"""Control of running graphs: their settings follow the goal, and which of them runs when not all fit."""

@@ -29,7 +29,6 @@ RATES = (1.0, 0.75, 0.5, 0.25, 0.1)
 """Shares of the cameras' frames that a plan may be made for: live cameras give the newest frame, and a machine
 that cannot serve all of them serves some."""
 
-
 MARGIN = 0.8
 """The utilisation up to which cores are planned to be used; the planner's default."""
 

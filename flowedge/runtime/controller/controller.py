@@ -2,7 +2,7 @@
 
 Once a second it looks at what the last second was like (`Pace` says whether there is a reason to plan), lets
 `flowedge.planner` choose the settings of the cameras (`adaptation`), from what `Learning` knows of them, and
-has the run go by them (`flowedge.runtime.routes`).
+has the run go by them (`flowedge.runtime.routes`). Where operators work is `Offloading`'s.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from flowedge.errors import UserError
 from flowedge.graph.contract import Gather, Split
 from flowedge.graph.graph import Graph
+from flowedge.monitor.report import Decision
 from flowedge.plane.clock import Clock
 from flowedge.planner.model import units
 from flowedge.planner.model.profiles import Setting
 from flowedge.profiling.measure import cores_here
 from flowedge.runtime.controller.adaptation import Cost, Proposal, Situation, proposal
 from flowedge.runtime.controller.learning import Learning
+from flowedge.runtime.controller.offloading import Offloading
 from flowedge.runtime.controller.pace import Pace
 from flowedge.runtime.controller.search import Search
 from flowedge.runtime.measuring import Window, together
@@ -54,30 +56,11 @@ NEARLY_ALL = 0.95
 """The share of the frames of a window whose latency is compared with the goal."""
 
 
-@dataclass(frozen=True)
-class Decision:
-    """A change of settings, `at` so many seconds after the controller began.
-
-    `settings` counts the cameras in each; `measured_latency` (s) is that of before, the `expected` ones are
-    what the plan says of after. It took `planning_seconds` to plan and `setup_seconds` to have it at work.
-    """
-
-    at: float
-    reason: str
-    settings: dict[str, int]
-    measured_latency: float
-    expected_latency: float
-    expected_accuracy: float | None
-    reached: bool
-    planning_seconds: float
-    setup_seconds: float
-
-
 class Controller:
     """Adapts a run that has begun until it is closed; use it as a context manager inside that of the run.
 
     Only live cameras are adapted: frames of files wait for nobody. `cores` is how many the run may use, by
-    default all that the process may. `decisions` has what was changed, the latest last.
+    default all that the process may. What was changed is noted in `run.decisions`.
     """
 
     def __init__(
@@ -95,6 +78,7 @@ class Controller:
         self._clock = clock
         self._pace = Pace(units.seconds(goal, "Goal.latency") if goal else float("inf"))
         self._learning = Learning(run.graph, settings(run.graph), run.source_outlets, self._live_cameras)
+        self._offloading = Offloading(run, cores=int(cores) if cores else None)
         self._measuring = run.measuring()
         self._searching = Search(settings(run.graph), self._pace.goal)
         self._rates: dict[str, float] = {}
@@ -109,10 +93,10 @@ class Controller:
         self._windows: deque[Window] = deque(maxlen=WINDOWS)  # since the last change
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="flowedge-controller", daemon=True)
-        self.decisions: list[Decision] = []
 
     def __enter__(self) -> Self:
         self._learning.start()
+        self._offloading.__enter__()
         self._thread.start()
         return self
 
@@ -123,6 +107,7 @@ class Controller:
         """Leave the run as it is."""
         self._closed.set()
         self._learning.close()
+        self._offloading.close()
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -168,14 +153,15 @@ class Controller:
         if wanted is None:
             return
         begun = self._clock()
-        self._run.routes.switch(Configuration(wanted))
+        with self._offloading.lock:
+            self._run.routes.switch(Configuration(wanted, self._offloading.workers))
         self._measuring.window()
         self._searching.changed(self._clock())
         cameras = sum(map(len, situation.rates.values()))
         self._note(
             Decision(
                 begun - self._begun, "the goal is missed, and nothing is known yet", {_words(wanted): cameras},
-                situation.latency, situation.latency, None, False, 0.0, self._clock() - begun,
+                measured_latency=situation.latency, setup_seconds=self._clock() - begun,
             )
         )  # fmt: skip
 
@@ -200,8 +186,9 @@ class Controller:
         done = self._clock()
         self._note(
             Decision(
-                planned - self._begun, reason, _counts(wanted), situation.latency, wanted.latency,
-                wanted.accuracy, wanted.reached, planned - begun, done - planned,
+                planned - self._begun, reason, _counts(wanted), measured_latency=situation.latency,
+                expected_latency=wanted.latency, expected_accuracy=wanted.accuracy, reached=wanted.reached,
+                planning_seconds=planned - begun, setup_seconds=done - planned,
             )
         )  # fmt: skip
         before = max(_work(costs[setting]) for setting in situation.mix)
@@ -255,7 +242,8 @@ class Controller:
         chosen = [setting for shares in self._proposal.cameras.values() for setting, _ in shares]
         least = min(chosen, key=lambda setting: _work(costs[setting]))
         if least != self._default:  # cameras that come must not bring more than there is room for
-            routes.switch(Configuration(least))
+            with self._offloading.lock:
+                routes.switch(Configuration(least, self._offloading.workers))
             self._default = least
         for source, camera in self._live_cameras():
             application = self._application(source)
@@ -265,20 +253,13 @@ class Controller:
             if spread:
                 setting = spread[(places[application] + self._turn) % len(spread)]
                 places[application] += 1
-                routes.switch(Configuration(setting), [camera])
+                with self._offloading.lock:
+                    routes.switch(Configuration(setting, self._offloading.workers), [camera])
         self._turned = self._clock()
 
     def _note(self, decision: Decision) -> None:
-        self.decisions.append(decision)
-        accuracy = decision.expected_accuracy
-        log.info(
-            "%s: %s; %.0f ms%s expected%s",
-            decision.reason,
-            ", ".join(f"{words} for {count}" for words, count in decision.settings.items()),
-            1e3 * decision.expected_latency,
-            "" if accuracy is None else f" and accuracy {accuracy:.2f}",
-            "" if decision.reached else ", as nothing known reaches the goal",
-        )
+        self._run.decisions.add(decision)
+        log.info("%s", decision)
 
 
 def _better(wanted: Proposal, mix: Mapping[Setting, float], costs: Mapping[Setting, Cost]) -> bool:
@@ -318,8 +299,8 @@ def by_frame(graph: Graph, window: Window) -> dict[str, float]:
         elif not isinstance(node.step, Gather):
             for split in {splits[name] for name in node.feeders if name in splits}:
                 splits[node.name] = split
-                if node.name in seconds and split in window.values:
-                    seconds[node.name] *= window.values[node.name] / window.values[split]
+                if node.name in seconds and split in window.rates:
+                    seconds[node.name] *= window.rates[node.name] / window.rates[split]
     return seconds
 
 

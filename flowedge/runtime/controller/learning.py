@@ -51,13 +51,19 @@ class Samples:
         self._values: list[Any] = []
         self._lock = threading.Lock()
         self._full = threading.Event()
+        self._cancelled = False
         self._source = ""
         for name, outlet in outlets.items():
             outlet.lead_to(self._receiver(name))
 
     def take(self, source: str, camera: str, timeout: float) -> list[Any]:
-        """Values of a camera in a row, beginning with a key frame; what came within `timeout` seconds."""
+        """Values of a camera in a row, beginning with a key frame; what came within `timeout` seconds.
+
+        Nothing after `cancel`.
+        """
         with self._lock:
+            if self._cancelled:
+                return []
             self._values, self._source, self._wanted = [], source, camera
             self._full.clear()
         self._full.wait(timeout)
@@ -66,7 +72,9 @@ class Samples:
             return self._values
 
     def cancel(self) -> None:
-        """Let who waits in `take` go."""
+        """Let who waits in `take` go, and nobody wait there any more."""
+        with self._lock:
+            self._cancelled = True
         self._full.set()
 
     def _receiver(self, source: str) -> Any:
@@ -190,7 +198,7 @@ class Learning:
         if self._closed.is_set():
             return None
         try:
-            return self._rehearsal.try_setting(setting, source, values)
+            return self._rehearsal.try_setting(setting, {source: values})
         except UserError as error:
             if not self._closed.is_set():
                 log.warning("%s is not used: %s", " ".join(f"{name}={value}" for name, value in setting), error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from flowedge import Goal, Graph, choose
 from flowedge.monitor.histogram import Histogram
+from flowedge.monitor.report import Decision
 from flowedge.operators import Detect, NonMaxMerge, Null, Resize, Slice, video
 from flowedge.planner.model.profiles import Setting
 from flowedge.runtime.controller import controller as module
@@ -56,6 +58,19 @@ class Routes:
             self.settings[camera] = wanted.setting
 
 
+class Noted:
+    """Keeps what was decided."""
+
+    def __init__(self) -> None:
+        self._all: list[Decision] = []
+
+    def add(self, decision: Decision) -> None:
+        self._all.append(decision)
+
+    def so_far(self) -> tuple[Decision, ...]:
+        return tuple(self._all)
+
+
 class Machine:
     """Stands in for a run: one operator that serves cameras in turn, each frame in its work x `slower`."""
 
@@ -66,6 +81,7 @@ class Machine:
         self.slower = 1.0
         self.source_outlets: Mapping[str, Any] = {}
         self.now = 0.0
+        self.decisions = Noted()
 
     def cameras(self) -> list[tuple[str, str]]:
         return [("video", name) for name in self.names]
@@ -95,7 +111,7 @@ class Machine:
             latency.add(1.1 * service + wait)
         rates = {name: CameraRate(FPS, FPS * min(1, 1 / busy), 0.0) for name in self.names}
         values = {"Resize": int(FPS * len(self.names))}
-        return Window(1.0, {"Resize": service}, rates, latency, 1.0, values)
+        return Window(1.0, {"Resize": service}, values, rates, latency, 1.0)
 
 
 class Known:
@@ -109,11 +125,19 @@ class Known:
     def close(self) -> None: ...
 
 
+class Home:
+    """Stands in for who gives operators to workers, and gives none away."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.lock, self.workers = nullcontext(), dict[str, tuple[str, ...]]()
+
+
 class Judged:
     """A controller whose seconds pass one after the other."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cameras: int, latency: str = "200 ms") -> None:
         monkeypatch.setattr(module, "Learning", Known)
+        monkeypatch.setattr(module, "Offloading", Home)
         self.machine = Machine(graph(latency), cameras)
         self.goal = float(latency.split()[0]) / 1e3
         self.controller = Controller(self.machine, cores=2, clock=lambda: self.machine.now)  # type: ignore[arg-type]
@@ -136,9 +160,9 @@ def test_a_run_with_room_gets_the_most_accurate_setting_and_stays_there(monkeypa
     run = Judged(monkeypatch, cameras=1)
     run.seconds(12)
     assert run.sizes == {640: 1}
-    changes = len(run.controller.decisions)
+    changes = len(run.machine.decisions.so_far())
     run.seconds(60)
-    assert len(run.controller.decisions) == changes
+    assert len(run.machine.decisions.so_far()) == changes
 
 
 @pytest.mark.parametrize("slower", [1.0, 2.0, 4.0])
@@ -155,7 +179,7 @@ def test_the_goal_is_kept_by_whatever_keeps_it_when_cameras_come_and_go(
             assert sum(latency <= run.goal for latency in latencies) >= 0.9 * len(latencies)
         else:
             assert run.sizes == {320: cameras}
-    assert len(run.controller.decisions) <= 8
+    assert len(run.machine.decisions.so_far()) <= 8
 
 
 def test_what_is_expected_is_what_comes(monkeypatch: pytest.MonkeyPatch):
@@ -164,7 +188,7 @@ def test_what_is_expected_is_what_comes(monkeypatch: pytest.MonkeyPatch):
         run.machine.names = [f"c{number}" for number in range(cameras)]
         run.seconds(6)
         [*_, came] = run.seconds(1)
-        assert run.controller.decisions[-1].expected_latency == pytest.approx(came, rel=0.15)
+        assert run.machine.decisions.so_far()[-1].expected_latency == pytest.approx(came, rel=0.15)
 
 
 def test_another_program_has_less_taken_and_then_more_again(monkeypatch: pytest.MonkeyPatch):
@@ -195,12 +219,12 @@ def test_cameras_take_turns_where_they_differ(monkeypatch: pytest.MonkeyPatch):
 def test_a_camera_that_gives_nothing_in_a_second_has_not_gone(monkeypatch: pytest.MonkeyPatch):
     run = Judged(monkeypatch, cameras=2)
     run.seconds(10)
-    changes = len(run.controller.decisions)
+    changes = len(run.machine.decisions.so_far())
     for second in range(10):
         window = run.machine.window()
         rates = {**window.cameras, f"c{second % 2}": CameraRate(0.0, 0.0, 0.0)}
         run.controller.look(replace(window, cameras=rates))
-    assert len(run.controller.decisions) == changes
+    assert len(run.machine.decisions.so_far()) == changes
 
 
 def test_a_goal_that_is_missed_before_anything_is_known_leads_somewhere(monkeypatch: pytest.MonkeyPatch):
@@ -219,7 +243,7 @@ def test_files_are_left_alone(monkeypatch: pytest.MonkeyPatch):
     run = Judged(monkeypatch, cameras=0)
     run.machine.names = ["file"]
     run.seconds(20)
-    assert not run.controller.decisions
+    assert not run.machine.decisions.so_far()
 
 
 def test_tiles_count_as_parts_of_their_frame():
@@ -227,7 +251,7 @@ def test_tiles_count_as_parts_of_their_frame():
     video(made, "street://") >> Slice(2) >> Detect("street") >> NonMaxMerge() >> Null()
     service = {"Slice": 0.001, "Detect": 0.02, "NonMaxMerge": 0.003}
     values = {"Slice": 10, "Detect": 30, "NonMaxMerge": 10}
-    window = Window(1.0, service, {}, Histogram(), 1.0, values)
+    window = Window(1.0, service, values, {}, Histogram(), 1.0)
     assert module.by_frame(made, window) == pytest.approx({**service, "Detect": 0.06})
 
 
@@ -237,8 +261,8 @@ def test_windows_together_are_one():
     two.add(0.2)
     whole = together(
         [
-            Window(1.0, {"A": 0.1}, {"c": CameraRate(2.0, 2.0, 0.0)}, one, 1.0, {"A": 1}),
-            Window(3.0, {"A": 0.2}, {"c": CameraRate(6.0, 4.0, 2.0)}, two, 2.0, {"A": 3}),
+            Window(1.0, {"A": 0.1}, {"A": 1}, {"c": CameraRate(2.0, 2.0, 0.0)}, one, 1.0),
+            Window(3.0, {"A": 0.2}, {"A": 1}, {"c": CameraRate(6.0, 4.0, 2.0)}, two, 2.0),
         ]
     )
     assert whole.seconds == 4.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +59,14 @@ class Fake:
 
     latest: Fake
 
-    def try_setting(self, setting: Setting, source: str, values: Sequence[Any]) -> Rehearsed:
+    def try_setting(self, setting: Setting, values: Mapping[str, Sequence[Any]]) -> Rehearsed:
         assert self.gate.acquire(timeout=SECONDS)
-        assert source == "video"
         [(_, size)] = setting
         assert isinstance(size, int)
         self.tried.append(size)
         if size in self.failing:
             raise RunError("no such model")
-        return rehearsed(size, values)
+        return rehearsed(size, values["video"])
 
     def take_time(self) -> None:
         self.hasty = False
@@ -208,3 +207,9 @@ def test_samples_are_of_one_camera_and_of_one_source():
         one.emit(Item(picture.origin.frame_id, picture, True))
     thread.join()
     assert [value.origin.index for value in taken] == list(range(FRAMES))
+
+
+def test_nobody_waits_for_samples_after_they_were_cancelled():
+    samples = Samples({"video": Outlet()})
+    samples.cancel()
+    assert samples.take("video", "north", SECONDS) == []

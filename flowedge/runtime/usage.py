@@ -1,0 +1,72 @@
+"""What the workers of a run use, over all the lives of each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowedge.runtime.node import Node
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class WorkerUse:
+    """CPU seconds and resident bytes of a worker as of the last look; `before` is of lives that have ended."""
+
+    pid: int | None = None
+    before: float = 0.0
+    this_life: float = 0.0
+    rss: int = 0
+    peak_rss: int = 0
+    deaths: int = 0
+    sent_again: int = 0
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all lives."""
+        return self.before + self.this_life
+
+
+class Usage:
+    """Looks at the processes of a node's workers; what one used after the last look at it is not known."""
+
+    def __init__(self) -> None:
+        self._node: Node | None = None
+        self.workers: Mapping[str, WorkerUse] = {}
+
+    def of(self, node: Node) -> None:
+        """Look at the workers of this node from now on."""
+        self._node = node
+
+    def look(self) -> None:
+        """Note what every worker has used so far; to be called about once a second."""
+        node = self._node
+        if node is None:
+            return
+        uses = dict(self.workers)
+        for name in node.names:
+            use = uses.setdefault(name, WorkerUse())
+            pid = node.pid(name)
+            if pid != use.pid:
+                use.before, use.this_life, use.rss, use.pid = use.cpu_seconds, 0.0, 0, pid
+            use.deaths, use.sent_again = node.deaths[name], node.sent_again[name]
+            if pid is not None:
+                _read(pid, use)
+        self.workers = uses
+
+
+def _read(pid: int, use: WorkerUse) -> None:
+    """Take what the kernel says of a process; nothing where it has just ended."""
+    try:
+        times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return
+    use.this_life = (int(times[11]) + int(times[12])) / _TICKS
+    sizes = dict(line.split(":", 1) for line in status.splitlines())
+    if "VmRSS" in sizes:  # a process that has ended and was not waited for has none
+        use.rss = int(sizes["VmRSS"].split()[0]) * 1024
+        use.peak_rss = max(use.peak_rss, int(sizes["VmHWM"].split()[0]) * 1024)

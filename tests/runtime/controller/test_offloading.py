@@ -1,0 +1,83 @@
+"""A running graph gives operators to workers when Python's global lock limits it, and takes them back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from flowedge import Event, Graph
+from flowedge.runtime.controller import offloading
+from flowedge.runtime.controller.offloading import Offloading
+from flowedge.runtime.run import Run
+from tests.runtime.fake_steps import index_of, wait_until
+from tests.runtime.worker_steps import Burn, Keep, Until
+
+SECONDS = 120.0
+
+
+@pytest.fixture
+def over(tmp_path: Path) -> Path:
+    return tmp_path / "over"
+
+
+def burning(over: Path, kind: type[Burn] = Burn) -> tuple[Graph, list[Event]]:
+    graph = Graph("burning")
+    stream = graph.source(Until({"north": ""}, over=str(over)))
+    stream >> kind(0.005, name="first") >> Burn(0.005, name="second") >> Keep(str(over))
+    return graph, Keep.kept[str(over)]
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offloading, "WINDOWS", 1)
+    monkeypatch.setattr(offloading, "TAKEN", 0.5)
+    monkeypatch.setattr(offloading, "SETTLING_SECONDS", 0.5)
+    monkeypatch.setattr(offloading, "PAUSE_SECONDS", 1.0)
+
+
+def test_operators_move_where_the_lock_is_the_limit_and_nothing_is_lost(over, monkeypatch):
+    monkeypatch.setattr(offloading, "HELPED", 0.0)
+    graph, came = burning(over)
+    with Run(graph) as run, Offloading(run, cores=2) as moving:
+        wait_until(lambda: moving.moves)
+        moved_at = len(came)
+        wait_until(lambda: len(came) > moved_at + 50)
+        over.touch()
+        report = run.wait(SECONDS)
+    assert moving.moves[0].expected > 1.15
+    moved = set(moving.workers)
+    assert moved
+    assert [index_of(value) for value in came] == list(range(report.cameras["north"].produced))
+    assert {value.data[name] for name in moved for value in came[:5]} == {os.getpid()}
+    assert all(value.data[name] != os.getpid() for name in moved for value in came[-5:])
+
+
+def test_operators_come_back_where_moving_them_did_not_help(over, monkeypatch, caplog):
+    monkeypatch.setattr(offloading, "HELPED", 1000.0)
+    caplog.set_level("INFO", "flowedge.plan")
+    graph, came = burning(over)
+    with Run(graph) as run, Offloading(run, cores=2) as moving:
+        wait_until(lambda: len(moving.moves) == 2)
+        back_at = len(came)
+        wait_until(lambda: len(came) > back_at + 50)
+        over.touch()
+        report = run.wait(SECONDS)
+    assert moving.workers == {}
+    assert [index_of(value) for value in came] == list(range(report.cameras["north"].produced))
+    assert came[-1].data["first"] == came[-1].data["second"] == os.getpid()
+    assert "Python's global lock is taken" in caplog.text
+    assert "back to one process" in caplog.text
+
+
+def test_a_graph_that_cannot_be_sent_to_another_process_stays_in_this_one(over, caplog):
+    class Local(Burn):
+        pass
+
+    graph, _ = burning(over, Local)
+    with Run(graph) as run, Offloading(run, cores=2) as moving:
+        wait_until(lambda: "operators stay in the processes they are in" in caplog.text)
+        over.touch()
+        run.wait(SECONDS)
+    assert not moving.moves
