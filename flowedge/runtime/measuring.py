@@ -47,9 +47,10 @@ def together(windows: Sequence[Window]) -> Window:
     values: dict[str, float] = defaultdict(float)
     busy: dict[str, float] = defaultdict(float)
     for window in windows:
-        for name, rate in window.rates.items():
-            values[name] += rate * window.seconds
-            busy[name] += rate * window.seconds * window.service[name]
+        for name, seconds_each in window.service.items():
+            count = window.rates[name] * window.seconds
+            values[name] += count
+            busy[name] += count * seconds_each
 
     def mean(camera: str, rate: str) -> float:
         known = (window for window in windows if camera in window.cameras)

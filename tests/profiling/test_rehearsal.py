@@ -24,16 +24,16 @@ def test_a_setting_is_measured_in_a_process_of_its_own_and_a_failure_is_one_sent
     video(graph, "street://?live=1") >> Resize(choose("width", 64, 32)) >> Crop(0, 0, 48, 8) >> Null()
     with Rehearsal(graph) as rehearsal:
         given = frames(COUNT, 96, 48)
-        known = rehearsal.try_setting((("width", 64),), "video", given)
+        known = rehearsal.try_setting((("width", 64),), {"video": given})
         assert {step.operator for step in known.measurement.times} == {"Decode", "Resize", "Crop"}
         assert known.results == ()
         rehearsal.take_time()
         with pytest.raises(RunError, match="frames came; more than"):
-            rehearsal.try_setting((("width", 64),), "video", given[:WARM])
-        again = rehearsal.try_setting((("width", 32),), "video", given)
+            rehearsal.try_setting((("width", 64),), {"video": given[:WARM]})
+        again = rehearsal.try_setting((("width", 32),), {"video": given})
         assert again.measurement.setting == (("width", 32),)
     with pytest.raises(RunError, match="settings cannot be tried"):
-        rehearsal.try_setting((("width", 64),), "video", given)
+        rehearsal.try_setting((("width", 64),), {"video": given})
 
 
 @pytest.mark.parametrize(

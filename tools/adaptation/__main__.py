@@ -55,7 +55,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     given = dict(word.split("=", 1) for word in options.given)
-    street = Street(*options.size, options.fps, options.people)
+    street = Street(options.size[0], options.size[1], options.fps, options.people)
     if options.predict:
         for line in compared(_alone(pairs, options.graph, given, options.predict, street, options.seconds)):
             print(line)

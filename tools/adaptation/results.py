@@ -93,21 +93,24 @@ def _decisions(run: Result) -> Iterator[str]:
     for number, made in enumerate(run.decisions):
         later = run.decisions[number + 1].at if number + 1 < len(run.decisions) else float("inf")
         events = [at for at, _ in run.events if at > made.at]
+        setup, planning = made.setup_seconds or 0.0, made.planning_seconds or 0.0
         until = min([later, made.at + 10, *events])
         after = [
             row.latency
             for row in run.seconds
-            if row.latency is not None and made.at + made.setup_seconds + 1.5 < row.at <= until
+            if row.latency is not None and made.at + setup + 1.5 < row.at <= until
         ]
         came = statistics.median(after) if after else None
-        error = None if came is None else made.expected_latency / came - 1
+        error = None if came is None or not made.expected_latency else made.expected_latency / came - 1
         if error is not None:
             errors.append(error)
         yield (
             f"{run.name} {made.at:6.1f} s  {', '.join(f'{k} x {n}' for k, n in made.settings.items())}  "
-            f"{made.reason}; expected {1e3 * made.expected_latency:.0f} ms"
-            + ("" if came is None else f", came {1e3 * came:.0f} ms ({error:+.0%})")
-            + f", planned in {1e3 * made.planning_seconds:.0f} ms, set up in {1e3 * made.setup_seconds:.0f} ms"
+            f"{made.reason}"
+            + (f"; expected {1e3 * made.expected_latency:.0f} ms" if made.expected_latency else "")
+            + ("" if came is None else f", came {1e3 * came:.0f} ms")
+            + ("" if error is None else f" ({error:+.0%})")
+            + f", planned in {1e3 * planning:.0f} ms, set up in {1e3 * setup:.0f} ms"
             + ("" if made.reached else ", out of reach")
         )
     if errors:
@@ -126,7 +129,7 @@ def _decisions(run: Result) -> Iterator[str]:
 
 
 def _planning(run: Result) -> float:
-    return max(made.planning_seconds for made in run.decisions)
+    return max(made.planning_seconds or 0.0 for made in run.decisions)
 
 
 def write_rows(runs: Sequence[Result], path: Path) -> None:

@@ -6,7 +6,6 @@ import importlib
 import logging
 import os
 import sys
-import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from flowedge import Detections, Tracks
 from flowedge.graph.contract import Sink, Source
@@ -96,8 +95,10 @@ def run_scenario(
     """
     os.environ["XDG_CACHE_HOME"] = cache
     sys.setswitchinterval(SWITCH_SECONDS)
-    with tempfile.TemporaryDirectory() as folder, known_streets() as truths:
-        output = {"output": str(Path(folder) / "{camera}.mp4")}
+    with (
+        known_streets() as truths
+    ):  # by the same path every time: what is learnt belongs to a graph and its files
+        output = {"output": str(Path(cache) / "video" / "{camera}.mp4")}
         graph, _ = load(path, {"source": street.address(0), **output, **given})
         run = Run(graph)
         found = Found(graph, run)
@@ -120,7 +121,7 @@ def run_scenario(
         memory = psutil.Process().memory_info().rss
         if controller is None:
             return Result(name, goal, rows, times, total, memory=memory)
-        return Result(name, goal, rows, times, total, decisions, memory, controller.spent)
+        return Result(name, goal, rows, times, total, run.decisions.so_far(), memory, controller.spent)
 
 
 class Watched(Controller):
@@ -208,7 +209,7 @@ def known_streets() -> Iterator[dict[tuple[str, int], Tracks]]:
     """The truth about every frame of the synthetic cameras that are read meanwhile, by camera and index."""
     module = importlib.import_module("flowedge.operators.video")
     truths: dict[tuple[str, int], Tracks] = {}
-    read = module.read_street  # type: ignore[attr-defined]
+    read = module.read_street
 
     def noting(*words: object, **more: object) -> Iterator[tuple[object, Tracks]]:
         for frame, truth in read(*words, **more):

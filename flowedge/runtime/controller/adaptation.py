@@ -53,7 +53,8 @@ class Situation:
 
     `service` are seconds a frame by operator; `rates` the frames a second that every camera of an application
     produces; `latency` the seconds within which nearly all frames went from capture to sink. Where cameras
-    differ in their settings, `setting` is the commonest and `mix` has the shares (0..1) of all.
+    differ in their settings, `setting` is the commonest and `mix` has the shares (0..1) of all. Where cameras
+    have come or gone since, `measured_rates` are those with which service and latency were measured.
     """
 
     setting: Setting
@@ -61,6 +62,7 @@ class Situation:
     rates: Mapping[str, Sequence[float]]
     latency: float
     mix: Mapping[Setting, float] = field(default_factory=dict)
+    measured_rates: Mapping[str, Sequence[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,8 @@ class _Queue:
     def of(cls, situation: Situation, costs: Mapping[Setting, Cost]) -> _Queue:
         now = _mixed(costs, situation.mix or {situation.setting: 1.0})
         service = _scaled(situation.service, now, now)
-        total, wait = sum(service.values()), _wait(max(service.values(), default=0.0), situation.rates)
+        rates = situation.rates if situation.measured_rates is None else situation.measured_rates
+        total, wait = sum(service.values()), _wait(max(service.values(), default=0.0), rates)
         if not total or situation.latency <= total:
             return cls(1.0, 0.0)
         if situation.latency < total + wait:

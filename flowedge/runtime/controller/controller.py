@@ -11,7 +11,8 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Self
 
 from flowedge.errors import UserError
@@ -41,6 +42,9 @@ WINDOWS = 3
 
 RATE_WEIGHT = 0.5
 """Of the last window in the frames a second of a camera."""
+
+START_SECONDS = 5.0
+"""How long models, encoders and the first rehearsal are given before a missed goal means anything."""
 
 EQUAL = 0.005
 """The difference in accuracy for which nothing is changed."""
@@ -78,12 +82,14 @@ class Controller:
         self._measuring = run.measuring()
         self._searching = Search(settings(run.graph), self._pace.goal)
         self._rates: dict[str, float] = {}
+        self._steady: Situation | None = None  # the last one that was measured since the last change
+        self._default: Setting | None = None  # of cameras to come
         self._proposal: Proposal | None = None
         self._known = 0
         self._turn = 0
         self._turned = 0.0
         self._begun = clock()
-        self._searching.changed(self._begun)
+        self._searching.changed(self._begun + START_SECONDS)
         self._windows: deque[Window] = deque(maxlen=WINDOWS)  # since the last change
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="flowedge-controller", daemon=True)
@@ -126,13 +132,20 @@ class Controller:
             return
         news = self._news()
         reason = self._pace.reason(self._clock(), situation) or news
-        if self._windows and window.cameras.keys() != self._windows[-1].cameras.keys():
+        steady = self._steady
+        if steady is not None and _counted(steady.rates) != _counted(situation.rates):
+            # The queue is that of neither load yet: reckon from what was measured before.
+            situation = replace(steady, rates=situation.rates, measured_rates=steady.rates)
             self._windows.clear()
-        self._windows.append(window)
+            self._steady = None
+        else:
+            self._windows.append(window)
+            situation = self._situation(together(self._windows)) or situation
+            self._steady = situation
         if reason is None:
             self._rotate()
         else:
-            self._plan(reason, self._situation(together(self._windows)) or situation)
+            self._plan(reason, situation)
 
     def _search(self, situation: Situation) -> None:
         """Where the goal is missed and nothing is known yet, let the run show what another setting does."""
@@ -148,7 +161,7 @@ class Controller:
         self._note(
             Decision(
                 begun - self._begun, "the goal is missed, and nothing is known yet", {_words(wanted): cameras},
-                measured_latency=situation.latency, reached=False, setup_seconds=self._clock() - begun,
+                measured_latency=situation.latency, setup_seconds=self._clock() - begun,
             )
         )  # fmt: skip
 
@@ -182,6 +195,7 @@ class Controller:
         after = max(_work(costs[setting]) for shares in wanted.cameras.values() for setting, _ in shares)
         self._measuring.window()  # what was measured meanwhile belongs to neither setting
         self._windows.clear()
+        self._steady = None
         self._pace.changed(done, more=after > before)
 
     def _situation(self, window: Window) -> Situation | None:
@@ -224,6 +238,13 @@ class Controller:
         """Give every camera the setting that it is its turn to have."""
         assert self._proposal is not None
         routes, places = self._run.routes, dict.fromkeys(self._proposal.cameras, 0)
+        costs = self._learning.costs
+        chosen = [setting for shares in self._proposal.cameras.values() for setting, _ in shares]
+        least = min(chosen, key=lambda setting: _work(costs[setting]))
+        if least != self._default:  # cameras that come must not bring more than there is room for
+            with self._offloading.lock:
+                routes.switch(Configuration(least, self._offloading.workers))
+            self._default = least
         for source, camera in self._live_cameras():
             application = self._application(source)
             spread = [
@@ -254,6 +275,10 @@ def _better(wanted: Proposal, mix: Mapping[Setting, float], costs: Mapping[Setti
     gain = mean(shares, _accuracy) - mean(mix, _accuracy)
     saved = mean(mix, _work) - mean(shares, _work)
     return wanted.reached and (gain > EQUAL or (gain > -EQUAL and saved > 0))
+
+
+def _counted(rates: Mapping[str, Sequence[float]]) -> dict[str, int]:
+    return {name: len(every) for name, every in rates.items()}
 
 
 def _accuracy(cost: Cost) -> float:

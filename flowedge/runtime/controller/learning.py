@@ -36,8 +36,11 @@ PAUSE_SECONDS = 10.0
 SHARE = 0.1
 """The share of the time that is spent on rehearsals then: they yield the cores, but not caches and memory."""
 
+RETRY_SECONDS = 1.0
+"""Until cameras are looked for again where none gave enough."""
+
 WEIGHT = 0.5
-"""Of the latest rehearsal in what is known of a setting's accuracy."""
+"""Of the latest rehearsal in what is known of a setting's accuracy for a camera."""
 
 
 class Samples:
@@ -114,6 +117,7 @@ class Learning:
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._learn, name="flowedge-rehearsal", daemon=True)
         self.costs: Mapping[Setting, Cost] = cost_cache.load(graph, settings)
+        self._agreed: dict[Setting, dict[str, float | None]] = {}  # accuracy by camera
         self._settings.sort(key=lambda setting: sum(self.costs[setting].work.values()) if self.costs else 0.0)
 
     def start(self) -> None:
@@ -132,29 +136,27 @@ class Learning:
         for turn in itertools.count():
             if self._closed.wait(pause):
                 return
-            sample = self._sample(turn)
+            sample = self._sample(turn // max(1, len(self._settings) - 1))  # every setting on every camera
             begun = time.monotonic()
-            if sample is None:
-                if self._closed.is_set():
-                    return
-            elif not self.costs:
+            if sample is not None and not self.costs:
                 self._first(*sample)
-            else:
+            elif sample is not None:
                 self._again(turn, *sample)
             if self._closed.is_set() or len(self._settings) < 2:
                 return
-            pause = max(PAUSE_SECONDS, (time.monotonic() - begun) * (1 / SHARE - 1)) if self.costs else 0.0
+            took = time.monotonic() - begun
+            pause = max(PAUSE_SECONDS, took * (1 / SHARE - 1)) if self.costs else RETRY_SECONDS
 
-    def _sample(self, turn: int) -> tuple[str, list[Any]] | None:
-        """Values of the camera whose turn it is."""
+    def _sample(self, turn: int) -> tuple[str, str, list[Any]] | None:
+        """The source and name of the camera whose turn it is, and values of it."""
         cameras = self._cameras()
         if not cameras:
             return None
         source, camera = cameras[turn % len(cameras)]
         values = self._samples.take(source, camera, SAMPLE_SECONDS)
-        return (source, values) if len(values) >= FRAMES else None
+        return (source, camera, values) if len(values) >= FRAMES else None
 
-    def _first(self, source: str, values: list[Any]) -> None:
+    def _first(self, source: str, camera: str, values: list[Any]) -> None:
         """Every setting on the same values, the one in force first; two are enough to begin with."""
         tried: dict[Setting, Rehearsed] = {}
         for setting in list(self._settings):
@@ -167,21 +169,29 @@ class Learning:
             return
         self.costs = _compared(tried)
         self._rehearsal.take_time()
+        self._agreed = {setting: {camera: cost.accuracy} for setting, cost in self.costs.items()}
         self._settings.sort(key=lambda setting: _total(tried[setting]))
         cost_cache.save(self._graph, self.costs)
 
-    def _again(self, turn: int, source: str, values: list[Any]) -> None:
-        """One setting, and the reference, on values of today."""
+    def _again(self, turn: int, source: str, camera: str, values: list[Any]) -> None:
+        """One setting, and the reference, on values of today; accuracy is the mean of the running cameras."""
         *others, reference = self._settings
         setting = others[turn % len(others)]
         expected, known = self._try(reference, source, values), self._try(setting, source, values)
         if expected is None or known is None:
             return
-        accuracy, before = _accuracy(known, expected), self.costs[setting].accuracy
-        if accuracy is not None and before is not None:
-            accuracy = WEIGHT * accuracy + (1 - WEIGHT) * before
-            self.costs = {**self.costs, setting: replace(self.costs[setting], accuracy=accuracy)}
-            cost_cache.save(self._graph, self.costs)
+        agreed, latest = self._agreed.setdefault(setting, {}), _accuracy(known, expected)
+        if latest is None:
+            return
+        before = agreed.get(camera)
+        agreed[camera] = latest if before is None else WEIGHT * latest + (1 - WEIGHT) * before
+        running = {name for _, name in self._cameras()}
+        agreements = [value for name, value in agreed.items() if value is not None and name in running]
+        if not agreements:  # the camera has left meanwhile
+            return
+        accuracy = sum(agreements) / len(agreements)
+        self.costs = {**self.costs, setting: replace(self.costs[setting], accuracy=accuracy)}
+        cost_cache.save(self._graph, self.costs)
 
     def _try(self, setting: Setting, source: str, values: list[Any]) -> Rehearsed | None:
         """What the rehearsal of a setting tells; one that fails is not tried again."""

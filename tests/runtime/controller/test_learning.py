@@ -59,16 +59,14 @@ class Fake:
 
     latest: Fake
 
-    def try_setting(self, setting: Setting, given: Mapping[str, Sequence[Any]]) -> Rehearsed:
+    def try_setting(self, setting: Setting, values: Mapping[str, Sequence[Any]]) -> Rehearsed:
         assert self.gate.acquire(timeout=SECONDS)
-        [(source, values)] = given.items()
-        assert source == "video"
         [(_, size)] = setting
         assert isinstance(size, int)
         self.tried.append(size)
         if size in self.failing:
             raise RunError("no such model")
-        return rehearsed(size, values)
+        return rehearsed(size, values["video"])
 
     def take_time(self) -> None:
         self.hasty = False
@@ -86,7 +84,7 @@ def outlet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Outlet]:
     made = Outlet()
 
     def play() -> None:
-        pictures = frames(FRAMES, 32, 24, "north")
+        pictures = [picture for name in ("north", "south") for picture in frames(FRAMES, 32, 24, name)]
         while not ended.wait(0.001):
             for picture in pictures:
                 made.emit(Item(picture.origin.frame_id, picture, True))
@@ -165,6 +163,30 @@ def test_what_an_earlier_run_learnt_is_known_at_once_and_only_checked(outlet: Ou
     assert set(Fake.latest.tried[1::2]) == {320, 416}
 
 
+def test_every_setting_is_checked_on_every_camera_and_its_accuracy_is_their_mean(
+    outlet: Outlet, monkeypatch: pytest.MonkeyPatch
+):
+    cameras = ["north", "south"]
+    learnt = Learning(
+        graph(), list(map(at, SIZES)), {"video": outlet}, lambda: [("video", name) for name in cameras]
+    )
+    agree = {("north", 320): 0.5, ("south", 320): 0.7, ("north", 416): 0.8, ("south", 416): 1.0}
+
+    def accuracy(known: Rehearsed, _: Rehearsed) -> float:
+        [(_, size)] = known.measurement.setting
+        return agree.get((known.results[0].origin.camera, size), 1.0)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_accuracy", accuracy)
+    learnt.start()
+    try:
+        Fake.latest.gate.release(3 + 2 * 8)
+        wait_for(lambda: len(Fake.latest.tried) == 3 + 2 * 8)
+        wait_for(lambda: learnt.costs[at(320)].accuracy == pytest.approx(0.6))
+        wait_for(lambda: learnt.costs[at(416)].accuracy == pytest.approx(0.9))
+    finally:
+        learnt.close()
+
+
 def test_an_end_while_it_waits_for_frames_is_no_wait():
     learnt = Learning(graph(), [at(320), at(640)], {"video": Outlet()}, lambda: [("video", "north")])
     learnt.start()
@@ -188,6 +210,6 @@ def test_samples_are_of_one_camera_and_of_one_source():
 
 
 def test_nobody_waits_for_samples_after_they_were_cancelled():
-    samples = Samples({"Play": Outlet()})
+    samples = Samples({"video": Outlet()})
     samples.cancel()
-    assert samples.take("Play", "north", SECONDS) == []
+    assert samples.take("video", "north", SECONDS) == []

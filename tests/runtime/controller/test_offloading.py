@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowedge import Event, Graph
+from flowedge.monitor.report import Decision
 from flowedge.runtime.controller import offloading
 from flowedge.runtime.controller.offloading import Offloading
 from flowedge.runtime.run import Run
@@ -27,6 +28,11 @@ def burning(over: Path, kind: type[Burn] = Burn) -> tuple[Graph, list[Event]]:
     stream = graph.source(Until({"north": ""}, over=str(over)))
     stream >> kind(0.005, name="first") >> Burn(0.005, name="second") >> Keep(str(over))
     return graph, Keep.kept[str(over)]
+
+
+def moves(run: Run) -> list[Decision]:
+    """What was decided on where operators work."""
+    return [decision for decision in run.report().decisions if decision.workers is not None]
 
 
 @pytest.fixture(autouse=True)
