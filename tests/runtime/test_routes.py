@@ -111,7 +111,8 @@ def test_a_frame_goes_all_its_way_in_one_setting_and_state_goes_on():
     graph, came = graph_of(feed, ["north", "south"])
     draws = random.Random(1)
     with Run(graph) as run:
-        for _ in range(30):
+        for number in range(30):
+            assert wait_for(lambda number=number: len(came) >= 20 * (number - 1))  # not all before the first
             feed.give(20)  # of both cameras together
             wanted = at(number=draws.choice((1, 2, 3)), parts=draws.choice((1, 2, 4)))
             cameras = draws.choice((None, ["north"], ["south"]))
