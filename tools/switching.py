@@ -331,6 +331,14 @@ def show(changes: Sequence[Change]) -> None:
         )
 
 
+def warm_up() -> None:
+    """Run a graph on a worker once, for what libraries keep for good."""
+    graph = street({NORTH: address(1, 0)}, WIDTHS)
+    with Run(graph.graph) as run:
+        run.routes.switch(Configuration((("width", WIDTHS[0]),), {"Detect": WORKERS[:1]}))
+        run.wait()
+
+
 # --- what must hold always --------------------------------------------------------------------------------
 
 
@@ -395,6 +403,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     sys.setswitchinterval(0.0005)  # as the command does
     wrong: list[str] = []
+    warm_up()
     for part in options.parts:
         wrong += {"file": on_files, "live": on_live}[part](options.switches, options.seed)
     for line in wrong:

@@ -52,6 +52,7 @@ from tools.switching import (
     street,
     unbalanced,
     unchanged,
+    warm_up,
 )
 
 FRAMES_A_KILL = 8
@@ -397,6 +398,7 @@ def main() -> None:
     sys.setswitchinterval(0.0005)  # as the command does
     parts = {"files": on_files, "live": on_live, "home": on_home, "signals": on_signals}
     wrong: list[str] = []
+    warm_up()
     for part in options.parts:
         wrong += parts[part](options.times, random.Random(options.seed))
     for line in wrong:
