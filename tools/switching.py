@@ -12,6 +12,7 @@ behind, or where the p99 of the pauses is more than 50 ms.
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import logging
 import os
@@ -361,6 +362,7 @@ class Held:
 
 
 def held() -> Held:
+    gc.collect()  # a run is a circle of references, and keeps its memory files until it is collected
     links = []
     for entry in Path("/proc/self/fd").iterdir():
         try:
