@@ -76,6 +76,9 @@ RUN = "run"
 SWITCH_SECONDS = 0.0005
 """As in the process of the command: how long a thread may keep the interpreter while others wait."""
 
+_IMPORTING = threading.Lock()
+"""Held while an instance imports its steps: threads that import modules of one circle see half of one."""
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -263,7 +266,7 @@ class _Instance(threading.Thread):
         self._reply(retire, chain.close)
 
     def _set_up(self) -> Chain:
-        with parameters(self._worker.settings.parameters):
+        with _IMPORTING, parameters(self._worker.settings.parameters):
             steps: Any = [step_from_json(data) for data in json.loads(self._steps)]
         chain = Chain(steps)
         chain.setup()

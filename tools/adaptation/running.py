@@ -121,7 +121,7 @@ def run_scenario(
         memory = psutil.Process().memory_info().rss
         if controller is None:
             return Result(name, goal, rows, times, total, memory=memory)
-        return Result(name, goal, rows, times, total, run.decisions.so_far(), memory, controller.spent)
+        return Result(name, goal, rows, times, total, decisions, memory, controller.spent)
 
 
 class Watched(Controller):

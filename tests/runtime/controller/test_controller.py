@@ -77,12 +77,11 @@ class Machine:
     def __init__(self, made: Graph, cameras: int) -> None:
         self.graph = made
         self.routes = Routes(first_setting(made))
-        self.decisions = Decided()
+        self.decisions = Noted()
         self.names = [f"c{number}" for number in range(cameras)]
         self.slower = 1.0
         self.source_outlets: Mapping[str, Any] = {}
         self.now = 0.0
-        self.decisions = Noted()
 
     def cameras(self) -> list[tuple[str, str]]:
         return [("video", name) for name in self.names]

@@ -1,0 +1,410 @@
+"""Processes of a run that are killed, or told to stop, at random moments: is anything lost, repeated or left?
+
+    python -m tools.worker_faults [files] [live] [home] [signals] [--times 50] [--seed 0]
+
+`files` and `live` kill workers (at work, during a switch, while they are set up; the spare one too): the
+counts must balance, frames of files come once and with the detections that they have without; live ones lose
+what was in flight at most, and have results again within a second. `home` kills the process of `flowedge run`
+itself: no worker, socket or half-written line may be left. `signals` asks it to end during switches: it must
+end with 143 or 130 within the time for draining. Ends with 1 where something is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from flowedge import Graph, Tracks, UserError, choose, join
+from flowedge.operators import Detect, Draw, JSONLines, MOTFile, Null, Resize, Track, video
+from flowedge.plane import topics
+from flowedge.runtime.limits import Limits
+from flowedge.runtime.routes import Configuration
+from flowedge.runtime.run import Run
+from tools.switching import (
+    FPS,
+    NORTH,
+    SOUTH,
+    WIDTHS,
+    Street,
+    address,
+    held,
+    leftovers,
+    losses,
+    places,
+    quantiles,
+    same,
+    street,
+    unbalanced,
+    unchanged,
+    warm_up,
+)
+
+FRAMES_A_KILL = 8
+RECOVERED = 1.0  # seconds from a kill to the next result
+LIFE_SECONDS = 6.0  # the longest that a command is left alone
+GRAPH = """
+import os, pathlib
+from tools.worker_faults import to_files
+graph = to_files(pathlib.Path(os.environ["FOLDER"]))
+"""
+SETTINGS = [(("width", width),) for width in WIDTHS[1:]]
+
+
+def workers_of(pid: int) -> list[int]:
+    """The workers that a process has started, the spare one too."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in task.read_text().split() if is_worker(int(child))]
+    return found
+
+
+def is_worker(pid: int) -> bool:
+    try:
+        return b"flowedge.runtime.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+# --- workers ----------------------------------------------------------------------------------------------
+
+
+def on_files(times: int, draws: random.Random) -> list[str]:
+    """Kill workers of a graph on files."""
+    frames = FRAMES_A_KILL * (times + 2)
+    cameras = {name: address(frames / FPS, index) for index, name in enumerate((NORTH, SOUTH))}
+    gate, before = threading.Semaphore(0), held()
+    graph = street(cameras, WIDTHS, gate=gate)
+    kills: Counter[str] = Counter()
+    wrong: list[str] = []
+    with Run(graph.graph) as run:
+        run.routes.switch(Configuration((("width", WIDTHS[0]),), {"Detect": ("w1", "w2"), "Track": ("w2",)}))
+        for _ in range(times):
+            gate.release(2 * FRAMES_A_KILL)
+            kind = draws.choice(("at work", "in a switch", "in its start"))
+            kills[kind] += 1
+            with switching(run, draws, wrong) if kind == "in a switch" else contextlib.nullcontext():
+                time.sleep(draws.uniform(0, 0.3))
+                kill_one(draws)
+            if kind == "in its start":
+                time.sleep(draws.uniform(0, 0.3))
+                kill_one(draws)
+            run.routes.close_unused()
+        gate.release(10 * frames)
+        report = run.wait(300)
+        if not run.finished:
+            wrong.append(f"the run has not finished: {report.cameras}")
+    print(f"files: {dict(kills)} kills, load {os.getloadavg()[0]:.1f}")
+    for camera, counts in report.cameras.items():
+        wrong += unbalanced(camera, counts) + differing(graph, camera, cameras[camera], frames, counts.failures)
+    return wrong + leftovers(before)
+
+
+@contextlib.contextmanager
+def switching(run: Run, draws: random.Random, wrong: list[str]) -> Iterator[None]:
+    """Change the configuration in another thread meanwhile."""
+    wanted = Configuration((("width", draws.choice(WIDTHS)),), places(draws))
+
+    def switch() -> None:
+        try:
+            run.routes.switch(wanted)
+        except UserError as error:
+            wrong.append(f"a switch failed: {error}")
+
+    thread = threading.Thread(target=switch)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def kill_one(draws: random.Random) -> bool:
+    """Kill a worker of this process; False where there is none."""
+    workers = workers_of(os.getpid())
+    if workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(draws.choice(workers), signal.SIGKILL)
+    return bool(workers)
+
+
+def differing(graph: Street, camera: str, url: str, frames: int, failures: dict[str, int]) -> list[str]:
+    """Where a camera's frames are not each there once with its own detections; prints what became of tracks."""
+    indices = graph.boxes.indices(camera)
+    if len(indices) + sum(failures.values()) != frames or indices != sorted(set(indices)):
+        return [f"{camera}: {len(indices)} of {frames} frames have boxes, failures: {failures}"]
+    if failures:
+        return [f"{camera}: frames failed: {failures}"]
+    widths = [width for width, _ in graph.pictures.values(camera)]
+    wrong, kept, all_pairs = [], 0, 0
+    last: Tracks | None = None
+    for index, (boxes, _, _) in enumerate(unchanged(url, camera, widths)):
+        if not same(boxes, graph.boxes.values(camera)[index]):
+            wrong.append(f"{camera}: frame {index} has other detections than without a kill")
+        tracks = graph.tracks.values(camera)[index]
+        if len(set(tracks.ids.tolist())) < len(tracks):
+            wrong.append(f"{camera}: frame {index} has an identity twice")
+        if last is not None:
+            here, there = continued(last, tracks)
+            kept, all_pairs = kept + here, all_pairs + there
+        last = tracks
+    print(
+        f"{camera}: {kept / max(1, all_pairs):.2%} of {all_pairs} objects kept their identity to the next frame"
+    )
+    return wrong
+
+
+def continued(before: Tracks, after: Tracks) -> tuple[int, int]:
+    """How many objects of a frame are in the next one with the same identity, and how many by their boxes."""
+    same_ids = pairs = 0
+    for box, identity in zip(before.boxes, before.ids, strict=True):
+        if not len(after):
+            break
+        overlap = iou(box, after.boxes)
+        best = int(overlap.argmax())
+        if overlap[best] > 0.7:
+            pairs += 1
+            same_ids += int(after.ids[best]) == int(identity)
+    return same_ids, pairs
+
+
+def iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    corner, end = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    common = np.clip(end - corner, 0, None).prod(axis=1)
+    area = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1)
+    return common / np.maximum(area - common, 1e-9)
+
+
+def on_live(times: int, draws: random.Random) -> list[str]:
+    """Kill the workers of a live graph one after the other; prints how long results stay away."""
+    cameras = {
+        name: address(1e6, index, live=True, size=(256, 144)) for index, name in enumerate((NORTH, SOUTH))
+    }
+    before = held()
+    graph = street(cameras, WIDTHS[1:])
+    wrong: list[str] = []
+    recovered: list[float] = []
+    lost: list[int] = []
+    with Run(graph.graph) as run:
+        run.routes.switch(Configuration((("width", WIDTHS[1]),), {"Detect": ("w1",), "Track": ("w1",)}))
+        time.sleep(3)
+        for _ in range(times):
+            at_first = losses(run)
+            begun = time.monotonic()
+            kill_one(draws)
+            time.sleep(3)
+            lost.append(losses(run) - at_first)
+            recovered.append(max(back(kept, begun) for kept in graph.tracks.kept.values()))
+        run.stop()
+        report = run.wait(30)
+    for camera, counts in report.cameras.items():
+        wrong += unbalanced(camera, counts)
+        print(f"{camera}: dropped {counts.dropped}, failed {counts.failures}")
+    print(f"live: seconds from a kill to results again: {quantiles(recovered)}, load {os.getloadavg()[0]:.1f}")
+    print(f"live: frames lost in the 3 s after a kill: {quantiles(lost)}")
+    if max(recovered) > RECOVERED:
+        wrong.append(f"live: results stayed away for {max(recovered):.2f} s")
+    return wrong + leftovers(before)
+
+
+def back(kept: Sequence[tuple[float, object]], begun: float) -> float:
+    """Seconds from a kill to the end of the longest time without a result after it."""
+    times = [at for at, _ in kept if at >= begun - 0.2]
+    gaps = [(later - earlier, later) for earlier, later in pairwise(times) if later > begun]
+    return max(gaps, default=(0.0, begun + 3.0))[1] - begun
+
+
+# --- the process of the command ---------------------------------------------------------------------------
+
+
+def on_home(times: int, draws: random.Random) -> list[str]:
+    """Kill `flowedge run` itself."""
+    wrong: list[str] = []
+    for number in range(times):
+        with command() as (process, folder):
+            begins(folder / "log")
+            time.sleep(draws.uniform(0, LIFE_SECONDS))
+            workers = workers_of(process.pid)
+            process.kill()
+            process.wait()
+            wrong += [f"home {number}: {line}" for line in remains(workers, process.pid, folder)]
+            print(f"home {number}: {len(workers)} workers, {sizes(folder)}", flush=True)
+    return wrong
+
+
+def on_signals(times: int, draws: random.Random) -> list[str]:
+    """Tell `flowedge run` to end."""
+    wrong: list[str] = []
+    took: list[float] = []
+    for number in range(times):
+        with command() as (process, folder):
+            begins(folder / "log")
+            time.sleep(draws.uniform(0, LIFE_SECONDS))
+            told = draws.choice((signal.SIGTERM, signal.SIGINT))
+            workers = workers_of(process.pid)
+            begun = time.monotonic()
+            process.send_signal(told)
+            try:
+                status = process.wait(3 * Limits().drain_seconds)
+            except subprocess.TimeoutExpired:
+                status = None
+                process.kill()
+                process.wait()
+            took.append(time.monotonic() - begun)
+            if status != 128 + told:
+                wrong.append(f"{told.name} {number}: ended with {status} after {took[-1]:.1f} s")
+            if took[-1] > Limits().drain_seconds:
+                wrong.append(f"{told.name} {number}: took {took[-1]:.1f} s")
+            wrong += [f"{told.name} {number}: {line}" for line in remains(workers, process.pid, folder)]
+            report = folder / "report.json"
+            if report.exists():
+                for camera, counts in json.loads(report.read_text())["cameras"].items():
+                    ended = sum(counts[key] for key in ("delivered", "filtered", "failed"))
+                    if counts["produced"] != ended + sum(counts["dropped"].values()) or counts["in_flight"]:
+                        wrong.append(f"{told.name} {number}: {camera} does not balance: {counts}")
+    print(f"signals: seconds until the end: {quantiles(took)}, load {os.getloadavg()[0]:.1f}")
+    return wrong
+
+
+def begins(log: Path) -> None:
+    """Wait until a command says that its graph runs: before, it is loading Python's modules."""
+    deadline = time.monotonic() + 60
+    while b"running killed" not in log.read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def command() -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """`flowedge run` on a live graph that changes all the time, in a folder of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with open(folder / "log", "wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tools.worker_faults", "--command", name], stdout=log, stderr=log
+            )
+            try:
+                yield process, folder
+            finally:
+                process.kill()
+                process.wait()
+
+
+def run_command(folder: Path) -> None:
+    """Be `flowedge run`, with changes at random in the place of the controller."""
+    from flowedge import cli
+
+    vars(cli.run)["_adapting"] = changing
+    (folder / "graph.py").write_text(GRAPH)
+    os.environ["FOLDER"] = str(folder)
+    sys.argv = ["flowedge", "run", str(folder / "graph.py"), "--report", str(folder / "report.json")]
+    cli.main()
+
+
+@contextlib.contextmanager
+def changing(running: Run, *_: object) -> Iterator[None]:
+    ended, draws = threading.Event(), random.Random(os.getpid())
+
+    def change() -> None:
+        while not ended.is_set():
+            with contextlib.suppress(UserError):
+                running.routes.switch(Configuration(draws.choice(SETTINGS), places(draws)))
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def to_files(folder: Path) -> Graph:
+    """The graph of the command."""
+    graph = Graph("killed")
+    cameras = {
+        name: address(1e6, index, live=True, size=(256, 144)) for index, name in enumerate((NORTH, SOUTH))
+    }
+    small = video(graph, cameras) >> Resize(choose("width", *WIDTHS[1:]))
+    tracks = small >> Detect("street", confidence=0.1) >> Track()
+    tracks >> JSONLines(str(folder / "{camera}.jsonl"))
+    tracks >> MOTFile(str(folder / "{camera}.txt"))
+    join(small, tracks) >> Draw() >> Null()
+    return graph
+
+
+def remains(workers: Sequence[int], home: int, folder: Path) -> list[str]:
+    """What a process has left behind a second after it was gone."""
+    deadline = time.monotonic() + 1
+    while (alive := [pid for pid in workers if is_worker(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    left = [f"worker {pid} lives" for pid in alive]
+    topics.running()  # what the next command does
+    place = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"flowedge-{os.getuid()}"
+    left += [
+        f"{path.name} is left"
+        for path in place.iterdir()
+        if str(home) in path.name.replace("-", ".").split(".")
+    ]
+    for path in folder.glob("*.jsonl"):
+        left += [
+            f"{path.name}: half a line is left" for line in path.read_text().splitlines() if not is_json(line)
+        ]
+    for path in folder.glob("*.txt"):
+        text = path.read_text()
+        left += [f"{path.name}: half a line is left"] if text and not text.endswith("\n") else []
+    return left
+
+
+def is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def sizes(folder: Path) -> str:
+    return ", ".join(f"{path.name} {path.stat().st_size}" for path in sorted(folder.iterdir()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    everything = ["files", "live", "home", "signals"]
+    parser.add_argument("parts", nargs="*", default=everything, metavar="files|live|home|signals")
+    parser.add_argument("--times", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--command", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.command:
+        run_command(options.command)
+        return
+    logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
+    sys.setswitchinterval(0.0005)  # as the command does
+    parts = {"files": on_files, "live": on_live, "home": on_home, "signals": on_signals}
+    wrong: list[str] = []
+    warm_up()
+    for part in options.parts:
+        wrong += parts[part](options.times, random.Random(options.seed))
+    for line in wrong:
+        print(f"WRONG: {line}")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
