@@ -3,6 +3,14 @@
 Every value is sent to one copy, and its answer comes back once, whatever dies: the answer is the
 acknowledgement, so counts stay with the process that has the cameras. A copy is sent no more than it has room
 for: what waits beyond that waits in the inbox before it, where a live frame gives way to a newer one.
+
+Measured there and back, one copy that gives what it is given, on two cores that others loaded to 15 and more:
+
+                  median ms   least   CPU ms here   CPU ms in the worker
+    event               0.7     0.5           0.4                    0.3
+    1080p frame         8.8     4.5           3.1                    3.0
+
+Of a frame's time most is the copy of 6.2 MB into shared memory, once each way; raw Zenoh takes 0.25 ms then.
 """
 
 from __future__ import annotations
