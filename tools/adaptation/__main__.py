@@ -33,7 +33,7 @@ from tools.adaptation.results import draw, table, write_rows
 from tools.adaptation.running import Result, run_scenario, tell
 from tools.adaptation.scenarios import SCENARIOS, Street
 
-LEARNING_SECONDS = 40.0
+LEARNING_SECONDS = 25.0
 """How long a run before the others learns where `--costs kept` is given."""
 
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from flowedge.runtime.controller.adaptation import Situation
 
 SETTLED_SECONDS = 3.0
-"""How long a change is given to show what it does before the next; a goal that is missed by half waits for
-nothing but the first whole window."""
+"""How long a change is given to show what it does before the next."""
+
+HURRY_SECONDS = 2.0
+"""As that, where the goal is missed by more than half: the first window still has the frames that waited while
+operators were set up, which would have every change for more taken back."""
 
 MISSES = 2
 """How many windows in a row must miss the goal, by less than half, before there is a plan."""
@@ -62,7 +65,8 @@ class Pace:
         if before and cameras != before:
             return f"{sum(cameras.values())} cameras instead of {sum(before.values())}"
         self._missed = self._missed + 1 if situation.latency > self.goal else 0
-        if situation.latency > 1.5 * self.goal or (self._missed >= MISSES and settled):
+        hurry = situation.latency > 1.5 * self.goal and now - self._changed >= HURRY_SECONDS
+        if hurry or (self._missed >= MISSES and settled):
             if self._asked_for_more and now - self._changed < 2 * LOOK_SECONDS:
                 self._not_before, self._pause = now + self._pause, min(2 * self._pause, LONGEST_SECONDS)
             return f"latency {1e3 * situation.latency:.0f} ms, above the goal of {1e3 * self.goal:.0f} ms"
