@@ -126,7 +126,15 @@ def _problem(
         )
     if profile_here:
         tables.append(_profiled_here(path, given, _kind_of_this_machine(machines, cluster)))
-    return problem(graph, machines, documents.joined(tables), cameras=cameras, assume_free=assume_free)
+    made = problem(graph, machines, documents.joined(tables), cameras=cameras, assume_free=assume_free)
+    if made.minimize != (wanted := graph.goal.minimize):
+        field = {"energy": "power", "cost": "price"}[wanted]
+        log.info(
+            "no node of the cluster has a %s, so there is no %s to minimize: resources are instead",
+            field,
+            wanted,
+        )
+    return made
 
 
 def _profiled_here(path: str, given: Mapping[str, str], kind: str) -> Profiles:

@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Sequence
 from typing import cast
 
@@ -28,8 +27,6 @@ from flowedge.planner.model.cluster import Cluster, Power
 from flowedge.planner.model.problem import Application, CameraClass, Objective, Problem
 from flowedge.planner.model.profiles import Profiles
 from flowedge.values import Scalar
-
-log = logging.getLogger("flowedge.planner")
 
 
 def problem(
@@ -44,7 +41,7 @@ def problem(
 
     Every operator that is no source needs a profile, or its name in `assume_free`. Where the goal is to
     minimize energy or cost and no node states a power or a price, all plans would be alike; resources are
-    minimized then, and the log says so.
+    minimized then.
 
     Raises `ConfigError` without cameras, for an operator without a profile, for a name in `assume_free` that is
     no such operator, and for profiles of knob values that the graph cannot choose; `GraphError` for a graph
@@ -147,8 +144,4 @@ def _objective(wanted: str, machines: Cluster) -> Objective:
     }
     if stated.get(wanted, True):
         return cast(Objective, wanted)
-    field = {"energy": "power", "cost": "price"}[wanted]
-    log.info(
-        "no node of the cluster has a %s, so there is no %s to minimize: resources are instead", field, wanted
-    )
     return "resources"
