@@ -128,12 +128,9 @@ def _problem(
         tables.append(_profiled_here(path, given, _kind_of_this_machine(machines, cluster)))
     made = problem(graph, machines, documents.joined(tables), cameras=cameras, assume_free=assume_free)
     if made.minimize != (wanted := graph.goal.minimize):
-        field = {"energy": "power", "cost": "price"}[wanted]
-        log.info(
-            "no node of the cluster has a %s, so there is no %s to minimize: resources are instead",
-            field,
-            wanted,
-        )
+        lacking = {"energy": "power", "cost": "price"}[wanted]
+        said = "no node of the cluster has a %s, so there is no %s to minimize: resources are instead"
+        log.info(said, lacking, wanted)
     return made
 
 
