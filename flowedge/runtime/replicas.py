@@ -138,6 +138,12 @@ class Replicas:
             if self._error:
                 raise self._error
 
+    def give_up(self, error: UserError) -> None:
+        """Let `start`, which may take long, raise this."""
+        with self._lock:
+            self._error = self._error or error
+            self._notify()
+
     def send(self, item: Item) -> bool:
         """Send an item to a copy; waits while none has room. False when this is closed or cannot go on."""
         sent = Sent(item)

@@ -5,28 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Self
+from typing import Self
 
-from flowedge.errors import ConfigError, RunError, UserError
+from flowedge.errors import ConfigError, RunError
 from flowedge.graph.contract import Sink, Source
 from flowedge.graph.graph import Graph
 from flowedge.monitor.report import Report
 from flowedge.plane.clock import Clock
-from flowedge.plane.item import Item
 from flowedge.plane.taps import Taps
-from flowedge.profiling.measure import cores_here
 from flowedge.runtime.cameras import Cameras
-from flowedge.runtime.chain import Answer
-from flowedge.runtime.copies import Remote
 from flowedge.runtime.decisions import Decisions
 from flowedge.runtime.failures import Failures
+from flowedge.runtime.hosting import Hosting
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.measuring import Measuring
-from flowedge.runtime.node import Node
-from flowedge.runtime.replicas import Replicas
 from flowedge.runtime.reporting import Reporter
 from flowedge.runtime.routes import Configuration, Routes
 from flowedge.runtime.runner import Outlet
@@ -131,9 +126,10 @@ class Run:
             check=graph.check_camera,
             on_ended=self._finished.set,
         )
-        self.routes = Routes(graph, self._wiring.runners, self._ledger, self._host)
-        self.decisions = Decisions(self.measuring, clock)
         self._usage = Usage()
+        self._hosting = Hosting(self._usage, self._failures.end_run, clock)
+        self.routes = Routes(graph, self._wiring.runners, self._ledger, self._hosting.host)
+        self.decisions = Decisions(self.measuring, clock)
         self._reporter = Reporter(
             graph,
             ledger=self._ledger,
@@ -153,8 +149,6 @@ class Run:
             on_hung=self._stop_waiting,
             on_look=self._look,
         )
-        self._node: Node | None = None
-        self._workers = ExitStack()
         self._closing = threading.RLock()
         self._lock = threading.RLock()  # a handler of signals may call `stop` while its thread is in it
         self._patience: threading.Timer | None = None
@@ -186,6 +180,11 @@ class Run:
         """Whether every camera has ended and every frame is accounted for."""
         return self._finished.is_set()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the run was asked to end, or has ended: its operators stay where they are."""
+        return self._hosting.ending
+
     def finished_within(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds; whether the run has finished."""
         return self._finished.wait(timeout)
@@ -210,6 +209,7 @@ class Run:
 
     def stop(self) -> None:
         """Let every camera end; what is in the graph is still delivered, unless that takes too long."""
+        self._hosting.abandon()
         with self._lock:
             if not self._cameras.stop():
                 self._finished.set()
@@ -263,32 +263,6 @@ class Run:
         """Where the values of each source go."""
         return {node.name: self._wiring.outlets[node.name] for node in self.graph.sources()}
 
-    def _host(
-        self, chain: Sequence[Any], workers: Sequence[str], on_answer: Callable[[Item, Answer], None]
-    ) -> Remote:
-        """Copies of a chain of operators on workers of this machine, which are started when first named."""
-        if self._node is None:
-            threads = max(1, cores_here() // len(workers))  # for engines: together no more than there are cores
-            self._node = self._workers.enter_context(Node(threads=threads))
-            self._usage.of(self._node)
-        for name in workers:
-            if name not in self._node.names:
-                self._node.start(name)
-        begun = threading.Event()
-
-        def end_run(error: UserError) -> None:
-            if begun.is_set():  # else the plan is not carried out, and the run goes on as it is
-                self._failures.end_run(error)
-
-        copies = Replicas(self._node, chain, workers, on_answer=on_answer, on_error=end_run, clock=self._clock)
-        try:
-            copies.start()
-        except BaseException:
-            copies.close(at_once=True)
-            raise
-        begun.set()
-        return copies
-
     def _look(self) -> None:
         """What there is to do about twice a second."""
         self.routes.close_unused()
@@ -333,7 +307,7 @@ class Run:
         self._watch.stop()
         self.decisions.conclude()
         self._usage.look()
-        self._workers.close()
+        self._hosting.close()
         self._cameras.close()
         self._ledger.abandon("run stopped")
         if not self.error:

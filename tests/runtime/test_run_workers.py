@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from flowedge import ConfigError, Event, Graph, choose
+from flowedge.errors import RunError
 from flowedge.runtime.routes import Configuration, first_setting
 from flowedge.runtime.run import Run
 from tests.runtime.fake_steps import SECONDS, Collect, Play, index_of, wait_until
-from tests.runtime.worker_steps import Burn, Count, Obey, command
+from tests.runtime.worker_steps import Burn, Count, Obey, SlowToBegin, command
 
 
 @dataclass
@@ -206,3 +207,24 @@ def test_cameras_end_while_others_have_frames_at_the_same_worker():
         gate.release(len(frames))
         report = run.wait(SECONDS)
     assert {name: camera.delivered for name, camera in report.cameras.items()} == frames
+
+
+def test_a_run_that_is_stopped_does_not_wait_for_workers_that_begin(tmp_path: Any):
+    begun, gate, refused = tmp_path / "begun", threading.Semaphore(0), []
+    graph = Graph("slow")
+    stream = graph.source(Play({"north": ""}, play=player([command(0)], gate=gate)))
+    stream >> SlowToBegin(begun=choose("begun", "", str(begun))) >> Collect()
+
+    def switch(run: Run) -> None:
+        with pytest.raises(RunError, match="the run ends") as error:
+            run.routes.switch(Configuration((("begun", str(begun)),), {"SlowToBegin": ("w1",)}))
+        refused.append(error.value)
+
+    with Run(graph) as run:
+        switching = threading.Thread(target=switch, args=(run,))
+        switching.start()
+        wait_until(begun.exists)
+        run.stop()
+        switching.join(SECONDS)
+        assert refused
+        assert run.stopping

@@ -176,3 +176,18 @@ class CountTiles(Count):
     """Numbers the values of each camera, for the tiles that come to this copy."""
 
     state: ClassVar[State] = State.PER_TILE
+
+
+@dataclass
+class SlowToBegin(Operator[Event, Event]):
+    """Its setup on a worker says that it has begun, by making `begun`, and does not come to its end."""
+
+    begun: str = ""
+
+    def setup(self) -> None:
+        if self.begun:
+            Path(self.begun).touch()
+            time.sleep(600)
+
+    def process(self, value: Event, /) -> Event:
+        return value

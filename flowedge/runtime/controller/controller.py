@@ -116,7 +116,8 @@ class Controller:
             try:
                 self.look(self._measuring.window())
             except UserError as error:
-                log.error("the settings stay as they are: %s", error)
+                if not self._run.stopping:
+                    log.error("the settings stay as they are: %s", error)
             except Exception:
                 log.exception("the settings stay as they are from now on")
                 return

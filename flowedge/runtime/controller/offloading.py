@@ -145,7 +145,7 @@ class Offloading:
             try:
                 self._look(self._probe.share())
             except UserError as error:
-                if not self._closed.is_set():
+                if not (self._closed.is_set() or self._run.stopping):
                     log.warning("operators stay in the processes they are in: %s", error)
                 self._wait_longer()
             except Exception:
