@@ -9,6 +9,8 @@ import pytest
 
 from flowedge import Event, Graph
 from flowedge.monitor.report import Decision
+from flowedge.profiling.fitting import Measurement, StepBytes, StepTime
+from flowedge.profiling.gil import LockProbe
 from flowedge.runtime.controller import offloading
 from flowedge.runtime.controller.offloading import Offloading
 from flowedge.runtime.run import Run
@@ -41,8 +43,19 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offloading, "TAKEN", 0.5)
     monkeypatch.setattr(offloading, "SETTLING_SECONDS", 0.5)
     monkeypatch.setattr(offloading, "PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(LockProbe, "share", lambda _: 1.0)
 
 
+@pytest.fixture
+def _rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both operators hold the lock for all of their 5 ms, however busy this machine is."""
+    times = tuple(StepTime(name, 0.005, 0.0, 10, work=0.005, lock=1.0) for name in ("first", "second"))
+    sizes = tuple(StepBytes(name, 100.0) for name in ("Until", "first", "second"))
+    measurement = Measurement((), 2, times, sizes)
+    monkeypatch.setattr(Offloading, "_rehearsed", lambda *_: measurement)
+
+
+@pytest.mark.usefixtures("_rehearsed")
 def test_operators_move_where_the_lock_is_the_limit_and_nothing_is_lost(over, monkeypatch):
     monkeypatch.setattr(offloading, "HELPED", 0.0)
     graph, came = burning(over)
@@ -62,6 +75,7 @@ def test_operators_move_where_the_lock_is_the_limit_and_nothing_is_lost(over, mo
     assert all(value.data[name] != os.getpid() for name in moved for value in came[-5:])
 
 
+@pytest.mark.usefixtures("_rehearsed")
 def test_operators_come_back_where_moving_them_did_not_help(over, monkeypatch, caplog):
     monkeypatch.setattr(offloading, "HELPED", 1000.0)
     caplog.set_level("INFO", "flowedge.plan")
