@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -272,8 +273,8 @@ def finish(run: Run) -> Report:
 
 def wait_until(holds: Callable[[], Any]) -> None:
     """Wait for what another thread is about to do."""
-    waiting = threading.Event()
-    for _ in range(int(SECONDS / 0.002)):
+    waiting, end = threading.Event(), time.monotonic() + SECONDS
+    while time.monotonic() < end:
         if holds():
             return
         waiting.wait(0.002)
