@@ -8,6 +8,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from flowedge.version import __version__
+
 if TYPE_CHECKING:
     from flowedge.errors import ConfigError as ConfigError
     from flowedge.errors import GraphError as GraphError
@@ -64,8 +66,6 @@ _HOMES = {
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__version__ = "0.1.0"
 
 __all__ = ["__version__", *sorted(_HOME_OF)]
 

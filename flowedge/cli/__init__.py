@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from flowedge import __version__
 from flowedge.cli import check, models, plan, profile, run, simulate, status, tap, top
 from flowedge.errors import UserError
+from flowedge.version import __version__
 
 app = typer.Typer(
     help="Typed operator graphs for live video analytics.",

@@ -25,13 +25,13 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, TypeAlias
 
-from flowedge import __version__
 from flowedge.errors import GraphError, UserError
 from flowedge.graph.contract import Source, Step
 from flowedge.graph.graph import Goal, Graph, beside, join, unzip
 from flowedge.graph.knobs import Choice, choose
 from flowedge.graph.loading import UserFile, module_of, user_file
 from flowedge.graph.nodes import Both, GraphNode, Half, Output, Pair, Wire
+from flowedge.version import __version__
 
 VERSION = 1
 

@@ -10,7 +10,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import flowedge
 from flowedge.plane.clock import Clock
 from flowedge.runtime.link import Link
 from flowedge.runtime.worker import Settings
@@ -127,7 +126,7 @@ class Life:
 
 def _environment(threads: int | None) -> dict[str, str]:
     """That of this process, in which FlowEdge is found and libraries keep to so many threads."""
-    root = str(Path(flowedge.__file__).parent.parent)
+    root = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     limits = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
     return {

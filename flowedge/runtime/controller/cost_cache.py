@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from flowedge import __version__
 from flowedge.graph.graph import Graph
 from flowedge.graph.serialization import digest
 from flowedge.planner.model.profiles import Setting
 from flowedge.profiling.measure import cores_here
 from flowedge.runtime.controller.adaptation import Cost
+from flowedge.version import __version__
 
 
 def load(graph: Graph, settings: Sequence[Setting]) -> dict[Setting, Cost]:
