@@ -135,17 +135,24 @@ class Count(Operator[Event, Event]):
 
     state: ClassVar[State] = State.PER_CAMERA
 
-    mark: str = ""
-    """A file that `snapshot` makes."""
+    marks: str = ""
+    """A folder in which `snapshot` makes a file named as `Count.mark` says."""
+
+    @staticmethod
+    def mark(pid: int, count: int) -> str:
+        """The name of the file that says that a process gave this count away."""
+        return f"{pid}.{count}"
 
     def setup(self) -> None:
         self._counts: dict[str, int] = {}
         self._epochs: dict[str, int] = {}
 
     def snapshot(self, camera: str) -> dict[str, int] | None:
-        if self.mark:
-            Path(self.mark).touch()
-        return {"count": self._counts[camera]} if camera in self._counts else None
+        if camera not in self._counts:
+            return None
+        if self.marks:
+            Path(self.marks, self.mark(os.getpid(), self._counts[camera])).touch()
+        return {"count": self._counts[camera]}
 
     def restore(self, camera: str, state: Any) -> None:
         if "count" not in state:
