@@ -89,9 +89,13 @@ def send_all(copies: Replicas, values: Sequence[Any], *, live: bool = False) -> 
         assert copies.send(item(value, live=live))
 
 
-def test_a_chain_works_in_other_processes_and_tells_of_each_step(node: Node) -> None:
+def test_a_chain_works_in_other_processes_and_tells_of_each_step(node: Node, tmp_path: Path) -> None:
+    begun, released = pipe(tmp_path)
     with hosted(node, [Obey(name="first"), Obey(name="second"), Obey(name="third")]) as (copies, answers):
-        send_all(copies, [command(index) for index in range(20)])
+        send_all(copies, [command(0, "hang", begun=str(begun), released=str(released))])
+        begun.read_text()  # so that the other copy has something to do as well, however fast this one is
+        send_all(copies, [command(index) for index in range(1, 20)])
+        released.touch()
         came = answers.wait(20)
     pids = Counter(answer.result.data["pids"] for answer in came)
     assert set(pids) == {(pid, pid, pid) for pid in (node.pid("a"), node.pid("b"))}
@@ -233,6 +237,7 @@ def test_items_of_files_that_a_dead_worker_held_are_sent_again(node: Node, tmp_p
         send_all(copies, [command(0, "hang", begun=str(begun), released=str(released))])
         pid = int(begun.read_text())
         send_all(copies, [command(index) for index in range(1, 4)])
+        os.kill(pid, signal.SIGSTOP)  # it still has the first when it dies
         released.touch()
         os.kill(pid, signal.SIGKILL)
         send_all(copies, [command(index) for index in range(4, 10)])

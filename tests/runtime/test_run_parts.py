@@ -156,7 +156,7 @@ def test_a_split_without_parts_fails_its_frame():
 
 def test_a_live_gather_past_its_deadline_gives_what_it_has():
     """The last tile of the first frame is stuck; the next frame waits outside until it is done."""
-    graph, feed, gate, came = Graph("test"), Feed(), Turnstile(), []
+    graph, feed, gate, came, now = Graph("test"), Feed(), Turnstile(), [], [100.0]
 
     def detect(tile: Frame) -> Detections:
         if tile.origin.tile == 3 and tile.origin.index == 0:
@@ -166,9 +166,10 @@ def test_a_live_gather_past_its_deadline_gives_what_it_has():
     stream = graph.source(feed.source("north", live=True)) >> as_frame()
     gather = Together(merged, deadline=0.05)
     stream >> Tiles(4) >> Apply(detect, name="detect") >> gather >> Collect(came.append)
-    with Run(graph) as run:
+    with Run(graph, clock=lambda: now[0]) as run:
         feed.push("north", 0)
         gate.await_entry()
+        now[0] += 0.06
         wait_until(lambda: came)
         (partial,) = came
         assert (len(partial), partial.missing) == (3, ((6, 0, 8, 2),))
@@ -186,15 +187,16 @@ def test_a_live_gather_past_its_deadline_gives_what_it_has():
 
 
 def test_a_region_behind_a_stuck_tile_takes_no_more_frames():
-    graph, feed, gate, came = Graph("test"), Feed(), Turnstile(), []
+    graph, feed, gate, came, now = Graph("test"), Feed(), Turnstile(), [], [100.0]
     stream = graph.source(feed.source("north", live=True)) >> as_frame()
     tiles = stream >> Tiles(2) >> gate.step("detect")
     tiles >> Together(lambda parts: parts[0], deadline=0.02) >> Collect(came.append)
-    with Run(graph) as run:
+    with Run(graph, clock=lambda: now[0]) as run:
         feed.push("north", 0)
         gate.await_entry()
         gate.let_pass()
         gate.await_entry()
+        now[0] += 0.03
         wait_until(lambda: came)
         for n in range(1, 6):
             feed.push("north", n)
@@ -208,13 +210,14 @@ def test_a_region_behind_a_stuck_tile_takes_no_more_frames():
 
 
 def test_a_gather_of_a_file_waits_past_its_deadline():
-    graph, gate, came = Graph("test"), Turnstile(), []
+    graph, gate, came, now = Graph("test"), Turnstile(), [], [100.0]
     tiles = pictures(graph, 2) >> Tiles(2) >> gate.step("detect")
     tiles >> Together(Marks, deadline=0.01) >> Collect(came.append)
-    with Run(graph) as run:
+    with Run(graph, clock=lambda: now[0]) as run:
         gate.await_entry()
         gate.let_pass()
         gate.await_entry()
+        now[0] += 0.02
         run.wait(0.05)
         assert came == []
         gate.open()
