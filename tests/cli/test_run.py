@@ -11,6 +11,8 @@ from typing import Any
 import av
 import pytest
 
+from tests.cli.conftest import SECONDS
+
 GRAPHS = Path(__file__).resolve().parents[2] / "graphs"
 QUICKSTART = str(GRAPHS / "quickstart.py")
 
@@ -94,7 +96,7 @@ def test_a_signal_ends_a_run_cleanly(flowedge: Any, number: signal.Signals, code
     written = flowedge.folder / "endless.mp4"
     wait_for_line(process, "running endless")
     process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == code, errors
     assert "Traceback" not in errors
     assert f"{number.name}: ending the run" in errors
@@ -168,7 +170,7 @@ def test_a_run_can_be_stopped_while_operators_load(flowedge: Any) -> None:
     process = flowedge.start("run", "loading.py")
     assert process.stdout.readline() == "loading\n"
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 130, errors
     assert "stopped before it began" in errors
     assert "Traceback" not in errors

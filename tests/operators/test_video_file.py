@@ -163,7 +163,7 @@ except UserError as error:
 
 def run_writer(path: Path, *, limit: int = 0, killed_after: int = -1) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", _WRITER, str(path), str(limit), str(killed_after)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_a_killed_process_leaves_all_but_the_last_seconds(tmp_path: Path) -> None:
