@@ -82,9 +82,9 @@ class Owner:
 
 @contextmanager
 def kept(patience: Patience | None = None) -> Iterator[tuple[Node, Owner]]:
-    """A node with one worker, "a", and its owner."""
+    """A node with one worker, "a", and its owner; it does not kill a worker that is slow to stop."""
     owner = Owner()
-    with Node(patience=patience) as node:
+    with Node(patience=patience or Patience(stop=SECONDS)) as node:
         node.start("a")
         node.own("a", owner)
         yield node, owner
