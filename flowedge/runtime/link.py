@@ -75,8 +75,15 @@ class Link:
         self, instance: str, steps: str, handler: Callable[[int, Reply, memoryview], None]
     ) -> Future[bytes]:
         """Set up an instance of a chain; done when it can be sent requests, or with what its setup raised."""
+        import zenoh
+
         self._handlers[instance] = handler
-        matched, ready = self._open(instance), Future[bytes]()
+        ready = Future[bytes]()
+        try:
+            matched = self._open(instance)
+        except zenoh.ZError as error:  # the topic was withdrawn at this moment, with all others of the worker
+            ready.set_exception(error if self.alive else WorkerDiedError(f"worker {self.name} died"))
+            return ready
 
         def answered(call: Future[bytes]) -> None:
             try:

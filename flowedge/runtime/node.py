@@ -286,10 +286,9 @@ class Node:
             memory=self._capacity,
             level=logging.getLogger("flowedge").getEffectiveLevel(),
         )
-        with self._lock:
+        with self._lock:  # it may say that it is ready before this thread goes on
             self._by_token[token] = worker
-        life = Life(link, settings, self._patience, self._clock)
-        worker.life = life
+            life = worker.life = Life(link, settings, self._patience, self._clock)
         self._poll.register(life.fd, select.POLLIN)
 
     def _bury(self, fd: int) -> None:
@@ -364,8 +363,9 @@ class Node:
             del sample
 
     def _receive(self, token: str, envelope: Envelope) -> None:
-        worker = self._by_token.get(token)
-        life = worker.life if worker else None
+        with self._lock:
+            worker = self._by_token.get(token)
+            life = worker.life if worker else None
         if worker is None or life is None or life.link.token != token:
             return  # it has died since
         match envelope.message:

@@ -76,6 +76,14 @@ class Obey(Operator[Event, Event]):
 
 
 @dataclass
+class Pick(Operator[tuple[Event, Event], Event]):
+    """Gives the first of a pair."""
+
+    def process(self, value: tuple[Event, Event], /) -> Event:
+        return value[0]
+
+
+@dataclass
 class Burn(Operator[Event, Event]):
     """Has Python's global lock for some processor time, and says in which process."""
 
