@@ -48,6 +48,7 @@ from flowedge.testing import frames
 from flowedge.values import FrameId
 from tools.switching import (
     FPS,
+    LIVE_FPS,
     NORTH,
     SOUTH,
     WIDTHS,
@@ -229,9 +230,7 @@ class Notices(logging.Handler):
 
 def on_live(times: int, draws: random.Random) -> list[str]:
     """Kill the worker of a live graph, or the spare one, again and again; prints how long results stay away."""
-    cameras = {
-        name: address(1e6, index, live=True, size=(256, 144)) for index, name in enumerate((NORTH, SOUTH))
-    }
+    cameras = {name: address(1e6, index, live=True) for index, name in enumerate((NORTH, SOUTH))}
     before = held()
     graph = street(cameras, WIDTHS[1:])
     wrong: list[str] = []
@@ -246,7 +245,9 @@ def on_live(times: int, draws: random.Random) -> list[str]:
             victim = draws.choice(workers_of(os.getpid()))
             begun = time.monotonic()
             os.kill(victim, signal.SIGKILL)
-            time.sleep(draws.uniform(1.5, 3))
+            time.sleep(draws.uniform(1, 2))
+            while not all(kept[-1][0] > time.monotonic() - 0.5 for kept in graph.tracks.kept.values()):
+                time.sleep(0.1)
             which = "worker" if victim == working else "spare"
             killed.append((which, victim, begun, losses(run) - at_first))
         run.stop()
@@ -254,7 +255,7 @@ def on_live(times: int, draws: random.Random) -> list[str]:
     for camera, counts in report.cameras.items():
         wrong += unbalanced(camera, counts)
         print(f"{camera}: {counts.produced} produced, dropped {counts.dropped}, failed {counts.failures}")
-    print(f"live: load {os.getloadavg()[0]:.1f}; frames of {FPS}/s, of each of {len(cameras)} cameras")
+    print(f"live: load {os.getloadavg()[0]:.1f}; {LIVE_FPS} frames/s of each of {len(cameras)} cameras")
     for which in ("worker", "spare"):
         kills = [(pid, at) for kind, pid, at, _ in killed if kind == which]
         noticed = [notices.noticed[pid] - at for pid, at in kills]
@@ -458,9 +459,7 @@ def changing(running: Run, *_: object) -> Iterator[None]:
 def to_files(folder: Path) -> Graph:
     """The graph of the command."""
     graph = Graph("killed")
-    cameras = {
-        name: address(1e6, index, live=True, size=(256, 144)) for index, name in enumerate((NORTH, SOUTH))
-    }
+    cameras = {name: address(1e6, index, live=True) for index, name in enumerate((NORTH, SOUTH))}
     small = video(graph, cameras) >> Resize(choose("width", *WIDTHS[1:]))
     tracks = small >> Detect("street", confidence=0.1) >> Track()
     tracks >> JSONLines(str(folder / "{camera}.jsonl"))
@@ -521,9 +520,9 @@ def main() -> None:
     wrong: list[str] = []
     warm_up()
     for part in options.parts:
-        wrong += parts[part](options.times, random.Random(options.seed))
-    for line in wrong:
-        print(f"WRONG: {line}")
+        wrong += (found := parts[part](options.times, random.Random(options.seed)))
+        for line in found:
+            print(f"WRONG: {line}", flush=True)
     sys.exit(1 if wrong else 0)
 
 

@@ -208,7 +208,15 @@ class Worker:
                     self._instances[envelope.instance] = instance
                     instance.start()
                 case Import(modules):
-                    threading.Thread(target=_import, args=(modules.split("\n"),), daemon=True).start()
+                    threading.Thread(target=self._import, args=(modules.split("\n"),), daemon=True).start()
+
+    def _import(self, modules: Sequence[str]) -> None:
+        """Import what can be, unless it is needed: the modules of a user's file, for one, come only with that."""
+        for name in modules:
+            with _IMPORTING, contextlib.suppress(Exception):
+                if self._instances:  # their steps may import while they are set up
+                    return
+                importlib.import_module(name)
 
     def _report(self) -> Report:
         notes = {
@@ -394,13 +402,6 @@ class _LogHandler(logging.Handler):
             self._worker.tell(0, "", line)
         except Exception:
             self.handleError(record)
-
-
-def _import(modules: Sequence[str]) -> None:
-    """Import what can be: the modules of a user's file, for one, come only with that."""
-    for name in modules:
-        with _IMPORTING, contextlib.suppress(Exception):
-            importlib.import_module(name)
 
 
 def _received(channel: zenoh.Subscriber[Any]) -> zenoh.Sample | None:
