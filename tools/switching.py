@@ -333,9 +333,8 @@ def losses(run: Run) -> int:
 
 
 def show(changes: Sequence[Change]) -> None:
-    print(
-        f"load {os.getloadavg()[0]:.1f}; pauses are the longest between two results less {1000 / LIVE_FPS:.0f} ms"
-    )
+    interval = 1000 / LIVE_FPS
+    print(f"load {os.getloadavg()[0]:.1f}; pauses are the longest between two results less {interval:.0f} ms")
     print("| change | times | seconds | lost, mean | most | pause p50 ms | p99 ms | longest ms |")
     print("|---|---|---|---|---|---|---|---|")
     for kind in sorted({change.kind for change in changes}):

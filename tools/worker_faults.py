@@ -246,8 +246,9 @@ def on_live(times: int, draws: random.Random) -> list[str]:
             begun = time.monotonic()
             os.kill(victim, signal.SIGKILL)
             time.sleep(draws.uniform(1, 2))
-            while not all(kept[-1][0] > time.monotonic() - 0.5 for kept in graph.tracks.kept.values()):
-                time.sleep(0.1)
+            if not come_back(graph):
+                wrong.append("live: results stay away")
+                break
             which = "worker" if victim == working else "spare"
             killed.append((which, victim, begun, losses(run) - at_first))
         run.stop()
@@ -271,6 +272,16 @@ def on_live(times: int, draws: random.Random) -> list[str]:
                 wrong.append(f"live: results stayed away for {max(again):.2f} s after a {which} was killed")
     print(f"live: states that went on were {quantiles(notices.ages)} frames old")
     return wrong + leftovers(before)
+
+
+def come_back(graph: Street) -> bool:
+    """Wait until every camera has results again; False where that takes too long."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if all(kept[-1][0] > time.monotonic() - 0.5 for kept in graph.tracks.kept.values()):
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def back(kept: Sequence[tuple[float, tuple[int, Tracks]]], noticed: float) -> float:

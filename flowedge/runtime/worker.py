@@ -211,7 +211,7 @@ class Worker:
                     threading.Thread(target=self._import, args=(modules.split("\n"),), daemon=True).start()
 
     def _import(self, modules: Sequence[str]) -> None:
-        """Import what can be, unless it is needed: the modules of a user's file, for one, come only with that."""
+        """Import what can be, until this worker is needed; modules of a user's file come only with that."""
         for name in modules:
             with _IMPORTING, contextlib.suppress(Exception):
                 if self._instances:  # their steps may import while they are set up
