@@ -68,7 +68,7 @@ from tools.switching import (
 
 FRAMES_A_KILL = 8
 RECOVERED = 1.0  # seconds from the notice of a death to the result of a frame that came after it
-LIFE_SECONDS = 6.0  # the longest that a command is left alone
+LIFE_SECONDS = 3.0  # the longest that a command is left alone
 GRAPH = """
 import os, pathlib
 from tools.worker_faults import to_files
