@@ -357,7 +357,7 @@ def on_storm(times: int, draws: random.Random) -> list[str]:
         ]
         for _ in range(times):
             kill_one(draws)
-            time.sleep(draws.choice((0, 0.01, 0.1, 0.3, 0.6)))
+            time.sleep(draws.choice((0, 0.05, 0.3, 1, 2)))  # also while it starts, and while it works
         for one in asked:
             wrong += one.faults()
     return wrong + leftovers(before)
