@@ -85,6 +85,9 @@ _IMPORTING = threading.Lock()
 
 _PR_SET_PDEATHSIG = 1
 
+_SPARE_NICENESS = 10
+"""Of a thread that imports what nobody waits for: frames go first."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -212,6 +215,7 @@ class Worker:
 
     def _import(self, modules: Sequence[str]) -> None:
         """Import what can be, until this worker is needed; modules of a user's file come only with that."""
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _SPARE_NICENESS)  # of this thread only
         for name in modules:
             with _IMPORTING, contextlib.suppress(Exception):
                 if self._instances:  # their steps may import while they are set up
