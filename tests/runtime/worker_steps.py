@@ -7,7 +7,6 @@ import itertools
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -79,17 +78,15 @@ class Obey(Operator[Event, Event]):
 
 @dataclass
 class Import(Operator[Event, Event]):
-    """Its setup imports a module, if it is to; it says whether its process has."""
+    """Its setup imports a module."""
 
     module: str
-    imports: bool = True
 
     def setup(self) -> None:
-        if self.imports:
-            importlib.import_module(self.module)
+        importlib.import_module(self.module)
 
     def process(self, value: Event, /) -> Event:
-        return Event(value.origin, value.kind, {"imported": self.module in sys.modules, "pid": os.getpid()})
+        return value
 
 
 @dataclass
