@@ -24,7 +24,7 @@ from flowedge.secrets import expand, redact
 from flowedge.video import tls
 from flowedge.video.elementary import CHANGING, codec_of
 from flowedge.video.memory import LARGEST_BLOCK, limit_blocks
-from flowedge.video.multipart import CHUNK, Repaired
+from flowedge.video.multipart import CHUNK, NO_PICTURE, Repaired
 from flowedge.video.timeline import Timeline, TimeSource
 from flowedge.video.upright import orientation
 
@@ -154,13 +154,28 @@ class Feed:
     def _opened(self, options: Mapping[str, str]) -> InputContainer:
         import av
 
-        access = self._access
-        if access.malformed:
-            raw = self._connected("data", {**options, "raw_packet_size": str(CHUNK)}, access.silent_after)
-            self._held.callback(raw.close)
-            repaired = Repaired(raw, self._refuse_part, access.open_within, access.silent_after)
-            return av.open(repaired, "r", format="mpjpeg")
-        return self._connected(access.format, options, access.silent_after and access.silent_after / 2)
+        if self._access.malformed:
+            return self._repaired(options)
+        half = self._access.silent_after and self._access.silent_after / 2
+        if not self._address.startswith("http"):
+            return self._connected(self._access.format, options, half)
+        allowed = ",".join(av.formats_available - {"mjpeg"})
+        try:
+            return self._connected(None, {**options, "format_whitelist": allowed}, half)
+        except (av.error.InvalidDataError, av.error.ArgumentError) as error:  # no format, or not allowed
+            try:
+                return self._repaired(options)
+            except (av.error.InvalidDataError, av.error.EOFError):
+                raise error from None
+
+    def _repaired(self, options: Mapping[str, str]) -> InputContainer:
+        import av
+
+        within, silent_after = self._access.open_within, self._access.silent_after
+        raw = self._connected("data", {**options, "raw_packet_size": str(CHUNK)}, silent_after)
+        self._held.callback(raw.close)
+        repaired = Repaired(raw, self._refuse_part, within, silent_after)
+        return av.open(repaired, "r", format="mpjpeg")
 
     def _connected(
         self, form: str | None, options: Mapping[str, str], silent_after: float | None
@@ -418,7 +433,8 @@ class Feed:
     def _opening_fault(self, error: av.FFmpegError, took: float) -> SourceError:
         limit, url, name = self._access.open_within, self.shown, type(error).__name__
         if limit and took >= limit:
-            return self._fault("stalled", True, f"no answer from {url} for {limit:g} s")
+            what = "picture" if error.strerror == NO_PICTURE else "answer"
+            return self._fault("stalled", True, f"no {what} from {url} for {limit:g} s")
         if name in _FAULTS:
             kind, transient, words = _FAULTS[name]
             return self._fault(kind, transient, words.format(url=url))

@@ -1,9 +1,10 @@
 """The JPEG pictures of a malformed multipart message, as cameras send them over HTTP.
 
-Cameras send their boundary twice, leave out what should stand before a picture, or say that a part is 4 GB
-long. FFmpeg's "mpjpeg" refuses the first two; its "mjpeg", which looks for pictures by what they begin with,
-gathers up to 96 MiB in one picture and holds several copies of it, and gives each only when the next begins.
-So pictures are looked for here, in the bytes that FFmpeg's own HTTP client gives, and handed back to "mpjpeg".
+Cameras greet before the first boundary or send it twice, leave out what should stand before a picture, or say
+that a part is 4 GB long. FFmpeg's "mpjpeg" refuses the first three. Its "mjpeg", which looks for what pictures
+begin with, gathers up to 96 MiB in one of them, holds several copies, and looks for their rate before it gives
+any: 10 s at two a second. So pictures are looked for here, in the bytes that FFmpeg's HTTP client gives, and
+handed back to "mpjpeg"; likewise those that are sent one after the other in no message at all.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 LARGEST_PICTURE = 32 << 20  # bytes; an 8K picture of the best quality takes less
 CHUNK = 1 << 16  # bytes; what has come by then is given at once
+NO_PICTURE = "no picture"  # the error of a sender that sends something else
 
 # Markers of ISO/IEC 10918-1, table B.1. Neither the stuffing of coded data nor its restarts end a picture.
 _BEGIN = re.compile(rb"\xff\xd8(?=\xff)")
@@ -114,5 +116,5 @@ class Repaired:
 
         for packet in self._container.demux():
             if self._limit and time.monotonic() - self._since > self._limit:
-                raise ExitError(errno.ETIMEDOUT, "no picture")
+                raise ExitError(errno.ETIMEDOUT, NO_PICTURE)
             yield packet

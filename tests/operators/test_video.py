@@ -166,6 +166,27 @@ def test_pictures_in_a_malformed_multipart_message_are_seen(greeting, head, monk
     assert reasons == [f"north: {url} sends a malformed multipart message"]
 
 
+@pytest.mark.parametrize(
+    ("greeting", "head"),
+    [(b"Welcome\r\n\r\n", b"--frame\r\nContent-type: image/jpeg\r\n\r\n"), (b"", b"frame\r\n\r\n"), (b"", b"")],
+    ids=["greeting", "no dashes", "no message"],
+)
+def test_what_ffmpeg_takes_for_no_message_is_seen_at_once(greeting, head):
+    stop, frames, decode = threading.Event(), [], Decode()
+    with multipart(lambda _: head, greeting) as url:
+        for value in Video({"north": url}).read("north", stop):
+            frames.append(decode.process(value))
+            if len(frames) == 3:
+                stop.set()
+    assert all(isinstance(frame, Frame) for frame in frames)
+
+
+def test_a_page_on_the_web_is_no_video(web, clip):
+    (clip.parent / "page.html").write_text("<html>" + 1000 * "text " + "</html>")
+    with pytest.raises(SourceError, match=r"page.html is not a video that FFmpeg can read$"):
+        read(f"{web}/page.html")
+
+
 def test_a_part_without_end_is_passed_over_and_the_next_picture_seen(monkeypatch, caplog):
     """Of a part that claims 4 GB: what it sends is not gathered, whatever it begins with."""
     monkeypatch.setattr("flowedge.video.camera.FIRST_PAUSE", 0.01)
