@@ -42,6 +42,7 @@ class Run:
 
     `plan` has pairs as `routes.switch` takes them, a configuration and the cameras whose frames go by it from
     the first on, None for all; without it knobs have their first values and everything works in this process.
+    `shares` are the cores that it reserves for workers, which are kept to them.
 
     A graph without cameras runs until it is stopped: `add_camera` brings them.
 
@@ -82,6 +83,7 @@ class Run:
         *,
         frames: int | None = None,
         plan: Sequence[tuple[Configuration, Collection[str] | None]] = (),
+        shares: Mapping[str, float] | None = None,
         max_failures: float = 0.5,
         limits: Limits | None = None,
         clock: Clock = time.monotonic,
@@ -127,7 +129,7 @@ class Run:
             on_ended=self._finished.set,
         )
         self._usage = Usage()
-        self._hosting = Hosting(self._usage, self._failures.end_run, clock)
+        self._hosting = Hosting(self._usage, shares or {}, self._failures.end_run, clock)
         self.routes = Routes(graph, self._wiring.runners, self._ledger, self._hosting.host)
         self.decisions = Decisions(self.measuring, clock)
         self._reporter = Reporter(
