@@ -13,7 +13,16 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from flowedge.monitor.report import CameraReport, CountsReport, Decision, GoalReport, Quantiles, Report, placed
+from flowedge.monitor.report import (
+    CameraReport,
+    CountsReport,
+    Decision,
+    GoalReport,
+    Quantiles,
+    Report,
+    WorkerReport,
+    placed,
+)
 
 TABLE_SECONDS = 0.25
 LINE_SECONDS = 5.0
@@ -106,11 +115,19 @@ def _workers(report: Report) -> Table:
     table.add_column("worker")
     for heading in ("process", "cores", "CPU s", "MiB", "deaths", "sent again"):
         table.add_column(heading, justify="right")
+    has_shares = any(worker.share is not None for worker in report.workers.values())
+    if has_shares:
+        table.add_column("kept to")
     for name, worker in report.workers.items():
         use = (f"{worker.cores:.2f}", f"{worker.cpu_seconds:.1f}", f"{worker.rss_bytes / 2**20:.0f}")
         pid = "-" if worker.pid is None else str(worker.pid)
-        table.add_row(name, pid, *use, str(worker.deaths), str(worker.sent_again))
+        kept = [_share(worker)] if has_shares else []
+        table.add_row(name, pid, *use, str(worker.deaths), str(worker.sent_again), *kept)
     return table
+
+
+def _share(worker: WorkerReport) -> str:
+    return "" if worker.share is None else f"{worker.share:g} cores by {worker.kept_by}"
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -205,7 +222,8 @@ def summary(report: Report) -> Iterator[str]:
         again = f", {worker.sent_again} frames sent again" if worker.sent_again else ""
         deaths = f", died {_number(worker.deaths, 'time')}{again}" if worker.deaths else ""
         use = f"{worker.cpu_seconds:.1f} s of processor, {worker.peak_rss_bytes / 2**20:.0f} MiB"
-        yield f"  {name}: {use}{deaths}"
+        kept = f", kept to {_share(worker)}" if worker.share is not None else ""
+        yield f"  {name}: {use}{kept}{deaths}"
     if report.decisions:
         yield _plans(report)
     for name, notes in report.notes.items():

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from flowedge.cli.display import Show
     from flowedge.graph.graph import Graph
     from flowedge.monitor.report import Report
+    from flowedge.runtime.plan_file import LocalPlan
     from flowedge.runtime.run import Run
 
 log = logging.getLogger("flowedge.cli")
@@ -78,7 +79,7 @@ def run(
     SIGTERM.
     """
     from flowedge.graph.loading import load
-    from flowedge.runtime.plan_file import configurations
+    from flowedge.runtime.plan_file import local_plan
     from flowedge.runtime.run import Run
 
     faulthandler.enable(sys.stderr)  # a crash in a library says in which operator it happened
@@ -90,8 +91,18 @@ def run(
     if plan is not None and strategy != "flowedge":
         raise ConfigError(f"--strategy {strategy}: --plan gives the plan already; leave one of them out")
     loaded, _ = load(graph, assignments(given))
-    planned = configurations(loaded, str(plan), files.read(plan)) if plan is not None else ()
-    running = Run(loaded, frames=frames, plan=planned, max_failures=max_failures)
+    if plan is None:
+        running = Run(loaded, frames=frames, max_failures=max_failures)
+    else:
+        planned = local_plan(loaded, str(plan), files.read(plan))
+        _keep_to(planned)
+        running = Run(
+            loaded,
+            frames=frames,
+            plan=planned.configurations,
+            shares=planned.shares,
+            max_failures=max_failures,
+        )
     sys.setswitchinterval(SWITCH_SECONDS)  # the process is ours, which an embedded run could not say
     with _signals() as signals:
         try:
@@ -104,6 +115,20 @@ def run(
         raise typer.Exit(128 + signals.caught[0])
     if not reported or any(camera.error for camera in running.report().cameras.values()):
         raise typer.Exit(1)
+
+
+def _keep_to(plan: LocalPlan) -> None:
+    """Let engines of this process take the cores that a plan has for them, and say what is not kept to its."""
+    from flowedge.inference.engines import limit_threads
+
+    if plan.threads is not None:
+        limit_threads(plan.threads)
+    if plan.not_kept:
+        log.info(
+            "%s: the plan has a part of a core for it, but in the process of the command nothing is kept to "
+            "that: it may be faster than planned, and take from others",
+            ", ".join(plan.not_kept),
+        )
 
 
 @contextmanager

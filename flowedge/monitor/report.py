@@ -86,7 +86,9 @@ class WorkerReport:
     """A worker: its process (None while there is none), and what it has used over all its lives.
 
     `cores` is how many it kept busy over the last seconds, `rss_bytes` what it holds now, and `peak_rss_bytes`
-    the most that it has held. It has died `deaths` times, and so many frames were `sent_again` to others.
+    the most that it has held. It has died `deaths` times, and so many frames were `sent_again` to others. Where
+    the plan has a `share` of cores for it, `kept_by` says how it is kept to that: "cgroup v1", or "affinity to
+    1 core", which enforces whole cores only.
     """
 
     pid: int | None
@@ -96,6 +98,8 @@ class WorkerReport:
     peak_rss_bytes: int
     deaths: int
     sent_again: int
+    share: float | None = None
+    kept_by: str | None = None
 
 
 @dataclass(frozen=True)

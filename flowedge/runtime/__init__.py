@@ -17,5 +17,7 @@ from there to its sinks (`ledger`), so counts are exact whatever dies.
   `order`, and is the acknowledgement. A `worker` is a process, kept by a `node`; one that dies is back at once,
   and what it held is sent again (files) or counted as dropped (live cameras). What a step remembers of a camera
   is in one copy at any time; a second old at most is what goes on after a death (`checkpointing`).
+- A plan may reserve cores for a worker, which is then kept to them (`shares`): by a control group where one can
+  be made.
 - `controller` looks at what happens (`measuring`), plans with `flowedge.planner`, and switches the routes.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flowedge.errors import RunError, UserError
@@ -13,17 +13,26 @@ from flowedge.profiling.measure import cores_here
 from flowedge.runtime.chain import Answer
 from flowedge.runtime.node import Node
 from flowedge.runtime.replicas import Replicas
+from flowedge.runtime.shares import threads_for
 from flowedge.runtime.usage import Usage
 
 
 class Hosting:
     """Puts chains of operators on workers, each of which is started when it is first named.
 
-    `on_error` is told what must end the run once a chain works; what prevents it from beginning is raised.
+    `shares` are the cores that a plan reserves for workers, which are kept to them. `on_error` is told what
+    must end the run once a chain works; what prevents it from beginning is raised.
     """
 
-    def __init__(self, usage: Usage, on_error: Callable[[UserError], None], clock: Clock) -> None:
+    def __init__(
+        self,
+        usage: Usage,
+        shares: Mapping[str, float],
+        on_error: Callable[[UserError], None],
+        clock: Clock,
+    ) -> None:
         self._usage = usage
+        self._shares = dict(shares)
         self._on_error = on_error
         self._clock = clock
         self._node: Node | None = None
@@ -75,13 +84,18 @@ class Hosting:
         if self.ending:
             raise _ends()
         if self._node is None:
-            threads = max(1, cores_here() // len(workers))  # for engines: together no more than there are cores
-            self._node = Node(threads=threads).__enter__()
+            self._node = Node(threads=self._threads(len(workers))).__enter__()
             self._usage.of(self._node)
         for name in workers:
             if name not in self._node.names:
-                self._node.start(name)
+                self._node.start(name, self._shares.get(name))
         return self._node
+
+    def _threads(self, workers: int) -> int:
+        """For engines: together no more than there are cores, nor in one worker than are reserved for it."""
+        if self._shares:
+            return threads_for(max(self._shares.values()))
+        return max(1, cores_here() // workers)
 
 
 def _ends() -> RunError:

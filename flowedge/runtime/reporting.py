@@ -235,7 +235,15 @@ def _per(amount: float, seconds: float) -> float:
 
 def _worker(use: WorkerUse, cores: float) -> WorkerReport:
     return WorkerReport(
-        use.pid, round(use.cpu_seconds, 3), round(cores, 3), use.rss, use.peak_rss, use.deaths, use.sent_again
+        pid=use.pid,
+        cpu_seconds=round(use.cpu_seconds, 3),
+        cores=round(cores, 3),
+        rss_bytes=use.rss,
+        peak_rss_bytes=use.peak_rss,
+        deaths=use.deaths,
+        sent_again=use.sent_again,
+        share=use.share.cores if use.share else None,
+        kept_by=use.share.kept_by if use.share else None,
     )
 
 

@@ -43,6 +43,7 @@ class Run:
 
     `plan` has pairs as `routes.switch` takes them, a configuration and the cameras whose frames go by it from
     the first on, None for all; without it knobs have their first values and everything works in this process.
+    `shares` are the cores that it reserves for workers, which are kept to them.
 
     A graph without cameras runs until it is stopped: `add_camera` brings them.
 
@@ -83,6 +84,7 @@ class Run:
         *,
         frames: int | None = None,
         plan: Sequence[tuple[Configuration, Collection[str] | None]] = (),
+        shares: Mapping[str, float] | None = None,
         max_failures: float = 0.5,
         limits: Limits | None = None,
         clock: Clock = time.monotonic,
@@ -113,7 +115,7 @@ class Run:
         self._finished = threading.Event()
         self._cameras = self._new_cameras(frames)
         self._usage = Usage()
-        self._hosting = Hosting(self._usage, self._failures.end_run, clock)
+        self._hosting = Hosting(self._usage, shares or {}, self._failures.end_run, clock)
         self.routes = Routes(graph, self._wiring.runners, self._ledger, self._hosting.host)
         self.decisions = Decisions(self.measuring, clock)
         self._reporter = self._new_reporter()

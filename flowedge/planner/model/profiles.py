@@ -63,6 +63,11 @@ class Service:
         alone = self.batch / self.seconds
         return min(alone, self.batch * self.cores / self.work) if self.work else alone
 
+    @property
+    def core_seconds(self) -> float:
+        """How long a batch keeps cores busy, all of them together."""
+        return self.work or self.cores * self.seconds
+
     def fits_on(self, node: Node) -> bool:
         """Whether one replica fits on the empty node."""
         return (
@@ -215,7 +220,7 @@ def holds(part: Setting, chosen: Setting) -> bool:
 
 def _negligible(service: Service) -> bool:
     """Whether it is done in no time worth counting; a part of a core takes longer in proportion."""
-    on_a_core = min(service.cores, 1.0) * service.seconds / service.batch
+    on_a_core = (service.work or min(service.cores, 1.0) * service.seconds) / service.batch
     return service.cores > 0 and not service.gpu and on_a_core <= FREE_SECONDS
 
 
