@@ -14,6 +14,7 @@ from flowedge.graph.loading import load
 from flowedge.planner.model import units
 from flowedge.planner.model.profiles import Setting
 from flowedge.runtime.controller.adaptation import Cost, Situation, expected
+from flowedge.runtime.controller.experience import Experience
 from flowedge.runtime.controller.learning import Learning
 from flowedge.runtime.controller.observation import Observation
 from flowedge.runtime.measuring import Window, together
@@ -38,6 +39,8 @@ class Pair:
     setting: str
     latency: float
     latency_expected: float
+    mean: float
+    mean_expected: float
     throughput: float
     throughput_expected: float
     others: float
@@ -75,6 +78,7 @@ class _Deployed:
         self._run = run
         self._load = Load(run, street)
         self._observation = Observation(run, goal)
+        self._experience = Experience()
         self._seconds = round(seconds)
 
     def pairs(self, loads: Sequence[int], costs: Mapping[Setting, Cost]) -> Iterator[Pair]:
@@ -89,12 +93,16 @@ class _Deployed:
                 usage = Usage()
                 now, throughput = self._measured()
                 if now is not None and before is not None:
-                    come = expected(before.with_load(now.load), costs, {setting: 1.0})
+                    known = self._experience.corrected(costs)
+                    come = expected(before.with_load(now.load), known, {setting: 1.0})
                     asked = sum(map(sum, now.rates.values()))
                     yield Pair(
                         self._run.graph.name, count, _named(before), words(setting), now.latency, come.latency,
+                        now.mean, come.mean,
                         throughput, come.delivered * asked, usage.since()[1],
                     )  # fmt: skip
+                    if count == len(next(iter(before.rates.values()))):
+                        self._experience.note(before, now, costs)
                 before = now
 
     def _measured(self) -> tuple[Situation | None, float]:
@@ -119,16 +127,19 @@ def _delivered(window: Window) -> float:
 def compared(found: Sequence[Pair]) -> Iterator[str]:
     """The pairs as lines, and how far they are apart."""
     yield (
-        f"{'graph':<11}{'cameras':>8}  {'before':<14}{'setting':<10}{'p95 ms':>8}{'expected':>9}{'fps':>7}"
+        f"{'graph':<11}{'cameras':>8}  {'before':<14}{'setting':<10}{'p95 ms':>8}{'expected':>9}"
+        f"{'mean ms':>9}{'expected':>9}{'fps':>7}"
         f"{'expected':>9}{'others':>8}"
     )
     for pair in found:
         yield (
             f"{pair.graph:<11}{pair.cameras:>8}  {pair.before:<14}{pair.setting:<10}{1e3 * pair.latency:>8.0f}"
-            f"{1e3 * pair.latency_expected:>9.0f}{pair.throughput:>7.1f}{pair.throughput_expected:>9.1f}"
+            f"{1e3 * pair.latency_expected:>9.0f}{1e3 * pair.mean:>9.0f}{1e3 * pair.mean_expected:>9.0f}"
+            f"{pair.throughput:>7.1f}{pair.throughput_expected:>9.1f}"
             f"{pair.others:>8.2f}"
         )
-    yield _errors("latency", [pair.latency_expected / pair.latency - 1 for pair in found])
+    yield _errors("mean latency", [pair.mean_expected / pair.mean - 1 for pair in found])
+    yield _errors("p95 of latency", [pair.latency_expected / pair.latency - 1 for pair in found])
     yield _errors("throughput", [pair.throughput_expected / max(pair.throughput, 1e-9) - 1 for pair in found])
 
 

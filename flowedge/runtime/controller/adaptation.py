@@ -81,8 +81,9 @@ class Situation:
 
     `service` are seconds a frame by operator, and `spread` equally likely factors of them; `rates` the frames a
     second that every camera of an application produces, and `phases` moments (s) at which frames of these were
-    captured; `latency` the seconds within which nearly all frames went from capture to sink, and `lost` the
-    share (0..1) of the frames that did not come there. Where cameras differ in their settings, `setting` is the
+    captured; `latency` the seconds within which nearly all frames went from capture to sink, `mean` those that
+    they took in the mean (0 where that is not known), and `lost` the share (0..1) of the frames that did not
+    come there. Where cameras differ in their settings, `setting` is the
     commonest and `mix` has the shares (0..1) of all. Where cameras have come or gone since, `measured` are
     those with which the rest was measured.
 
@@ -98,6 +99,7 @@ class Situation:
     phases: Mapping[str, Sequence[float]] = field(default_factory=dict)
     spread: Mapping[str, Sequence[float]] = field(default_factory=dict)
     lost: float = 0.0
+    mean: float = 0.0
     stations: Sequence[Station] = ()
     goal: float = math.inf
     measured: Load | None = None
@@ -146,7 +148,7 @@ def proposal(
     limit = (
         units.seconds(graph.goal.latency, "Goal.latency") * (1 - headroom) if graph.goal.latency else math.inf
     )
-    correction = _correction(situation, costs)
+    correction = _Correction.of(situation, costs)
     for served in RATES:
         most = _most(situation, costs, limit, served, correction)
         if most is None:
@@ -173,11 +175,12 @@ def proposal(
 
 @dataclass(frozen=True)
 class Expected:
-    """What is expected of a mix of settings: nearly all frames take `latency` seconds at most, the share
-    `delivered` (0..1) of all is delivered, and the operator that takes longest works for `busy` of every
-    second, above 1 where it cannot serve all frames."""
+    """What is expected of a mix of settings: nearly all frames take `latency` seconds at most, their mean is
+    `mean`, the share `delivered` (0..1) of all is delivered, and the operator that takes longest works for
+    `busy` of every second, above 1 where it cannot serve all frames."""
 
     latency: float
+    mean: float
     delivered: float
     busy: float
 
@@ -187,7 +190,7 @@ def expected(
 ) -> Expected:
     """What is to be expected if the shares `mix` (0..1, by setting) of the cameras had these settings, and the
     share `served` of their frames were sent."""
-    return _expected(situation, costs, mix, served, _correction(situation, costs), situation.goal)
+    return _expected(situation, costs, mix, served, _Correction.of(situation, costs), situation.goal)
 
 
 def _expected(
@@ -195,24 +198,43 @@ def _expected(
     costs: Mapping[Setting, Cost],
     mix: Mapping[Setting, float],
     served: float,
-    correction: float,
+    correction: _Correction,
     goal: float,
 ) -> Expected:
-    come = _simulated(situation, costs, mix, situation.load, served, goal / correction)
+    come = _simulated(situation, costs, mix, situation.load, served, goal / correction.most)
     service = _service(situation, costs, _mixed(costs, mix))
     return Expected(
-        correction * come.quantile(NEARLY_ALL),
+        correction.most * come.quantile(NEARLY_ALL),
+        correction.mean * come.mean,
         come.delivered,
         max(service, default=0.0) * sum(map(sum, situation.rates.values())),
     )
 
 
-def _correction(situation: Situation, costs: Mapping[Setting, Cost]) -> float:
-    """By how much the measured latency is longer than that of a simulation of what was measured."""
-    mix = situation.mix or {situation.setting: 1.0}
-    come = _simulated(situation, costs, mix, situation.measured or situation.load, 1.0, situation.goal)
+@dataclass(frozen=True)
+class _Correction:
+    """By how much latencies are longer than simulated: the mean, and that which nearly all frames keep.
+
+    The slowest of a few frames say little by themselves, so the latter is corrected by the geometric mean of
+    what it and the mean say.
+    """
+
+    mean: float
+    most: float
+
+    @classmethod
+    def of(cls, situation: Situation, costs: Mapping[Setting, Cost]) -> _Correction:
+        """From what was measured."""
+        mix = situation.mix or {situation.setting: 1.0}
+        come = _simulated(situation, costs, mix, situation.measured or situation.load, 1.0, situation.goal)
+        most = _bounded(situation.latency / max(come.quantile(NEARLY_ALL), 1e-6))
+        mean = _bounded(situation.mean / max(come.mean, 1e-6)) if situation.mean else most
+        return cls(mean, math.sqrt(mean * most))
+
+
+def _bounded(correction: float) -> float:
     least, most = CORRECTION
-    return min(most, max(least, situation.latency / max(come.quantile(NEARLY_ALL), 1e-6)))
+    return min(most, max(least, correction))
 
 
 def _simulated(
@@ -283,7 +305,7 @@ def _scaled(
 
 
 def _most(
-    situation: Situation, costs: Mapping[Setting, Cost], limit: float, served: float, correction: float
+    situation: Situation, costs: Mapping[Setting, Cost], limit: float, served: float, correction: _Correction
 ) -> Mapping[Setting, float] | None:
     """The mix of settings that takes most and keeps a latency (s) with this share of the frames; None where
     none does.

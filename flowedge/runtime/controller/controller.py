@@ -21,6 +21,7 @@ from flowedge.planner.model import units
 from flowedge.planner.model.profiles import Setting
 from flowedge.profiling.measure import cores_here
 from flowedge.runtime.controller.adaptation import Cost, Proposal, Situation, proposal
+from flowedge.runtime.controller.experience import Experience
 from flowedge.runtime.controller.learning import Learning
 from flowedge.runtime.controller.observation import Observation
 from flowedge.runtime.controller.offloading import Offloading
@@ -78,6 +79,8 @@ class Controller:
         self._offloading = Offloading(run, cores=int(cores) if cores else None)
         self._measuring = run.measuring()
         self._searching = Search(settings(run.graph), self._pace.goal)
+        self._experience = Experience()
+        self._left: Situation | None = None  # before a change of all cameras, until that is judged
         self._confirmed = 0
         self._refused: set[Setting] = set()  # those that could not be set up
         self._steady: Situation | None = None  # the last one that was measured since the last change
@@ -136,11 +139,15 @@ class Controller:
             # The queue is that of neither load yet: reckon from what was measured before.
             situation = steady.with_load(situation.load)
             self._windows.clear()
-            self._steady = None
+            self._steady = self._left = None
         else:
             self._windows.append(window)
             situation = self._observation.situation(together(self._windows)) or situation
             self._steady = situation
+            if self._left is not None and len(self._windows) == WINDOWS:
+                if len(situation.mix) == 1:
+                    self._experience.note(self._left, situation, self._learning.costs)
+                self._left = None
         if reason is None:
             self._rotate()
         else:
@@ -171,7 +178,7 @@ class Controller:
     @property
     def _costs(self) -> Mapping[Setting, Cost]:
         """What is known of the settings that can be had."""
-        known = self._learning.costs
+        known = self._experience.corrected(self._learning.costs)
         return {setting: known[setting] for setting in known if setting not in self._refused}
 
     def _plan(self, reason: str, situation: Situation) -> None:
@@ -205,6 +212,8 @@ class Controller:
         after = max(_work(costs[setting]) for shares in wanted.cameras.values() for setting, _ in shares)
         self._measuring.window()  # what was measured meanwhile belongs to neither setting
         self._windows.clear()
+        calm = self._pace.more  # else something else has changed too
+        self._left = self._steady if calm and len(situation.mix) == 1 else None
         self._steady = None
         self._pace.changed(done, more=after > before)
 

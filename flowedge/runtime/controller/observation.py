@@ -65,7 +65,7 @@ class Observation:
             used.most_common(1)[0][0], by_frame(self._graph, window), load.rates, latency, mix, load.phases,
             {name: spread_of(times) for name, times in window.times.items()},
             sum(rate.lost for rate in seen) / max(sum(rate.produced for rate in seen), 1e-9),
-            self._stations, self._goal,
+            window.latency.mean() or 0.0, self._stations, self._goal,
         )  # fmt: skip
 
     def application(self, source: str) -> str:

@@ -10,8 +10,8 @@ measured times.
 
 from __future__ import annotations
 
-import itertools
 import math
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -94,6 +94,11 @@ class Passed:
     latencies: Sequence[float]
     delivered: float
 
+    @property
+    def mean(self) -> float:
+        """The mean latency of the delivered frames; infinite without any."""
+        return sum(self.latencies) / len(self.latencies) if self.latencies else math.inf
+
     def quantile(self, share: float) -> float:
         """The latency that this share (0..1) of the delivered frames do not exceed; infinite without any."""
         if not self.latencies:
@@ -135,7 +140,7 @@ def passed(
         if all(own <= NO_QUEUE * way[0] for own, way in zip(service, rest, strict=True)):
             ready.append([at + service[camera] for at, (_, camera) in zip(comes, frames, strict=True)])
             continue
-        factors = itertools.cycle(_shuffled(spread[index]) if spread and spread[index] else (1.0,))
+        factors = _drawn(spread[index] if spread else ())
         queue = _Queue(station.batch, goal, [seconds[index] for seconds in rest])
         ready.append(queue.served(frames, comes, service, factors))
     last = [index for index in range(len(chain)) if not any(index in other.feeders for other in chain)]
@@ -158,8 +163,8 @@ def _frames(cameras: Sequence[Camera], served: float) -> list[tuple[float, int]]
         period = 1 / camera.rate
         first = camera.phase % period
         for count in range(max(1, round(seconds * camera.rate))):
-            turn = count + number / len(cameras)
-            if math.floor((turn + 1) * served) > math.floor(turn * served) or served >= 1:
+            turn = count * served + number / len(cameras)
+            if math.floor(turn + served) > math.floor(turn):
                 frames.append((first + count * period, number))
     return sorted(frames)
 
@@ -173,9 +178,11 @@ def _rest(chain: Sequence[Station], service: Sequence[float]) -> list[float]:
     return rest
 
 
-def _shuffled(values: Sequence[float]) -> list[float]:
-    """The values in an order in which long and short ones alternate, always the same."""
-    return sorted(values, key=lambda value: (values.index(value) * 0.618034) % 1)
+def _drawn(values: Sequence[float]) -> Iterator[float]:
+    """The values at random, but the same in every simulation; 1 where there are none."""
+    chance = random.Random(1)
+    while True:
+        yield chance.choice(values) if values else 1.0
 
 
 @dataclass(frozen=True)
