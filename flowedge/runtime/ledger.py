@@ -15,6 +15,7 @@ from typing import NamedTuple
 from flowedge.errors import RunError
 from flowedge.monitor.histogram import Histogram
 from flowedge.plane.clock import Clock
+from flowedge.plane.deadline import Deadline
 from flowedge.runtime.limits import Limits
 from flowedge.values import Absent, FrameId, Origin, Outcome
 
@@ -49,7 +50,8 @@ class Counts:
 class CameraAccount:
     """One camera's counts, over all sinks and at each.
 
-    From now on its frames go by `route` and end in the sinks `ends_in`, while it `is_open`.
+    From now on its frames go by `route` and end in the sinks `ends_in`, while it `is_open`. The last one was
+    `captured` then, by the clock of the run.
     """
 
     total: Counts
@@ -61,6 +63,7 @@ class CameraAccount:
     in_window: int = 0
     first: float = 0.0
     last: float = 0.0
+    captured: float = 0.0
 
 
 @dataclass(slots=True)
@@ -85,11 +88,18 @@ class Ledger:
     """Admits frames, bounds how many are in the graph, and counts how each ends at every sink.
 
     It belongs to the process of the sources; sinks tell it by `FrameId` what became of a frame. `latency` has
-    the seconds from capture to any sink, by camera. All methods are thread-safe.
+    the seconds from capture to any sink, by camera. A `deadline` is told when frames have ended. All methods
+    are thread-safe.
     """
 
-    def __init__(self, limits: Limits | None = None, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        clock: Clock = time.monotonic,
+        deadline: Deadline | None = None,
+    ) -> None:
         self._limits = limits or Limits()
+        self._deadline = deadline
         self._clock = clock
         self._accounts: dict[str, CameraAccount] = {}
         self._frames: dict[FrameId, _Frame] = {}
@@ -164,7 +174,8 @@ class Ledger:
                     f"{origin.camera}: frame {origin.index} came twice; Origin.index must count the frames"
                 )
             now = self._clock()
-            self._frames[frame_id] = _Frame(origin.monotonic or now, set(account.ends_in), account.route)
+            account.captured = origin.monotonic or now
+            self._frames[frame_id] = _Frame(account.captured, set(account.ends_in), account.route)
             self._on_route[account.route] += 1
             account.first = account.first or now
             for counts in (account.total, *(account.sinks[sink] for sink in account.ends_in)):
@@ -236,6 +247,8 @@ class Ledger:
             frame.worst = absent
         if not frame.waiting_for:
             del self._frames[frame_id]
+            if self._deadline is not None:
+                self._deadline.ended(frame_id, self._clock(), delivered=frame.delivered)
             self._on_route[frame.route] -= 1
             self._settle(frame, account)
 

@@ -57,6 +57,7 @@ class Routes:
         self._open: dict[int, Configuration] = {0: Configuration(first_setting(graph))}
         self._last = 0
         self._closing: list[threading.Thread] = []
+        self._kept: frozenset[int] = frozenset()
         self._lock = threading.RLock()
 
     def of(self, camera: str) -> Configuration:
@@ -91,6 +92,14 @@ class Routes:
         with self._lock:
             self._ledger.redirect(self._opened(wanted), cameras)
 
+    def keep(self, configurations: Collection[Configuration]) -> None:
+        """Keep the routes of these configurations open, and of no other ones, also where no frame goes by them:
+        so that one can be gone back to at once."""
+        with self._lock:
+            self._kept = frozenset(
+                number for number, known in self._open.items() if any(known == kept for kept in configurations)
+            )
+
     def close_unused(self) -> None:
         """Close the routes by which no frame goes or will go; to be called about once a second.
 
@@ -99,7 +108,7 @@ class Routes:
         if not self._lock.acquire(blocking=False):  # operators are being set up, which may take its time
             return
         try:
-            for number in self._open.keys() - self._ledger.routes_in_use():
+            for number in self._open.keys() - self._ledger.routes_in_use() - self._kept:
                 del self._open[number]
                 self._close(number)
             unused = [(name, gone) for name, runner in self._runners.items() for gone in runner.take_unused()]

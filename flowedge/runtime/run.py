@@ -15,7 +15,9 @@ from flowedge.graph.graph import Graph
 from flowedge.graph.loading import refuse_run_in_file
 from flowedge.monitor.report import Report
 from flowedge.plane.clock import Clock
+from flowedge.plane.deadline import Deadline
 from flowedge.plane.taps import Taps
+from flowedge.planner.model import units
 from flowedge.runtime.cameras import Cameras
 from flowedge.runtime.decisions import Decisions
 from flowedge.runtime.failures import Failures
@@ -95,7 +97,9 @@ class Run:
         self._plan = tuple(plan)
         self._clock = clock
         self._limits = limits or Limits()
-        self._ledger = Ledger(self._limits, clock)
+        goal = graph.goal.latency
+        deadline = Deadline(units.seconds(goal, "Goal.latency")) if goal else None
+        self._ledger = Ledger(self._limits, clock, deadline)
         tapped = [node.name for node in graph.nodes if not isinstance(node.step, Sink)]
         self._taps = Taps(graph.name, tapped, lambda: self.report().as_json())
         self._failures = Failures(
@@ -111,6 +115,7 @@ class Run:
             limits=self._limits,
             clock=clock,
             on_end=lambda sink, camera: self._cameras.ended(sink, camera),
+            deadline=deadline,
         )
         self._finished = threading.Event()
         self._cameras = self._new_cameras(frames)

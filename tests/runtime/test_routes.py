@@ -175,6 +175,26 @@ def test_nobody_waits_for_an_operator_that_takes_long_to_close():
         assert run.wait(SECONDS).cameras["north"].delivered == 3
 
 
+def test_a_configuration_that_is_kept_stays_set_up():
+    CLOSED.clear()
+    feed = Feed(3)
+    graph, came = graph_of(feed)
+    with Run(graph) as run:
+        former = at(number=1, parts=1)
+        run.routes.switch(former)
+        run.routes.keep([former])
+        run.routes.switch(at(number=2, parts=1))
+        feed.give(1)
+        assert wait_for(lambda: len(came) == 1)
+        run.routes.close_unused()
+        assert not CLOSED
+        run.routes.keep([])
+        run.routes.close_unused()
+        assert sorted(CLOSED) == ["first=1", "second=1"]
+        feed.give(2)
+        assert run.finished_within(SECONDS)
+
+
 def test_a_setting_that_cannot_be_set_up_changes_nothing():
     feed = Feed(2)
     graph, came = Graph("failing"), []
