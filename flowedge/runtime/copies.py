@@ -13,11 +13,12 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flowedge.graph.contract import State
 from flowedge.plane.item import Item
+from flowedge.runtime.chain import pack_states, unpack_states
 from flowedge.runtime.failures import described
 
 log = logging.getLogger("flowedge.run")
@@ -73,6 +74,21 @@ class Copy:
         (self.step if self.remote is None else self.remote).close()
 
 
+@dataclass(frozen=True, eq=False)
+class Checkpointed(Copy):
+    """A copy that has been released; `checkpoints` are the states of the cameras that it had."""
+
+    checkpoints: Mapping[str, bytes] = field(default_factory=dict)
+
+    def snapshot(self, camera: str) -> Any:
+        """The state of a camera as it was; None where there was none."""
+        packed = self.checkpoints.get(camera)
+        return None if packed is None else unpack_states(packed).get(self.configured.name)
+
+    def close(self) -> None:
+        """There is nothing to release."""
+
+
 class Copies:
     """The copies of one step by route.
 
@@ -101,13 +117,16 @@ class Copies:
     def add(self, route: int, new: Copy) -> None:
         """Let the frames of a route go to this copy."""
         with self._lock:
+            if isinstance(self.current, Checkpointed) and not self._keeps_state:
+                self.current = new
             self.all_alike = self.all_alike and new is self.current
             self._by_route[route] = new
 
     def pass_by(self, route: int) -> None:
         """Let a route, none of whose frames comes here, have the copy of the latest other one."""
         with self._lock:
-            self._by_route[route] = next(reversed(self._by_route.values()))
+            if self._by_route:  # else it has been checkpointed, and no copy is needed
+                self._by_route[route] = next(reversed(self._by_route.values()))
 
     def turn_to(self, item: Item) -> Copy:
         """Make the copy for this item the current one, and give it what is kept of the item's camera.
@@ -143,6 +162,32 @@ class Copies:
             unused = [gone for gone in self._unrouted if gone not in needed]
             self._unrouted = [gone for gone in self._unrouted if gone in needed]
         _close(unused)
+
+    def checkpoint(self) -> None:
+        """Keep the state of each camera as bytes, and release every copy, while no item is on its way.
+
+        Routes need new copies then (`add`), to which the states go with the first item of each camera. Raises
+        what a snapshot raises, with nothing changed, or what the first copy raises that cannot be closed.
+        """
+        kept: dict[Copy, dict[str, bytes]] = {}
+        for camera, last in self._last.items():
+            state = last.snapshot(camera)
+            checkpoints = kept.setdefault(last, {})
+            if state is not None:
+                checkpoints[camera] = pack_states(camera, {last.configured.name: state})
+        with self._lock:
+            released = dict.fromkeys((*self._by_route.values(), *self._unrouted))
+            saved = {
+                gone: Checkpointed(
+                    gone.configured, (), copy.deepcopy(gone.configured), checkpoints=kept.get(gone, {})
+                )
+                for gone in dict.fromkeys((self.current, *kept))
+            }
+            self.current = saved[self.current]
+            self._last = {camera: saved[last] for camera, last in self._last.items()}
+            self._by_route, self._unrouted = {}, []
+            self.all_alike = not self._keeps_state
+        _close(released)
 
     def close(self) -> None:
         """Close every copy; raises what the first raises that cannot be closed."""
