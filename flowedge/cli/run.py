@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from flowedge.cli.display import Show
     from flowedge.graph.graph import Graph
     from flowedge.monitor.report import Report
+    from flowedge.planner.model.profiles import Setting
+    from flowedge.runtime.controller.adaptation import Cost
     from flowedge.runtime.run import Run
 
 log = logging.getLogger("flowedge.cli")
@@ -65,6 +67,14 @@ def run(
             help="Run this plan for one node, as `flowedge plan --json` wrote it.",
         ),
     ] = None,
+    profiles: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--profiles",
+            metavar="FILE",
+            help="What settings take and yield until that is measured, as for `flowedge plan`; repeatable.",
+        ),
+    ] = None,
     strategy: Annotated[
         str, typer.Option("--strategy", metavar="NAME", help="Who plans, see `flowedge plan --compare`.")
     ] = "flowedge",
@@ -91,22 +101,27 @@ def run(
         raise UserError(f"--report {report}: is a folder; name a file in it")
     if plan is not None and strategy != "flowedge":
         raise ConfigError(f"--strategy {strategy}: --plan gives the plan already; leave one of them out")
+    if profiles and (fixed or plan is not None):
+        raise ConfigError(f"--profiles {profiles[0]}: with --fixed or --plan nothing is chosen; leave it out")
     others, values = graphs_and_assignments(given)
     if others:
         from flowedge.cli.run_several import run_several
 
         if plan is not None:
             raise ConfigError(f"--plan {plan}: a plan is for one graph, and {1 + len(others)} are given")
+        if profiles:
+            raise ConfigError(f"--profiles {profiles[0]}: profiles are of one graph; run it alone")
         common = HomeSettings("", {}, frames, max_failures, fixed, strategy, debug)
         run_several([graph, *others], values, common, limit, report)
         return
     loaded, _ = load(graph, values)
     planned = configurations(loaded, str(plan), files.read(plan)) if plan is not None else ()
+    costs = _costs(loaded, profiles) if profiles else {}
     running = Run(loaded, frames=frames, plan=planned, max_failures=max_failures)
     sys.setswitchinterval(SWITCH_SECONDS)  # the process is ours, which an embedded run could not say
     with noted_signals() as signals:
         try:
-            _attend(running, loaded, signals, limit, fixed or plan is not None, strategy)
+            _attend(running, loaded, signals, limit, fixed or plan is not None, strategy, costs)
         except KeyboardInterrupt:
             log.info("stopped before it began")
         finally:
@@ -118,8 +133,25 @@ def run(
         raise typer.Exit(1)
 
 
+def _costs(graph: Graph, profiles: Sequence[Path]) -> Mapping[Setting, Cost]:
+    """What the settings of a graph take, by the files."""
+    from flowedge.planner.files import documents
+    from flowedge.runtime.controller.given_costs import costs_of
+
+    with documents.named(str(profiles[0])):
+        return costs_of(
+            graph, documents.joined(documents.profiles(str(file), files.read(file)) for file in profiles)
+        )
+
+
 def _attend(
-    running: Run, graph: Graph, signals: Signals, limit: float | None, fixed: bool, strategy: str
+    running: Run,
+    graph: Graph,
+    signals: Signals,
+    limit: float | None,
+    fixed: bool,
+    strategy: str,
+    costs: Mapping[Setting, Cost],
 ) -> None:
     """Start the run, show it, and return when it has ended or has been asked to."""
     from flowedge.cli.display import display
@@ -128,7 +160,7 @@ def _attend(
     with display() as show, running:
         signals.only_noted = True
         log.info("running %s; tap it at %s", graph.name, running.endpoint)
-        with adapting(running, fixed=fixed, strategy=strategy):
+        with adapting(running, fixed=fixed, strategy=strategy, costs=costs):
             _follow(running, signals, limit, show)
         if not signals.caught:
             running.wait()

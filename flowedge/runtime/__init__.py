@@ -16,5 +16,8 @@ from there to its sinks (`ledger`), so counts are exact whatever dies.
 - An operator on workers is a service (`replicas`): a value goes to one copy, its answer comes back once, in
   `order`, and is the acknowledgement. A `worker` is a process, kept by a `node`; one that dies is back at once,
   and what it held is sent again (files) or counted as dropped (live cameras).
+- `preempt` makes a run use no cores for a while: its operators are released, each with a checkpoint, and go on
+  from there. Where a command runs several graphs (`homes`), each has a process of its own (`home`), and
+  `controller.sharing` says which run where they do not fit together (`demand`).
 - `controller` looks at what happens (`measuring`), plans with `flowedge.planner`, and switches the routes.
 """

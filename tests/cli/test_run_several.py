@@ -40,12 +40,11 @@ def test_each_has_its_own_report_and_outputs(graphs: Any) -> None:
     assert done.returncode == 0, done.stderr
     told = reports(graphs.folder)
     assert list(told) == ["one", "two"]
-    assert [report["cameras"]["camera"]["delivered"] for report in told.values()] == [4, 10]
+    assert [report["cameras"]["camera"]["delivered"] for report in told.values()] == [4, 25]
     assert all(balanced(report) and report["decisions"] == [] for report in told.values())
     for name in told:
-        assert f"{name}: camera" not in done.stderr
         assert f"wrote {name}.json" in done.stderr
-        assert len((graphs.folder / f"{name}.json").read_text().splitlines()) > 0
+        assert (graphs.folder / f"{name}.json").exists()
 
 
 def test_one_that_fails_does_not_end_the_others(graphs: Any) -> None:
@@ -54,7 +53,7 @@ def test_one_that_fails_does_not_end_the_others(graphs: Any) -> None:
     assert "broken has failed: Broken failed on" in done.stderr
     assert "1 of 2 graphs failed: broken" in done.stderr
     told = reports(graphs.folder)
-    assert told["two"]["cameras"]["camera"]["delivered"] == 10
+    assert told["two"]["cameras"]["camera"]["delivered"] == 25
     assert "Broken failed on" in told["broken"]["error"]
 
 
@@ -89,6 +88,7 @@ def test_time_is_up_for_all_of_them(graphs: Any) -> None:
         (["one.py", "two.py", "word"], "word: write parameters as NAME=VALUE"),
         (["one.py", "nowhere.py"], "nowhere.py: there is no such file"),
         (["one.py", "two.py", "--plan", "plan.json"], "--plan plan.json: a plan is for one graph"),
+        (["one.py", "two.py", "--profiles", "p.toml"], "--profiles p.toml: profiles are of one graph"),
         (["one.py", "same.py"], 'same.py: its graph is named "one"'),
     ],
 )
