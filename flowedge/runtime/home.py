@@ -137,8 +137,8 @@ def serve(settings: HomeSettings, channel: _Channel, interrupt: _Interrupt) -> b
     run = Run(loaded, frames=settings.frames, max_failures=settings.max_failures)
     changes: queue.SimpleQueue[Order] = queue.SimpleQueue()
     listener = threading.Thread(target=_listen, args=(channel, changes), name="flowedge-orders", daemon=True)
-    listener.start()
     try:
+        listener.start()
         with run:
             interrupt.run = run
             channel.tell(News(endpoint=run.endpoint))
@@ -194,6 +194,8 @@ def _errors_told(channel: _Channel, debug: bool) -> Iterator[None]:
     """Tell what ends the run: a user's mistake in a sentence, anything else with a traceback."""
     try:
         yield
+    except KeyboardInterrupt:
+        log.info("stopped before it began")
     except UserError as error:
         if debug:
             log.error("%s", traceback.format_exc())

@@ -52,7 +52,8 @@ class Home:
         self._connection = ours
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "flowedge.runtime.home"],
+                # -P: what lies in the folder of today must not be taken for a module of Python.
+                [sys.executable, "-P", "-m", "flowedge.runtime.home"],
                 stdin=theirs.fileno(),
                 env={**os.environ, "PYTHONPATH": _path()},
             )

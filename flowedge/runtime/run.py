@@ -188,6 +188,11 @@ class Run:
         """Whether the run was asked to end, or has ended: its operators stay where they are."""
         return self._hosting.ending
 
+    @property
+    def preempted(self) -> bool:
+        """Whether it uses no cores now, so that nothing it does can be judged."""
+        return self._preemptions.since is not None
+
     def finished_within(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds; whether the run has finished."""
         return self._finished.wait(timeout)

@@ -18,6 +18,8 @@ from flowedge.plane.item import first_origin
 from flowedge.runtime.routes import Configuration
 from flowedge.runtime.run import Run
 from tests.runtime.fake_steps import SECONDS, Collect, Feed, Play, event, index_of
+from tests.runtime.worker_steps import Count as CountThere
+from tests.runtime.worker_steps import Obey, command
 
 LIFE: list[str] = []
 """What steps were set up and closed, in order."""
@@ -279,3 +281,26 @@ def test_an_operator_that_cannot_be_set_up_again_ends_the_run() -> None:
         feed.end("gate")
         with pytest.raises(UserError, match="its model is gone"):
             run.wait(SECONDS)
+
+
+def test_operators_on_workers_go_on_there() -> None:
+    feed = Feed()
+    graph, came = Graph("far"), Came()
+    stream: Any = graph.source(feed.source("gate", live=False)) >> Obey() >> CountThere()
+    stream >> Collect(lambda value: came.take(value))
+    there = Configuration((), {"Obey": ("w1",), "Count": ("w1",)})
+    with Run(graph) as run:
+        run.routes.switch(there)
+        feed.push("gate", command(0, camera="gate"), command(1, camera="gate"))
+        assert came.wait(2)
+        run.routes.close_unused()
+        for turn in (1, 2):
+            run.preempt("others come first")
+            run.resume("its turn")
+            feed.push("gate", command(turn + 1, camera="gate"))
+            assert came.wait(turn + 2)
+        feed.end("gate")
+        report = run.wait(SECONDS)
+    assert [value.data["count"] for value in came.values] == [1, 2, 3, 4]
+    assert report.operators["Obey"].workers == ("w1",)
+    assert report.cameras["gate"].delivered == 4
