@@ -95,9 +95,14 @@ class Home:
 
     def _listen(self) -> None:
         """Take news until the process has ended."""
-        with suppress(OSError), self._connection.makefile("r") as lines:
-            for line in lines:
-                self._hear(from_plain(News, json.loads(line)))
+        try:
+            with suppress(OSError), self._connection.makefile("r") as lines:
+                for line in lines:
+                    self._hear(from_plain(News, json.loads(line)))
+        except Exception as error:  # nobody would read what it says from now on
+            log.exception("%s is ended", self.name)
+            self.error = f"what its process said cannot be read: {error}"
+            self._process.kill()
         status = self._process.wait()
         if status < 0:
             with suppress(ValueError):
