@@ -100,6 +100,27 @@ class Routes:
                 number for number, known in self._open.items() if any(known == kept for kept in configurations)
             )
 
+    def checkpoint(self) -> None:
+        """Release the operators until `resume`; those stay as they are whose state has no snapshot.
+
+        Called while no frame moves.
+        """
+        with self._lock:
+            for name, runner in self._runners.items():
+                step = self._graph.node(name).step
+                if changeable(step) and (step.state is State.NONE or step.has_snapshot):
+                    runner.checkpoint()
+
+    def resume(self) -> None:
+        """Set up again what `checkpoint` released; raises what the setup of an operator raises."""
+        with self._lock:
+            for number, known in self._open.items():
+                chains = chains_of(self._graph, known.workers)
+                for name in self._runners:
+                    self._prepare(name, number, known, chains)
+            for runner in self._runners.values():
+                runner.resume()
+
     def close_unused(self) -> None:
         """Close the routes by which no frame goes or will go; to be called about once a second.
 

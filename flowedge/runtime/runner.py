@@ -157,6 +157,23 @@ class Runner(ABC):
         """No value of a route comes here: the step works for them in the chain of another."""
         self._copies.pass_by(route)
 
+    def checkpoint(self) -> None:
+        """Release the step until it is prepared again for every route, and keep what it knows of cameras.
+
+        Called while no frame moves. Where a snapshot cannot be had, or the step hangs, it stays as it is.
+        """
+        if self.busy_for()[0] > 0:
+            return
+        try:
+            self._copies.checkpoint()
+        except Exception as error:
+            log.warning("%s could not be released: %s", self.name, described(error))
+        self.step = self._copies.current.step
+
+    def resume(self) -> None:
+        """The step has been prepared for every route after a `checkpoint`."""
+        self.step = self._copies.current.step
+
     def retire(self, route: int) -> None:
         """Let go of what only the frames of a route needed: none of them is in the graph."""
         self._copies.remove(route)

@@ -123,3 +123,13 @@ def test_workers_have_a_table_and_a_line_at_the_end() -> None:
 def test_counts_that_are_zero_for_all_cameras_take_no_room() -> None:
     assert "filtered" not in shown(report())
     assert "filtered" in shown(report(cameras={"a": camera(), "b": camera(filtered=1)}))
+
+
+def test_the_time_in_which_a_graph_waited_for_others_is_told() -> None:
+    assert "street: 12.0 s, 7.0 s of them preempted, 10.0 frames/s" in next(
+        summary(report(preempted_seconds=7.0))
+    )
+    waiting = report(cameras={"north": camera(state="preempted")})
+    assert "north preempted" in progress(waiting)
+    assert str(Decision(8.0, "others come first", preempted=True)) == "others come first: preempted"
+    assert Report.from_json(waiting.as_json()) == waiting

@@ -133,6 +133,8 @@ def test_an_operator_that_always_fails_ends_the_run(flowedge: Any) -> None:
         ([QUICKSTART, "seconds"], "NAME=VALUE"),
         ([QUICKSTART, "--for", "soon"], "--for soon"),
         ([QUICKSTART, "--report", "."], "--report .: is a folder"),
+        ([QUICKSTART, "--profiles", "p.toml", "--fixed"], "--profiles p.toml: with --fixed or --plan nothing"),
+        ([QUICKSTART, "--profiles", "p.toml"], "p.toml: cannot be read"),
         ([QUICKSTART, "--report", "nowhere/report.json"], "--report nowhere/report.json: its folder"),
         ([str(GRAPHS / "detect.py"), "model=yolo99"], "yolo99"),
         ([str(GRAPHS / "detect.py"), "source=nowhere.mp4", "confidence=2"], "Detect.confidence: 2.0"),

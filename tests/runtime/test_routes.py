@@ -165,7 +165,7 @@ def test_nobody_waits_for_an_operator_that_takes_long_to_close():
         for number in (2, 1):
             run.routes.switch(at(number=number))
             feed.give(1)
-            assert wait_for(lambda: len(came) == 3 - number)  # noqa: B023
+            wait_until(lambda: len(came) == 3 - number)  # noqa: B023
             run.routes.close_unused()
             assert closing.wait(SECONDS)
         assert not run.routes.wait_closed(0.0)
@@ -185,7 +185,7 @@ def test_a_configuration_that_is_kept_stays_set_up():
         run.routes.keep([former])
         run.routes.switch(at(number=2, parts=1))
         feed.give(1)
-        assert wait_for(lambda: len(came) == 1)
+        wait_until(lambda: len(came) == 1)
         run.routes.close_unused()
         assert not CLOSED
         run.routes.keep([])

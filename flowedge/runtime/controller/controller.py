@@ -56,7 +56,8 @@ class Controller:
     """Adapts a run that has begun until it is closed; use it as a context manager inside that of the run.
 
     Only live cameras are adapted: frames of files wait for nobody. `cores` is how many the run may use, by
-    default all that the process may. What was changed is noted in `run.decisions`.
+    default all that the process may. `costs` are what settings are taken to cost until that has been measured.
+    What was changed is noted in `run.decisions`.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Controller:
         *,
         cores: float | None = None,
         strategy: str = "flowedge",
+        costs: Mapping[Setting, Cost] | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         goal = run.graph.goal.latency
@@ -75,7 +77,9 @@ class Controller:
         self._pace = Pace(units.seconds(goal, "Goal.latency") if goal else float("inf"))
         self._observation = Observation(run, self._pace.goal)
         self._live_cameras = self._observation.live_cameras
-        self._learning = Learning(run.graph, settings(run.graph), run.source_outlets, self._live_cameras)
+        self._learning = Learning(
+            run.graph, settings(run.graph), run.source_outlets, self._live_cameras, costs=costs
+        )
         self._offloading = Offloading(run, cores=int(cores) if cores else None)
         self._measuring = run.measuring()
         self._searching = Search(settings(run.graph), self._pace.goal)
