@@ -90,8 +90,8 @@ def run(
     SIGTERM.
     """
     from flowedge.graph.loading import load
-    from flowedge.runtime.plan_file import local_plan
     from flowedge.runtime.home import HomeSettings
+    from flowedge.runtime.plan_file import local_plan
     from flowedge.runtime.run import Run
 
     faulthandler.enable(sys.stderr)  # a crash in a library says in which operator it happened
