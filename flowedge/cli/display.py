@@ -26,11 +26,11 @@ Show = Callable[[Callable[[], Sequence[Report]]], None]
 
 
 @contextmanager
-def display() -> Iterator[Show]:
-    """A function to call again and again with the means to reports."""
+def display(*, named: bool = False) -> Iterator[Show]:
+    """A function to call again and again with the means to reports; lines begin with a name if `named`."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _paced(_print_lines, LINE_SECONDS)
+        yield _paced(lambda reports: _print_lines(reports, named=named), LINE_SECONDS)
         return
     live = Live(console=console, auto_refresh=False, transient=True)
     with _logs_above(live):
@@ -38,10 +38,9 @@ def display() -> Iterator[Show]:
         yield _paced(lambda reports: live.update(Group(*map(tables, reports)), refresh=True), TABLE_SECONDS)
 
 
-def _print_lines(reports: Sequence[Report]) -> None:
-    """A line for each graph, with its name where there are several."""
+def _print_lines(reports: Sequence[Report], *, named: bool) -> None:
     for report in reports:
-        name = f"{report.graph}: " if len(reports) > 1 else ""
+        name = f"{report.graph}: " if named else ""
         print(f"{name}{progress(report)}", file=sys.stderr, flush=True)
 
 

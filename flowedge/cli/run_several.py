@@ -48,7 +48,7 @@ def run_several(
     )
     with noted_signals() as signals:
         try:
-            with display() as show, homes:
+            with display(named=True) as show, homes:
                 signals.only_noted = True
                 _follow(homes, signals, limit, show)
         except KeyboardInterrupt:
