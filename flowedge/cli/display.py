@@ -193,7 +193,8 @@ def summary(report: Report) -> Iterator[str]:
     if not report.cameras or (not produced and report.error):
         return
     milliseconds = quantiles(report.latency_ms)
-    waited = f", {report.preempted_seconds:.1f} s of them preempted" if report.preempted_seconds else ""
+    waits = sum(decision.preempted is True for decision in report.decisions)
+    waited = f" (preempted {_number(waits, 'time')}, {report.preempted_seconds:.1f} s)" if waits else ""
     yield (
         f"{report.graph}: {report.seconds:.1f} s{waited}, {report.fps:.1f} frames/s, "
         f"latency {milliseconds} ms (p50/p95/p99), {report.cpu_seconds:.1f} s of processor, "
@@ -213,7 +214,7 @@ def summary(report: Report) -> Iterator[str]:
         deaths = f", died {_number(worker.deaths, 'time')}{again}" if worker.deaths else ""
         use = f"{worker.cpu_seconds:.1f} s of processor, {worker.peak_rss_bytes / 2**20:.0f} MiB"
         yield f"  {name}: {use}{deaths}"
-    if report.decisions:
+    if any(decision.preempted is None for decision in report.decisions):
         yield _plans(report)
     for name, notes in report.notes.items():
         yield from (f"  {name}: {count} {what}" for what, count in notes.items())
@@ -224,7 +225,7 @@ def summary(report: Report) -> Iterator[str]:
 
 def _plans(report: Report) -> str:
     """How often it was planned anew, and what that came to."""
-    parts = [_number(len(report.decisions), "re-plan")]
+    parts = [_number(sum(decision.preempted is None for decision in report.decisions), "re-plan")]
     if any(camera.knobs for camera in report.cameras.values()):
         cameras = Counter(setting(camera) for camera in report.cameras.values())
         ends = ", ".join(f"{words} for {_number(count, 'camera')}" for words, count in cameras.items())
