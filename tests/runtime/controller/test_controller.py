@@ -117,7 +117,7 @@ class Machine:
 class Known:
     """Stands in for what is learnt."""
 
-    def __init__(self, *_: Any) -> None:
+    def __init__(self, *_: Any, **__: Any) -> None:
         self.costs: Mapping[Setting, Cost] = COSTS
 
     def start(self) -> None: ...
