@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from flowedge.plane.transports.requests import (
     Envelope,
     Failed,
     Host,
+    Import,
     Order,
     Reply,
     Report,
@@ -98,6 +99,10 @@ class Link:
 
         self._say("", instance, Host(steps)).add_done_callback(answered)
         return ready
+
+    def prepare(self, modules: Iterable[str]) -> None:
+        """Let the worker import what it may need soon."""
+        self._put("", pack(0, "", Import("\n".join(modules))))
 
     def call(self, instance: str, order: Order, body: bytes = b"") -> Future[bytes]:
         """Tell an instance to do something; the body of its reply, or what that raised as in `host`."""

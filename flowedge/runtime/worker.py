@@ -4,7 +4,7 @@ Started by a node as `python -m flowedge.runtime.worker`, with its `Settings` as
 standard input, so that no secret stands in its arguments. It is a client of the Zenoh router of the run, at a
 socket that only the same user can enter:
 
-    flowedge/@/to/<token>               control: host, stop
+    flowedge/@/to/<token>               control: host, import
     flowedge/@/to/<token>/<instance>    what one instance is to do, in order: it reads this topic itself
     flowedge/@/from/<token>             replies, reports and log lines
 
@@ -16,8 +16,10 @@ decides.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import faulthandler
+import importlib
 import json
 import logging
 import os
@@ -41,6 +43,8 @@ from flowedge.plane.transports.requests import (
     Flush,
     Gave,
     Host,
+    Import,
+    Imported,
     LogLine,
     Message,
     Ready,
@@ -80,6 +84,9 @@ _IMPORTING = threading.Lock()
 """Held while an instance imports its steps: threads that import modules of one circle see half of one."""
 
 _PR_SET_PDEATHSIG = 1
+
+_SPARE_NICENESS = 10
+"""Of a thread that imports what nobody waits for: frames go first."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +142,7 @@ class Worker:
         self._instances: dict[str, _Instance] = {}
         self._stop = threading.Event()
         self._refused = 0
+        self._imported = set(sys.modules)
 
     def run(self) -> None:
         """Say that it is ready, work and report until it is stopped."""
@@ -182,6 +190,12 @@ class Worker:
             )
             return None
 
+    def tell_imported(self) -> None:
+        """Say which modules have been imported since this was said last."""
+        modules = [name for name in list(sys.modules) if name not in self._imported]
+        self._imported.update(modules)
+        self.tell(0, "", Imported("\n".join(modules)))
+
     def retired(self, instance: str) -> None:
         """Forget an instance that has ended."""
         self._instances.pop(instance, None)
@@ -190,10 +204,23 @@ class Worker:
         """The thread that takes orders for the worker as a whole."""
         while (sample := _received(control)) is not None:
             envelope = self.understood(sample)
-            if envelope is not None and isinstance(envelope.message, Host):
-                instance = _Instance(self, envelope.instance, envelope.message.steps, envelope.number)
-                self._instances[envelope.instance] = instance
-                instance.start()
+            match envelope and envelope.message:
+                case Host(steps):
+                    assert envelope is not None
+                    instance = _Instance(self, envelope.instance, steps, envelope.number)
+                    self._instances[envelope.instance] = instance
+                    instance.start()
+                case Import(modules):
+                    threading.Thread(target=self._import, args=(modules.split("\n"),), daemon=True).start()
+
+    def _import(self, modules: Sequence[str]) -> None:
+        """Import what can be, until this worker is needed; modules of a user's file come only with that."""
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _SPARE_NICENESS)  # of this thread only
+        for name in modules:
+            with _IMPORTING, contextlib.suppress(Exception):
+                if self._instances:  # their steps may import while they are set up
+                    return
+                importlib.import_module(name)
 
     def _report(self) -> Report:
         notes = {
@@ -258,6 +285,7 @@ class _Instance(threading.Thread):
             return
         self._chain = chain
         self._tell(self._number, Done())
+        self._worker.tell_imported()
         while (orders := self._next(chain.batch)) and not isinstance(orders[0].message, Retire):
             self._obey(chain, orders)
             del orders  # what it shows in shared memory is free for others

@@ -23,9 +23,9 @@ from flowedge.runtime.link import Link
 from flowedge.runtime.node import Node
 from flowedge.runtime.process import Patience
 from flowedge.runtime.replicas import Replicas
-from tests.runtime.fake_steps import SECONDS
+from tests.runtime.fake_steps import SECONDS, wait_until
 from tests.runtime.test_replicas import Answers, hosted, item, send_all
-from tests.runtime.worker_steps import Obey, command
+from tests.runtime.worker_steps import Import, Obey, command
 
 HOME = """
 import sys, threading
@@ -229,3 +229,16 @@ def test_garbage_on_the_topics_is_refused_and_counted() -> None:
                 assert copies.send(item(command(0)))
                 answers.wait(1)
         assert node.refused[str(token)] == 1
+
+
+def test_the_spare_worker_imports_what_others_have_imported() -> None:
+    module = "_lsprof"  # a library of its own, which the memory of a process shows
+
+    def spare_has_it() -> bool:
+        life = node._spare.life
+        return life is not None and module in Path(f"/proc/{life.pid}/maps").read_text()
+
+    with Node(patience=Patience(spare=0.0)) as node:
+        node.start("a")
+        with hosted(node, [Import(module)], ["a"]):
+            wait_until(spare_has_it)

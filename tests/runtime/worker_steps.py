@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import logging
 import os
@@ -73,6 +74,19 @@ class Obey(Operator[Event, Event]):
             begun.write_text(str(os.getpid()))
             while not released.exists():
                 time.sleep(0.01)
+
+
+@dataclass
+class Import(Operator[Event, Event]):
+    """Its setup imports a module."""
+
+    module: str
+
+    def setup(self) -> None:
+        importlib.import_module(self.module)
+
+    def process(self, value: Event, /) -> Event:
+        return value
 
 
 @dataclass
