@@ -15,6 +15,7 @@ from there to its sinks (`ledger`), so counts are exact whatever dies.
   camera takes them, and the state of the camera goes over with it.
 - An operator on workers is a service (`replicas`): a value goes to one copy, its answer comes back once, in
   `order`, and is the acknowledgement. A `worker` is a process, kept by a `node`; one that dies is back at once,
-  and what it held is sent again (files) or counted as dropped (live cameras).
+  and what it held is sent again (files) or counted as dropped (live cameras). What a step remembers of a camera
+  is in one copy at any time; a second old at most is what goes on after a death (`checkpointing`).
 - `controller` looks at what happens (`measuring`), plans with `flowedge.planner`, and switches the routes.
 """

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flowedge import Detections, Event, Frame, Graph, Origin, join
+from flowedge import Detections, Event, Frame, Graph, Origin, choose, join
 from flowedge.errors import RunError
 from flowedge.plane.reassembly import Reassembly
 from flowedge.runtime.limits import Limits
+from flowedge.runtime.routes import Configuration
 from flowedge.runtime.run import Run
 from tests.runtime.fake_steps import (
     FILE_WINDOW,
@@ -183,6 +184,26 @@ def test_a_live_gather_past_its_deadline_gives_what_it_has():
     assert came[1].missing == ()
     assert report.operators["Together"].partial == 1
     assert report.cameras["north"].delivered == 2
+
+
+def test_the_deadline_of_a_gather_changes_while_it_runs():
+    graph, feed, gate, came = Graph("test"), Feed(), Turnstile(), []
+
+    def detect(tile: Frame) -> Detections:
+        return one_object(gate.pass_through(tile) if tile.origin.tile == 3 else tile)
+
+    stream = graph.source(feed.source("north", live=True)) >> as_frame()
+    gather = Together(merged, deadline=choose("deadline", 1000.0, 0.05))
+    stream >> Tiles(4) >> Apply(detect, name="detect") >> gather >> Collect(came.append)
+    with Run(graph) as run:
+        run.routes.switch(Configuration((("deadline", 0.05),)))
+        feed.push("north", 0)
+        gate.await_entry()
+        wait_until(lambda: came)
+        gate.open()
+        feed.end("north")
+        finish(run)
+    assert [len(partial) for partial in came] == [3]
 
 
 def test_a_region_behind_a_stuck_tile_takes_no_more_frames():
