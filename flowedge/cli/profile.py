@@ -14,7 +14,7 @@ import typer
 
 from flowedge.cli.arguments import Debug, Given, GraphFile, assignments
 from flowedge.errors import ConfigError
-from flowedge.planner.model.profiles import THIS_MACHINE
+from flowedge.planner.model import THIS_MACHINE
 
 if TYPE_CHECKING:
     from flowedge.planner.model.profiles import Profiles

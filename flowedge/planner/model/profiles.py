@@ -23,10 +23,6 @@ Setting: TypeAlias = tuple[tuple[str, Scalar], ...]
 """Values of knobs by name, in the order of the names: one variant of a graph or of an operator."""
 
 
-THIS_MACHINE = "this-machine"
-"""The kind of the machine on which profiles are measured, unless it is given a name."""
-
-
 def setting(**knobs: Scalar) -> Setting:
     """A setting of these knobs.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from flowedge.errors import ConfigError
 from flowedge.graph.graph import Graph
+from flowedge.planner.model import THIS_MACHINE
 from flowedge.planner.model.applications import applications
 from flowedge.planner.model.assemble import problem
 from flowedge.planner.model.cluster import Cluster, Node
 from flowedge.planner.model.problem import CameraClass
-from flowedge.planner.model.profiles import THIS_MACHINE, Profiles, Setting
+from flowedge.planner.model.profiles import Profiles, Setting
 from flowedge.profiling.measure import cores_here
 from flowedge.runtime.controller.adaptation import Cost
 from flowedge.runtime.routes import settings
