@@ -16,7 +16,7 @@ import secrets
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,19 +117,25 @@ def connect(endpoint: str, *, timeout: float = 10.0) -> zenoh.Session:
 
 def heard(publisher: zenoh.Publisher) -> threading.Event:
     """An event that is set once somebody listens to the publisher: what is put before is lost."""
+    event = threading.Event()
+    watch(publisher, lambda is_heard: event.set() if is_heard else None)
+    return event
+
+
+def watch(publisher: zenoh.Publisher, tell: Callable[[bool], None]) -> None:
+    """Have `tell` called with whether somebody listens to the publisher, now and whenever that changes.
+
+    It is called in a thread of Zenoh, so it must not wait.
+    """
     import zenoh
 
-    event = threading.Event()
-
     def changed(status: zenoh.MatchingStatus) -> None:
-        if status.matching:
-            event.set()
+        tell(status.matching)
 
     # Called in Zenoh's own thread: there is nothing here that it could wait for, and each other has one more.
     publisher.declare_matching_listener(zenoh.handlers.Callback(changed, indirect=False))
     now: Any = publisher.matching_status  # declared as bool by mistake
     changed(now)
-    return event
 
 
 @contextlib.contextmanager

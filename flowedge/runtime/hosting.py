@@ -11,6 +11,7 @@ from flowedge.plane.clock import Clock
 from flowedge.plane.item import Item
 from flowedge.profiling.measure import cores_here
 from flowedge.runtime.chain import Answer
+from flowedge.runtime.machine import ThisMachine
 from flowedge.runtime.node import Node
 from flowedge.runtime.replicas import Replicas
 from flowedge.runtime.usage import Usage
@@ -76,7 +77,7 @@ class Hosting:
             raise _ends()
         if self._node is None:
             threads = max(1, cores_here() // len(workers))  # for engines: together no more than there are cores
-            self._node = Node(threads=threads).__enter__()
+            self._node = Node(ThisMachine(threads=threads)).__enter__()
             self._usage.of(self._node)
         for name in workers:
             if name not in self._node.names:

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 from flowedge.errors import UserError
 from flowedge.graph.knobs import settings as parameters
 from flowedge.graph.serialization import step_from_json
+from flowedge.graph.source_files import kept, with_files_in
 from flowedge.plane.topics import connect, heard
 from flowedge.plane.transports.requests import (
     Done,
@@ -54,8 +55,8 @@ from flowedge.plane.transports.requests import (
     unpack,
 )
 from flowedge.runtime.chain import Answer, Chain, pack_states, to_failure, unpack_states
-from flowedge.runtime.memory import Memory
-from flowedge.wire.blocks import Block, block
+from flowedge.runtime.memory import Carrier, Inline, Memory
+from flowedge.wire.blocks import Block
 from flowedge.wire.fields import WireError
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ class Settings:
     `token` as in its topics, `endpoint` of the run's router, `parent`: process id of the node, `path`: where
     that finds modules. Its engines of inference take `threads` threads, as many as there are cores where it is
     None. `parameters` are those of the command line, for graph files that ask for them. `level` is that of the
-    run's log. `memory`: bytes of shared memory that its results may take.
+    run's log. `memory`: bytes of shared memory that its results may take. On another machine than the run it
+    has none: pictures go as JPEG of this `quality`, and `credentials` are what it shows to the run.
     """
 
     token: str
@@ -100,6 +102,16 @@ class Settings:
     parameters: Mapping[str, str]
     level: int
     memory: int
+    quality: int | None = None
+    credentials: Mapping[str, str] | None = None
+
+    def carrier(self) -> Carrier:
+        """How its results travel to the run."""
+        return Memory(self.token, self.memory) if self.quality is None else Inline(self.quality)
+
+    def connect(self) -> zenoh.Session:
+        """A session that reaches the run."""
+        return connect(self.endpoint)
 
     def to_json(self) -> str:
         """One line that `from_json` reads."""
@@ -130,8 +142,8 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.memory = Memory(settings.token, settings.memory)
-        self._session = connect(settings.endpoint)
+        self.carrier = settings.carrier()
+        self._session = settings.connect()
         self._instances: dict[str, _Instance] = {}
         self._stop = threading.Event()
         self._refused = 0
@@ -152,7 +164,7 @@ class Worker:
         self.tell(0, "", Ready())
         while not self._stop.wait(REPORT_SECONDS) and os.getppid() == self.settings.parent:
             self.tell(0, "", self._report())
-            self.memory.pool.trim()
+            self.carrier.trim()
         self._close()
 
     def stop(self) -> None:
@@ -191,7 +203,7 @@ class Worker:
         while (sample := _received(control)) is not None:
             envelope = self.understood(sample)
             if envelope is not None and isinstance(envelope.message, Host):
-                instance = _Instance(self, envelope.instance, envelope.message.steps, envelope.number)
+                instance = _Instance(self, envelope.instance, envelope.message, envelope.number)
                 self._instances[envelope.instance] = instance
                 instance.start()
 
@@ -219,11 +231,11 @@ class Worker:
 class _Instance(threading.Thread):
     """One chain in a thread of its own, which reads its orders from its topic."""
 
-    def __init__(self, worker: Worker, name: str, steps: str, number: int) -> None:
+    def __init__(self, worker: Worker, name: str, host: Host, number: int) -> None:
         super().__init__(name=f"flowedge-{name}", daemon=True)
         self.instance = name
         self._worker = worker
-        self._steps = steps
+        self._host = host
         self._number = number
         self._orders = worker.subscribe(name)
         self._chain: Chain | None = None
@@ -267,7 +279,10 @@ class _Instance(threading.Thread):
 
     def _set_up(self) -> Chain:
         with _IMPORTING, parameters(self._worker.settings.parameters):
-            steps: Any = [step_from_json(data) for data in json.loads(self._steps)]
+            data = json.loads(self._host.steps)
+            if self._host.files:
+                data = with_files_in(data, kept(self._host.files))
+            steps: Any = [step_from_json(step) for step in data]
         chain = Chain(steps)
         chain.setup()
         return chain
@@ -319,7 +334,7 @@ class _Instance(threading.Thread):
 
     def _value(self, request: Envelope) -> Any:
         assert isinstance(request.message, Request)
-        return self._worker.memory.value(request.message.slot, request.body)
+        return self._worker.carrier.value(request.message.slot, request.body)
 
     def _answer(self, number: int, answer: Answer) -> None:
         result = answer.result
@@ -329,12 +344,11 @@ class _Instance(threading.Thread):
             self._tell(number, Reply(answer.services))
         else:
             try:
-                laid = block(result)
+                slot, body = self._worker.carrier.laid(result, RUN)
             except WireError as error:  # the run ends: it says which step gives what cannot leave a worker
                 services = (*answer.services[:-1], answer.services[-1]._replace(gave=Gave.FAILED))
                 self._tell(number, Reply(services, failure=to_failure(error, with_traceback=False)))
                 return
-            slot, body = self._worker.memory.laid(laid, RUN)
             self._tell(number, Reply(answer.services, slot), body)
 
     def _failure(self, error: Exception, step: int) -> Any:

@@ -20,6 +20,7 @@ from flowedge.errors import RunError
 from flowedge.graph.loading import load
 from flowedge.plane.topics import SCHEME
 from flowedge.runtime.link import Link
+from flowedge.runtime.machine import ThisMachine
 from flowedge.runtime.node import Node
 from flowedge.runtime.process import Patience
 from flowedge.runtime.replicas import Replicas
@@ -37,7 +38,7 @@ with Node() as node:
     node.start("b")
     copies = Replicas(node, [Obey()], ["a", "b"], on_answer=print, on_error=print)
     copies.start()
-    print(node.pid("a"), node.pid("b"), node.endpoint, flush=True)
+    print(node.pid("a"), node.pid("b"), node.machine.endpoint, flush=True)
     try:
         threading.Event().wait()
     finally:
@@ -169,7 +170,7 @@ def test_operators_of_a_users_file_work_with_the_parameters_that_it_was_given(tm
     path.write_text(USER_FILE)
     graph, _ = load(path, {"factor": "3"})
     scale = sys.modules[next(name for name in sys.modules if name.startswith("flowedge_user_"))].scale
-    with Node(parameters={"factor": "3"}) as node:
+    with Node(ThisMachine(parameters={"factor": "3"})) as node:
         node.start("a")
         with hosted(node, [scale], ["a"]) as (copies, answers):
             send_all(copies, [command(0, number=14)])
@@ -222,7 +223,7 @@ def test_garbage_on_the_topics_is_refused_and_counted() -> None:
 
     with kept() as (node, owner):
         _, token = owner.next()
-        with connect(node.endpoint) as stranger:
+        with connect(node.machine.endpoint) as stranger:
             for topic in (f"flowedge/@/from/{token}", f"flowedge/@/to/{token}"):
                 stranger.put(topic, b"garbage")
             with hosted(node, [Obey()], ["a"]) as (copies, answers):
