@@ -12,18 +12,21 @@ behind, or where the p99 of the pauses is more than 50 ms.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import hashlib
 import logging
 import os
 import random
+import re
 import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +38,16 @@ from flowedge.operators import Detect, Draw, JSONLines, MOTFile, Null, Resize, T
 from flowedge.operators.street import StreetView, read_street
 from flowedge.runtime.routes import Configuration
 from flowedge.runtime.run import Run
-from tools.flapping import Usage
 
 WIDTHS = 320, 256, 192
 WORKERS = "w1", "w2", "w3"
 FPS = 25
 LONGEST_PAUSE = 0.05  # seconds beyond the interval of the frames
 LATE_FRAMES = 60  # of a camera that comes while the graph runs
-NORTH, SOUTH, EAST = "north", "south", "east"
+NORTH, SOUTH, EAST, WEST = "north", "south", "east", "west"
+LATE = EAST, WEST, "east2", "west2"
 ALONE = "(no change)"
+CAMERA = "camera"
 
 
 @dataclass
@@ -130,19 +134,22 @@ def on_files(switches: int, seed: int) -> list[str]:
     budgets = [draws.randint(2, 8) for _ in range(switches)]
     frames = sum(budgets) + 10
     cameras = {name: address(frames / FPS, index) for index, name in enumerate((NORTH, SOUTH))}
-    late = {EAST: address(LATE_FRAMES / FPS, 7)}
-    print(f"{frames} frames of each of {NORTH} and {SOUTH}, {LATE_FRAMES} of {EAST}, which comes later")
+    late = {name: address(LATE_FRAMES / FPS, 7 + index) for index, name in enumerate(LATE)}
+    comings = dict(zip(draws.sample(range(switches), len(late)), late, strict=True))
+    print(
+        f"{frames} frames of each of {NORTH} and {SOUTH}, {LATE_FRAMES} of {', '.join(LATE)}, which come later"
+    )
     before = held()
     wrong: list[str] = []
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as folder:
         gate = threading.Semaphore(0)
-        changing = street(cameras, WIDTHS, Path(name), gate)
+        changing = street(cameras, WIDTHS, Path(folder), gate)
         times = []
         with Run(changing.graph) as run:
             for number, budget in enumerate(budgets):
                 gate.release(2 * budget)
-                if number == switches // 3:
-                    run.add_camera(EAST, late[EAST])
+                if name := comings.get(number):
+                    run.add_camera(name, late[name])
                 configuration = Configuration((("width", draws.choice(WIDTHS)),), places(draws))
                 whom = draws.choice((None, [NORTH], [SOUTH], [NORTH, SOUTH]))
                 begun = time.monotonic()
@@ -158,9 +165,9 @@ def on_files(switches: int, seed: int) -> list[str]:
             wrong += unbalanced(camera, counts)
             for sink, at_sink in counts.sinks.items():
                 wrong += unbalanced(f"{camera} at {sink}", at_sink)
-            expected = LATE_FRAMES if camera == EAST else frames
+            expected = LATE_FRAMES if camera in late else frames
             wrong += differences(changing, camera, {**cameras, **late}[camera], expected)
-            rows = Path(name, f"{camera}.jsonl").read_text().count("\n")
+            rows = Path(folder, f"{camera}.jsonl").read_text().count("\n")
             if rows != expected:
                 wrong.append(f"{camera}: {rows} lines of JSON for {expected} frames")
     return wrong + leftovers(before)
@@ -250,9 +257,10 @@ def on_live(switches: int, seed: int) -> list[str]:
         now = Configuration((("width", WIDTHS[1]),), {})
         for number in range(switches):
             kinds = moves(now, draws)
-            kind = ALONE if number % 5 == 0 else draws.choice(list(kinds))
+            kind = ALONE if number % 5 == 0 else draws.choice([*kinds, CAMERA])
             following = kinds.get(kind, now)
-            changes.append(changed(run, graph, kind, lambda to=following: run.routes.switch(to)))  # type: ignore[misc]
+            change = partial(run.routes.switch, following) if kind in kinds else partial(come_or_go, run)
+            changes.append(changed(run, graph, kind, change))
             now = following
         run.stop()
         report = run.wait(30)
@@ -267,6 +275,14 @@ def on_live(switches: int, seed: int) -> list[str]:
     if (slow := float(np.quantile(pauses, 0.99))) > LONGEST_PAUSE:
         wrong.append(f"p99 of the pauses is {1000 * slow:.0f} ms beyond the interval")
     return wrong
+
+
+def come_or_go(run: Run) -> None:
+    """Let one more camera come, or go again."""
+    if any(name == WEST for _, name in run.cameras()):
+        run.remove_camera(WEST)
+    else:
+        run.add_camera(WEST, address(1e6, 3, live=True, size=(256, 144)))
 
 
 def moves(now: Configuration, draws: random.Random) -> dict[str, Configuration]:
@@ -300,8 +316,8 @@ def changed(run: Run, graph: Street, kind: str, change: Callable[[], None]) -> C
     time.sleep(0.5)
     pauses = [
         pause(times, begun, time.monotonic())
-        for kept in graph.tracks.kept.values()
-        if (times := [at for at, _ in kept])
+        for camera, kept in graph.tracks.kept.items()
+        if camera != WEST and (times := [at for at, _ in kept])
     ]
     return Change(kind, took, losses(run) - lost, pauses)
 
@@ -353,27 +369,24 @@ def unbalanced(where: str, counts: CountsReport) -> list[str]:
 
 @dataclass(frozen=True)
 class Held:
-    """What this process holds: threads, open descriptors, memory files, child processes."""
+    """What this process holds: threads, open descriptors by what they are of, child processes."""
 
     threads: frozenset[str]
-    descriptors: int
-    memory_files: int
+    descriptors: Mapping[str, int]
     children: int
 
 
 def held() -> Held:
     gc.collect()  # a run is a circle of references, and keeps its memory files until it is collected
-    links = []
+    descriptors: Counter[str] = Counter()
     for entry in Path("/proc/self/fd").iterdir():
-        try:
-            links.append(os.readlink(entry))
-        except OSError:
-            continue
+        with contextlib.suppress(OSError):
+            descriptors[re.sub(r"\d+", "N", os.readlink(entry))] += 1
     children = sum(
         len(task.joinpath("children").read_text().split()) for task in Path("/proc/self/task").iterdir()
     )
     threads = frozenset(thread.name for thread in threading.enumerate())
-    return Held(threads, Usage.now().descriptors, sum("memfd:" in link for link in links), children)
+    return Held(threads, descriptors, children)
 
 
 def leftovers(before: Held) -> list[str]:
@@ -384,10 +397,15 @@ def leftovers(before: Held) -> list[str]:
     left = []
     if more := now.threads - before.threads:
         left.append(f"threads are left: {', '.join(sorted(more))}")
-    if now.descriptors > before.descriptors + 2:  # libraries keep a few
-        left.append(f"{now.descriptors} descriptors are open, {before.descriptors} were before")
-    if now.memory_files > before.memory_files or now.children > before.children:
-        left.append(f"{now.memory_files} memory files and {now.children} child processes are left")
+    more_open = {
+        what: count - before.descriptors.get(what, 0)
+        for what, count in now.descriptors.items()
+        if count > before.descriptors.get(what, 0)
+    }
+    if more_open:
+        left.append(f"descriptors are left open: {more_open}")
+    if now.children > before.children:
+        left.append(f"{now.children} child processes are left, {before.children} were there before")
     return left
 
 

@@ -1,12 +1,13 @@
 """Processes of a run that are killed, or told to stop, at random moments: is anything lost, repeated or left?
 
-    python -m tools.worker_faults [files] [live] [home] [signals] [--times 50] [--seed 0]
+    python -m tools.worker_faults [files] [live] [storm] [home] [signals] [--times 50] [--seed 0]
 
 `files` and `live` kill workers (at work, during a switch, while they are set up; the spare one too): the
 counts must balance, frames of files come once and with the detections that they have without; live ones lose
-what was in flight at most, and have results again within a second. `home` kills the process of `flowedge run`
-itself: no worker, socket or half-written line may be left. `signals` asks it to end during switches: it must
-end with 143 or 130 within the time for draining. Ends with 1 where something is wrong.
+what was in flight at most, and have results again within a second after the death is noticed. `storm` kills
+them as fast as they come back: every item must be answered once. `home` kills the process of `flowedge run`
+itself, in which the node is: no worker, socket or half-written line may be left. `signals` asks it to end
+during switches: it must end with 143 or 130 within the time for draining. Ends with 1 where something is wrong.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import logging
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -24,18 +26,26 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
-from flowedge import Graph, Tracks, UserError, choose, join
+from flowedge import Absent, Detections, Frame, Graph, Operator, Origin, Tracks, UserError, choose, join
 from flowedge.operators import Detect, Draw, JSONLines, MOTFile, Null, Resize, Track, video
 from flowedge.plane import topics
+from flowedge.plane.item import Item
+from flowedge.runtime.chain import Answer
 from flowedge.runtime.limits import Limits
+from flowedge.runtime.node import Node
+from flowedge.runtime.process import Patience
+from flowedge.runtime.replicas import Replicas
 from flowedge.runtime.routes import Configuration
 from flowedge.runtime.run import Run
+from flowedge.testing import frames
+from flowedge.values import FrameId
 from tools.switching import (
     FPS,
     NORTH,
@@ -56,7 +66,7 @@ from tools.switching import (
 )
 
 FRAMES_A_KILL = 8
-RECOVERED = 1.0  # seconds from a kill to the next result
+RECOVERED = 1.0  # seconds from the notice of a death to the result of a frame that came after it
 LIFE_SECONDS = 6.0  # the longest that a command is left alone
 GRAPH = """
 import os, pathlib
@@ -191,43 +201,154 @@ def iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     return common / np.maximum(area - common, 1e-9)
 
 
+class Notices(logging.Handler):
+    """When this process noticed that a worker was gone, and how many frames old the states are that go on."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.noticed: dict[int, float] = {}
+        self.ages: list[int] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if gone := re.search(r"\(process (\d+)\) was killed", text):
+            self.noticed[int(gone[1])] = time.monotonic()
+        self.ages += map(int, re.findall(r"is (\d+) frames old", text))
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[Self]:
+        logger = logging.getLogger("flowedge")
+        logger.setLevel(logging.WARNING)
+        logger.addHandler(self)
+        try:
+            yield self
+        finally:
+            logger.removeHandler(self)
+            logger.setLevel(logging.NOTSET)
+
+
 def on_live(times: int, draws: random.Random) -> list[str]:
-    """Kill the workers of a live graph one after the other; prints how long results stay away."""
+    """Kill the worker of a live graph, or the spare one, again and again; prints how long results stay away."""
     cameras = {
         name: address(1e6, index, live=True, size=(256, 144)) for index, name in enumerate((NORTH, SOUTH))
     }
     before = held()
     graph = street(cameras, WIDTHS[1:])
     wrong: list[str] = []
-    recovered: list[float] = []
-    lost: list[int] = []
-    with Run(graph.graph) as run:
+    killed: list[tuple[str, int, float, int]] = []  # which, its process, when, frames lost until the next
+    with Notices().listening() as notices, Run(graph.graph) as run:
         run.routes.switch(Configuration((("width", WIDTHS[1]),), {"Detect": ("w1",), "Track": ("w1",)}))
+        node = run._hosting._node
+        assert node is not None
         time.sleep(3)
         for _ in range(times):
-            at_first = losses(run)
+            at_first, working = losses(run), node.pid("w1")
+            victim = draws.choice(workers_of(os.getpid()))
             begun = time.monotonic()
-            kill_one(draws)
-            time.sleep(3)
-            lost.append(losses(run) - at_first)
-            recovered.append(max(back(kept, begun) for kept in graph.tracks.kept.values()))
+            os.kill(victim, signal.SIGKILL)
+            time.sleep(draws.uniform(1.5, 3))
+            which = "worker" if victim == working else "spare"
+            killed.append((which, victim, begun, losses(run) - at_first))
         run.stop()
         report = run.wait(30)
     for camera, counts in report.cameras.items():
         wrong += unbalanced(camera, counts)
-        print(f"{camera}: dropped {counts.dropped}, failed {counts.failures}")
-    print(f"live: seconds from a kill to results again: {quantiles(recovered)}, load {os.getloadavg()[0]:.1f}")
-    print(f"live: frames lost in the 3 s after a kill: {quantiles(lost)}")
-    if max(recovered) > RECOVERED:
-        wrong.append(f"live: results stayed away for {max(recovered):.2f} s")
+        print(f"{camera}: {counts.produced} produced, dropped {counts.dropped}, failed {counts.failures}")
+    print(f"live: load {os.getloadavg()[0]:.1f}; frames of {FPS}/s, of each of {len(cameras)} cameras")
+    for which in ("worker", "spare"):
+        kills = [(pid, at) for kind, pid, at, _ in killed if kind == which]
+        noticed = [notices.noticed[pid] - at for pid, at in kills]
+        again = [
+            max(back(kept, notices.noticed[pid]) for kept in graph.tracks.kept.values()) for pid, _ in kills
+        ]
+        lost = [count for kind, *_, count in killed if kind == which]
+        if kills:
+            print(f"live: {len(kills)} times the {which}: seconds to notice: {quantiles(noticed)}")
+            print(f"live: seconds from there to the result of a newer frame: {quantiles(again)}")
+            print(f"live: frames lost, of all cameras: {quantiles(lost)}, together {sum(lost)}")
+            if max(again) > RECOVERED:
+                wrong.append(f"live: results stayed away for {max(again):.2f} s after a {which} was killed")
+    print(f"live: states that went on were {quantiles(notices.ages)} frames old")
     return wrong + leftovers(before)
 
 
-def back(kept: Sequence[tuple[float, object]], begun: float) -> float:
-    """Seconds from a kill to the end of the longest time without a result after it."""
-    times = [at for at, _ in kept if at >= begun - 0.2]
-    gaps = [(later - earlier, later) for earlier, later in pairwise(times) if later > begun]
-    return max(gaps, default=(0.0, begun + 3.0))[1] - begun
+def back(kept: Sequence[tuple[float, tuple[int, Tracks]]], noticed: float) -> float:
+    """Seconds until the result of the first frame that a camera took after this moment."""
+    came = (at for at, (_, value) in kept if value.origin.monotonic > noticed)
+    return next(came, float("inf")) - noticed
+
+
+class Asked:
+    """Copies of a chain on workers that are sent one item after the other, and what they answer."""
+
+    def __init__(self, node: Node, chain: Sequence[Operator[Any, Any]], item_at: Callable[[int], Any]) -> None:
+        self.name = chain[0].name
+        self.sent = 0
+        self.answers: Counter[FrameId] = Counter()
+        self.causes: Counter[str] = Counter()
+        self.errors: list[UserError] = []
+        self._item_at = item_at
+        self._over = threading.Event()
+        self.copies = Replicas(node, chain, ("w1", "w2"), on_answer=self._note, on_error=self.errors.append)
+        self.copies.start()
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread.start()
+
+    def _note(self, item: Item, answer: Answer) -> None:
+        self.answers[item.frame] += 1
+        if isinstance(answer.result, (Absent, Exception)):
+            self.causes[getattr(answer.result, "cause", "") or repr(answer.result)] += 1
+
+    def _ask(self) -> None:
+        while not self._over.is_set():
+            value = self._item_at(self.sent)
+            if not self.copies.send(Item(value.origin.frame_id, value, live=False)):
+                return
+            self.sent += 1
+
+    def faults(self) -> list[str]:
+        """What is wrong once no more is sent."""
+        self._over.set()
+        self._thread.join(20)
+        deadline = time.monotonic() + 20
+        while len(self.answers) < self.sent and time.monotonic() < deadline:
+            time.sleep(0.05)
+        wrong = [f"{self.name}: {error}" for error in self.errors]
+        if self._thread.is_alive() or len(self.answers) < self.sent:
+            wrong.append(f"{self.name}: {len(self.answers)} of {self.sent} items were answered")
+        if twice := sum(count > 1 for count in self.answers.values()):
+            wrong.append(f"{self.name}: {twice} items were answered twice")
+        print(f"storm: {self.name}: {self.sent} items, {self.copies.deaths} deaths, {dict(self.causes)}")
+        self.copies.close(at_once=True)
+        return wrong
+
+
+def on_storm(times: int, draws: random.Random) -> list[str]:
+    """Kill workers as fast as they come back; a frame is given up only where it had two of them die."""
+    pictures = frames(1, 320, 180)
+    boxes = np.array([[10, 10, 30, 60], [100, 20, 130, 90]], np.float32)
+
+    def picture(index: int) -> Frame:
+        return replace(pictures[0], origin=Origin(f"camera{index % 3}", index=index, width=320, height=180))
+
+    def seen(index: int) -> Detections:
+        origin = Origin(f"camera{index % 3}", index=index, media=index / FPS, width=320, height=180)
+        return Detections(origin, boxes, [0.9, 0.8], [0, 0], ("person",))
+
+    before, wrong = held(), []
+    with Node(patience=Patience(deaths=sys.maxsize, pause=0)) as node:
+        for name in ("w1", "w2"):
+            node.start(name)
+        asked = [
+            Asked(node, [Resize(160), Resize(80, name="Smaller")], picture),
+            Asked(node, [Track()], seen),
+        ]
+        for _ in range(times):
+            kill_one(draws)
+            time.sleep(draws.choice((0, 0.01, 0.1, 0.3, 0.6)))
+        for one in asked:
+            wrong += one.faults()
+    return wrong + leftovers(before)
 
 
 # --- the process of the command ---------------------------------------------------------------------------
@@ -385,8 +506,8 @@ def sizes(folder: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    everything = ["files", "live", "home", "signals"]
-    parser.add_argument("parts", nargs="*", default=everything, metavar="files|live|home|signals")
+    everything = ["files", "live", "storm", "home", "signals"]
+    parser.add_argument("parts", nargs="*", default=everything, metavar="files|live|storm|home|signals")
     parser.add_argument("--times", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--command", type=Path, help=argparse.SUPPRESS)
@@ -396,7 +517,7 @@ def main() -> None:
         return
     logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
     sys.setswitchinterval(0.0005)  # as the command does
-    parts = {"files": on_files, "live": on_live, "home": on_home, "signals": on_signals}
+    parts = {"files": on_files, "live": on_live, "storm": on_storm, "home": on_home, "signals": on_signals}
     wrong: list[str] = []
     warm_up()
     for part in options.parts:

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -36,6 +37,7 @@ class UserFile:
 
 
 _files: dict[str, UserFile] = {}  # by the name of the module that came from it
+_executing: ContextVar[Path | None] = ContextVar("_executing", default=None)
 
 
 def load(path: str | Path, given: Mapping[str, str]) -> tuple[Graph, dict[str, Parameter]]:
@@ -90,6 +92,16 @@ def module_of(file: UserFile) -> ModuleType:
     return _executed(file.path, source)
 
 
+def refuse_run_in_file() -> None:
+    """Raise `GraphError` where this is called while a graph file is executed for what it declares."""
+    path = _executing.get()
+    if path is not None:
+        raise GraphError(
+            f"{path}: runs its graph while it is loaded, as it is by flowedge run and by workers that need its "
+            'operators: put that below if __name__ == "__main__":'
+        )
+
+
 def _source(path: Path) -> bytes:
     if path.is_dir() or (path.exists() and path.suffix != ".py"):
         raise GraphError(f"{path}: not a Python file: a graph is declared in a file like graph.py")
@@ -121,12 +133,15 @@ def _new_module(path: Path, source: bytes) -> ModuleType:
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name], _files[name] = module, file  # dataclasses and type hints look their module up
+    token = _executing.set(path)
     try:
         # Not through the loader: its cache of compiled files can be one edit behind the text we hashed.
         exec(compile(source, path, "exec", dont_inherit=True), vars(module))
     except BaseException:
         del sys.modules[name], _files[name]
         raise
+    finally:
+        _executing.reset(token)
     return module
 
 

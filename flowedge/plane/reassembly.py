@@ -52,7 +52,8 @@ class Reassembly(MeetingInbox):
 
     A frame of which every part is absent stays absent. A live frame waits at most `deadline` seconds from its
     first part, a frame of a file for every part. `on_complete` is called once for every frame when its last
-    part has come, be it late: until then, some of it is still on its way here.
+    part has come, be it late: until then, some of it is still on its way here. `deadlines` has the routes whose
+    frames have another deadline.
     """
 
     def __init__(
@@ -64,16 +65,12 @@ class Reassembly(MeetingInbox):
         clock: Clock = time.monotonic,
     ) -> None:
         super().__init__(place, clock)
+        self.deadlines: dict[int, float] = {}
         self._deadline = deadline
         self._on_complete = on_complete
         self._open: dict[str, OrderedDict[FrameId, _OpenFrame]] = {}
         self._overdue: dict[FrameId, int] = {}  # frames let go, and how many parts have yet to come
         self._behind: dict[str, list[End]] = {}  # ends that wait for the open frames of another camera
-
-    @property
-    def unsettled(self) -> int:
-        """Frames of which some parts have yet to come."""
-        return len(self._overdue) + sum(map(len, self._open.values()))
 
     def _receive(self, item: Item | End, since: float) -> None:
         if isinstance(item, End):
@@ -127,7 +124,9 @@ class Reassembly(MeetingInbox):
         return min((self._due(frame) for frame in oldest), default=float("inf"))
 
     def _due(self, frame: _OpenFrame) -> float:
-        return frame.since + self._deadline if frame.first.live else float("inf")
+        if not frame.first.live:
+            return float("inf")
+        return frame.since + self.deadlines.get(frame.first.route, self._deadline)
 
     def _let_go(self, frame: _OpenFrame) -> None:
         self._ready.append((_assembled(frame), self._clock() - frame.since))

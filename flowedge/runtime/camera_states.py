@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 from flowedge.graph.contract import State
 from flowedge.plane.transports.requests import Restore
 from flowedge.runtime.placement import Copy, Placement, Sent
 
-_epochs = itertools.count(1)  # of identities: grows whenever a copy is lost with some that it gave out
+_epochs = itertools.count(1)
+
+
+def new_epoch() -> int:
+    """The next epoch of identities: one begins whenever a copy is lost with some that it gave out."""
+    return next(_epochs)
 
 
 class CameraStates:
@@ -22,40 +28,42 @@ class CameraStates:
         self._placement = placement
         self._kept: dict[tuple[str, int], bytes] = {}
         self._moved: dict[str, int | None] = {}  # cameras whose state another copy had; epoch of new identities
-        self._changed: set[tuple[str, int]] = set()  # cameras and copies with frames after the last checkpoint
-        self._asked: set[tuple[str, int]] = set()
-
-    def keep(self, camera: str, copy: Copy | None, data: bytes) -> None:
-        """This is the camera's state now."""
-        self._kept[self._place(camera, copy)] = data
+        self._behind: Counter[tuple[str, int]] = Counter()  # frames after the checkpoint of a camera and copy
+        self._asked: dict[tuple[str, int], int] = {}  # how many of them a checkpoint that is to come has
 
     def kept(self, camera: str, copy: Copy | None) -> bytes:
         """The last state that is known; empty where there is none."""
         return self._kept.get(self._place(camera, copy), b"")
 
-    def hand_over(self, camera: str, data: bytes) -> None:
-        """Have the camera go on with a state that no copy here has given."""
-        self._moved[camera] = None
-        copy = self._placement.bound.get((camera, 0))
-        self.keep(camera, copy, data)
-        if copy is not None:
-            copy.to_restore.add(camera)
+    def epoch(self, camera: str) -> int | None:
+        """In which epoch identities must go on from that state; None where none is lost."""
+        return self._moved.get(camera)
+
+    def take_over(self, camera: str, data: bytes, epoch: int | None) -> None:
+        """Have a camera that no copy here has go on with a state from elsewhere."""
+        self._moved[camera] = epoch
+        self._kept[self._place(camera, None)] = data
 
     def note(self, camera: str, copy: Copy) -> None:
         """The camera has had a frame."""
-        self._changed.add((camera, copy.index))
+        self._behind[camera, copy.index] += 1
 
-    def lose(self, copy: Copy) -> None:
-        """A copy is gone: its cameras begin elsewhere with their last state, and with new identities."""
-        epoch = next(_epochs)
-        self._changed = {entry for entry in self._changed if entry[1] != copy.index}
+    def lose(self, copy: Copy) -> dict[str, int]:
+        """A copy is gone: its cameras begin elsewhere with their last state, and with new identities.
+
+        Gives how many frames old that is, by camera.
+        """
+        epoch, behind = new_epoch(), dict[str, int]()
         bound = self._placement.bound
         for key in [key for key, place in bound.items() if place is copy]:
-            self._moved[key[0]] = epoch
+            camera = key[0]
+            self._moved[camera] = epoch
+            behind[camera] = self._behind.pop((camera, copy.index), behind.get(camera, 0))
             if self._placement.state is State.PER_TILE:
-                copy.to_restore.add(key[0])
+                copy.to_restore.add(camera)
             else:
                 del bound[key]
+        return behind
 
     def bind(self, sent: Sent, copy: Copy) -> None:
         """An item goes to a copy, and the camera's state before it where that is elsewhere."""
@@ -77,26 +85,27 @@ class CameraStates:
         """The cameras and copies of which a checkpoint is due; `answered` comes after each."""
         due = [
             (camera, self._placement.copies[index])
-            for camera, index in self._changed - self._asked
-            if self._placement.copies[index].link
+            for (camera, index), frames in self._behind.items()
+            if frames and (camera, index) not in self._asked and self._placement.copies[index].link
         ]
         for camera, copy in due:
-            self._changed.discard((camera, copy.index))
-            self._asked.add((camera, copy.index))
+            self._asked[camera, copy.index] = self._behind[camera, copy.index]
         return due
 
     def answered(self, camera: str, copy: Copy, data: bytes | None) -> None:
         """A checkpoint has come, or (None) does not come."""
-        self._asked.discard((camera, copy.index))
+        seen = self._asked.pop((camera, copy.index), 0)
         here = any(key[0] == camera and place is copy for key, place in self._placement.bound.items())
         if data is not None and here:
-            self.keep(camera, copy, data)
+            self._kept[self._place(camera, copy)] = data
+            self._behind[camera, copy.index] -= seen
 
     def forget(self, camera: str) -> None:
         """A camera has ended."""
         for key in [key for key in self._kept if key[0] == camera]:
             del self._kept[key]
-        self._changed = {entry for entry in self._changed if entry[0] != camera}
+        for entry in [entry for entry in self._behind if entry[0] == camera]:
+            del self._behind[entry]
         self._moved.pop(camera, None)
 
     def _place(self, camera: str, copy: Copy | None) -> tuple[str, int]:

@@ -8,6 +8,7 @@ frames that comes there.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import threading
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 
 from flowedge.graph.contract import State
 from flowedge.plane.item import Item
+from flowedge.runtime.camera_states import new_epoch
 from flowedge.runtime.failures import described
 
 log = logging.getLogger("flowedge.run")
@@ -29,11 +31,11 @@ class Remote(Protocol):
     def send(self, item: Item) -> bool:
         """Give an item to one of them, once there is room; False where they are gone for good."""
 
-    def snapshot(self, camera: str) -> Mapping[str, Any]:
-        """The state of a camera, by step."""
+    def hand_over(self, camera: str) -> tuple[Mapping[str, Any], int | None]:
+        """Give the state of a camera away, by step, and the epoch in which its identities must go on if any."""
 
-    def restore(self, camera: str, states: Mapping[str, Any]) -> None:
-        """Go on with what `snapshot` gave."""
+    def take_over(self, camera: str, states: Mapping[str, Any], epoch: int | None) -> None:
+        """Go on with what `hand_over` gave."""
 
     def end(self, camera: str, ended: Callable[[], None]) -> None:
         """Forget a camera, whose stream has ended; `ended` is called when that is done."""
@@ -55,18 +57,29 @@ class Copy:
     remote: Remote | None = None
     then: tuple[tuple[Any, Any], ...] = ()
 
-    def snapshot(self, camera: str) -> Any:
-        """The state of a camera; None where there is none. Raises what the step or its worker raises."""
-        if self.remote is None:
-            return self.step.snapshot(camera)
-        return self.remote.snapshot(camera).get(self.configured.name)
+    def hand_over(self, camera: str) -> tuple[Any, int | None]:
+        """Give the state of a camera away, and forget the camera: the state is in one copy at any time.
 
-    def restore(self, camera: str, state: Any) -> None:
-        """Take over the state of a camera. Raises as `snapshot`."""
-        if self.remote is None:
+        None where there is no state; the number is the epoch in which identities must go on, if a new one has
+        begun. Raises what the step or its worker raises.
+        """
+        if self.remote is not None:
+            states, epoch = self.remote.hand_over(camera)
+            return states.get(self.configured.name), epoch
+        try:
+            return self.step.snapshot(camera), None
+        finally:
+            deque(self.step.flush(camera), maxlen=0)
+
+    def take_over(self, camera: str, state: Any, epoch: int | None) -> None:
+        """Go on with what `hand_over` of another copy gave. Raises as that."""
+        if self.remote is not None:
+            self.remote.take_over(camera, {} if state is None else {self.configured.name: state}, epoch)
+            return
+        if state is not None:
             self.step.restore(camera, state)
-        else:
-            self.remote.restore(camera, {self.configured.name: state})
+        if epoch is not None:
+            self.step.renumber(camera, epoch)
 
     def close(self) -> None:
         """Release the step, or its copies on workers."""
@@ -136,13 +149,13 @@ class Copies:
             if gone is not None and gone not in self._by_route.values():
                 self._unrouted.append(gone)
 
-    def release(self) -> None:
-        """Close the copies without a route that are not in use and keep no camera's state."""
+    def take_unused(self) -> list[Copy]:
+        """Those without a route that are not in use and keep no camera's state: whoever asks closes them."""
         with self._lock:
             needed = {self.current, *self._last.values()}
             unused = [gone for gone in self._unrouted if gone not in needed]
             self._unrouted = [gone for gone in self._unrouted if gone in needed]
-        _close(unused)
+        return unused
 
     def close(self) -> None:
         """Close every copy; raises what the first raises that cannot be closed."""
@@ -154,16 +167,15 @@ class Copies:
     def _hand_over(self, camera: str, last: Copy, chosen: Copy) -> None:
         """Give a copy the state that another has of a camera; it begins anew where that cannot be had."""
         try:
-            state = last.snapshot(camera) if chosen.configured.has_snapshot else None
-            if state is not None:
-                chosen.restore(camera, state)
+            chosen.take_over(camera, *last.hand_over(camera))
+            if chosen.configured.has_snapshot:
                 return
-            if chosen.remote is None:  # it may have seen the camera before
-                deque(chosen.step.flush(camera), maxlen=0)
-            reason = "it has no snapshot" if not chosen.configured.has_snapshot else ""
+            reason = "it has no snapshot"
         except Exception as error:
             reason = described(error)
-        if reason and not self._told:
+        with contextlib.suppress(Exception):  # that there is no state says more
+            chosen.take_over(camera, None, new_epoch())
+        if not self._told:
             self._told = True
             log.warning("%s begins anew in its new setting: %s", chosen.configured.name, reason)
 

@@ -44,11 +44,6 @@ class Counts:
                 self.failed += 1
                 self.failures[_place(absent)] += 1
 
-    def balanced(self) -> bool:
-        """Whether every frame produced is accounted for."""
-        ended = self.delivered + self.filtered + self.dropped.total() + self.failed
-        return self.produced == ended + self.in_flight
-
 
 @dataclass
 class CameraAccount:

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from flowedge.plane.transports.requests import (
     Done,
     Envelope,
     Failed,
+    Import,
     Order,
     Reply,
     Report,
@@ -76,8 +77,15 @@ class Link:
         self, instance: str, steps: str, handler: Callable[[int, Reply, memoryview], None]
     ) -> Future[bytes]:
         """Set up an instance of a chain; done when it can be sent requests, or with what its setup raised."""
+        import zenoh
+
         self._handlers[instance] = handler
-        matched, ready = self._open(instance), Future[bytes]()
+        ready = Future[bytes]()
+        try:
+            matched = self._open(instance)
+        except zenoh.ZError as error:  # the topic was withdrawn at this moment, with all others of the worker
+            ready.set_exception(error if self.alive else WorkerDiedError(f"worker {self.name} died"))
+            return ready
 
         def answered(call: Future[bytes]) -> None:
             try:
@@ -92,6 +100,10 @@ class Link:
 
         self._say("", instance, self._machine.order(steps)).add_done_callback(answered)
         return ready
+
+    def prepare(self, modules: Iterable[str]) -> None:
+        """Let the worker import what it may need soon."""
+        self._put("", pack(0, "", Import("\n".join(modules))))
 
     def call(self, instance: str, order: Order, body: bytes = b"") -> Future[bytes]:
         """Tell an instance to do something; the body of its reply, or what that raised as in `host`."""

@@ -41,16 +41,23 @@ class Order:
     def done(self, place: Place, leave: Callable[[], None]) -> None:
         """Call `leave` as soon as all that came before has left; each place once.
 
-        It must not wait for what another thread does here.
+        It must not wait for what another thread does here. Raises what the last raises of those that leave
+        now; the others leave all the same.
         """
+        error: BaseException | None = None
         with self._left:  # held while leaving, for the order
             place.leave = leave
             waiting = self._waiting[place.camera]
             while waiting and (leaves := waiting[0].leave) is not None:
                 waiting.popleft()
-                leaves()
+                try:
+                    leaves()
+                except BaseException as raised:
+                    error = raised
             if not waiting:
                 self._left.notify_all()
+        if error is not None:
+            raise error
 
     def finish(self, camera: str) -> None:
         """Wait until all of a camera have left, and forget it."""

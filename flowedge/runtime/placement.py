@@ -48,6 +48,14 @@ class Sent:
     restores: Restore | None = None
     state: bytes = b""
 
+    def again(self, *, deaths: int = 0, losses: int = 0) -> Sent:
+        """The item, to be sent anew.
+
+        It is not this one, which the thread that sends it may have in hand still: that must not go where the
+        new one does, or a frame would be worked on twice.
+        """
+        return Sent(self.item, self.deaths + deaths, self.losses + losses)
+
 
 @dataclass(eq=False)
 class Copy:
@@ -127,9 +135,9 @@ class Placement:
 
     def take_all(self, copy: Copy) -> list[Sent]:
         """What a copy that has died held. One more death is counted for what it may have been working on."""
-        held = list(copy.outstanding.values())
-        for sent in held[: self._batch]:
-            sent.deaths += 1
+        held = [
+            sent.again(deaths=number < self._batch) for number, sent in enumerate(copy.outstanding.values())
+        ]
         copy.outstanding.clear()
         self._count(copy)
         return held

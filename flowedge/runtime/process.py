@@ -24,7 +24,8 @@ class Patience:
     is ready. `silence`: for a report of one that owes an answer and uses no processor time; it is taken for
     frozen then. After `deaths` in a row a worker is given up: it had answered nothing in any of these lives,
     and none had lasted for `healthy`. Between them pauses double, the first of `pause`; after the first death
-    there is none.
+    there is none. `spare`: before the next spare worker is started; a worker that takes up its work at that
+    moment needs the processor more.
     """
 
     stop: float = 6.0
@@ -32,6 +33,7 @@ class Patience:
     silence: float = 5.0
     healthy: float = 10.0
     pause: float = 0.1
+    spare: float = 2.0
     deaths: int = 5
 
 

@@ -15,7 +15,6 @@ Of a frame's time most is the copy of 6.2 MB into shared memory, once each way; 
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import logging
@@ -33,10 +32,12 @@ from flowedge.graph.contract import Operator, Plain, State
 from flowedge.graph.serialization import step_to_json
 from flowedge.plane.clock import Clock
 from flowedge.plane.item import Item
-from flowedge.plane.transports.requests import Flush, Reply, Restore, Retire, Snapshot
+from flowedge.plane.transports.requests import Flush, Reply, Retire, Snapshot
 from flowedge.plane.transports.shared_memory import LossCause, SlotLost
-from flowedge.runtime.camera_states import CameraStates
+from flowedge.runtime.attendant import Attendant
+from flowedge.runtime.camera_states import CameraStates, new_epoch
 from flowedge.runtime.chain import Answer, pack_states, to_error, unpack_states
+from flowedge.runtime.checkpointing import Checkpointing
 from flowedge.runtime.link import Link, WorkerDiedError
 from flowedge.runtime.node import Node
 from flowedge.runtime.placement import Copy, Placement, Sent, check, state_of
@@ -47,6 +48,9 @@ log = logging.getLogger("flowedge.run")
 
 RETIRE_SECONDS = 5.0
 """How long a copy may take to finish and close its steps."""
+
+MOST_DEATHS = 2
+"""How many workers may die on a frame before it is given up."""
 
 MOST_LOSSES = 3
 """How often the value of a frame may be lost on the way before the frame is given up."""
@@ -107,18 +111,19 @@ class Replicas:
         self._on_error = on_error
         self._clock = clock
         self._again: deque[Sent] = deque()
-        self._resending = False
+        self._resending = False  # whether the attendant sends some of them, or soon will
         self._waits: Counter[str] = Counter()
         self._ends: dict[str, Callable[[], None]] = {}
         self._lock = threading.Lock()
-        self._next_snapshots = 0.0
         self._room_made = threading.Condition(self._lock)  # for `send` and whoever waits for the end
-        self._work_came = threading.Condition(self._lock)  # for the attendant
-        self._tasks: deque[Callable[[], None]] = deque()
         self._error: UserError | None = None
-        self._closed = self._stopped = False
-        self._attendant = threading.Thread(
-            target=self._attend, name=f"flowedge-{self.place}-copies", daemon=True
+        self._closed = False
+        self._checkpointing = Checkpointing(self.place, self._instance, self._states, self._lock)
+        self._attendant = Attendant(
+            f"flowedge-{self.place}-copies",
+            on_error=self._cannot_attend,
+            look=self._checkpointing.fetch if self._has_snapshot else None,
+            seconds=lambda: CHECKPOINT_SECONDS,
         )
 
     # --- what the runner of the operators calls -----------------------------------------------------------
@@ -163,24 +168,6 @@ class Replicas:
         self._put(sent)
         return True
 
-    def has_room(self, item: Item) -> bool:
-        """Whether `send` would not wait now."""
-        with self._lock:
-            return not self._again and not self._resending and self._placement.chosen(Sent(item)) is not None
-
-    def waits_for(self, camera: str) -> int:
-        """Items of a camera that have been sent and not answered."""
-        return self._waits[camera]
-
-    def busy_for(self) -> tuple[float, str]:
-        """How many seconds the item that was sent longest ago has been out, and which it is."""
-        with self._lock:
-            oldest = min(self._placement.outstanding, key=lambda sent: sent.since, default=None)
-        if oldest is None:
-            return 0.0, ""
-        frame = oldest.item.frame
-        return self._clock() - oldest.since, f"frame {frame.index} of {frame.camera}"
-
     def end(self, camera: str, ended: Callable[[], None]) -> None:
         """The camera's stream is over: flush it in every copy after its last answer, then call `ended`."""
         with self._lock:
@@ -191,32 +178,40 @@ class Replicas:
         if closed:
             ended()
 
-    def snapshot(self, camera: str) -> dict[str, Plain]:
-        """The camera's state after the frames sent so far, by step; else the last that is known.
+    def hand_over(self, camera: str) -> tuple[dict[str, Plain], int | None]:
+        """Give the camera's state away, by step, after its last answer, and forget the camera.
 
-        Raises `StateError` for tiles, whose state lies with several copies.
+        The number is None where that is the newest state. Else a worker died with the frames since the last
+        checkpoint, and identities must go on in this epoch, as some may have been given out. Raises
+        `StateError` for tiles, whose state lies with several copies, and what a step raises.
         """
         self._refuse_tiles()
-        with self._lock:
+        with self._room_made:
+            self._room_made.wait_for(lambda: self._error or self._closed or not self._waits[camera])
             copy = self._placement.bound.get((camera, 0))
             link = copy.link if copy else None
-            data = self._states.kept(camera, copy)
-        if link is not None:
-            with contextlib.suppress(WorkerDiedError):
+            data, epoch = self._states.kept(camera, copy), self._states.epoch(camera)
+        try:
+            if link is not None:
                 data = link.call(self._instance, Snapshot(camera)).result()
-                with self._lock:
-                    self._states.keep(camera, copy, data)
-        return unpack_states(data)
+        except WorkerDiedError:
+            epoch = new_epoch()
+        finally:
+            with self._lock:
+                links = self._forget(camera)
+            for link in links:  # in this thread: the camera may be back, with its state, at once
+                link.call(self._instance, Flush(camera))
+        return unpack_states(data), epoch
 
-    def restore(self, camera: str, states: Mapping[str, Plain]) -> None:
-        """Begin with this state, as `snapshot` of other copies gave it, at the camera's next frame.
+    def take_over(self, camera: str, states: Mapping[str, Plain], epoch: int | None) -> None:
+        """Begin with what `hand_over` of other copies gave, at the camera's next frame.
 
         Raises `StateError` for what is no state.
         """
         self._refuse_tiles()
         data = pack_states(camera, states)
         with self._lock:
-            self._states.hand_over(camera, data)
+            self._states.take_over(camera, data, epoch)
 
     def close(self, *, at_once: bool = False) -> None:
         """Retire the copies after the last answer, or `at_once`: what is out is dropped then, "run stopped"."""
@@ -241,11 +236,7 @@ class Replicas:
             self._node.disown(copy.worker, self)
         for retired in [link.call(self._instance, Retire()) for link in self._placement.links]:
             self._heed(retired)
-        with self._work_came:
-            self._stopped = True
-            self._work_came.notify()
-        if self._attendant.ident is not None:
-            self._attendant.join()
+        self._attendant.stop()
         for link in self._placement.links:
             link.drop(self._instance)
 
@@ -253,9 +244,7 @@ class Replicas:
 
     def worker_up(self, link: Link) -> None:
         """Host the chain on a worker that is there, or back."""
-        with self._work_came:
-            self._tasks.append(lambda: self._host(link))
-            self._work_came.notify()
+        self._attendant.do(lambda: self._host(link))
 
     def worker_down(self, link: Link, reason: str) -> None:
         """Settle what a dead worker held."""
@@ -266,12 +255,12 @@ class Replicas:
                 return
             self.deaths += 1
             copy.link = None
-            self._states.lose(copy)
+            behind = self._states.lose(copy)
             again = []
             for sent in self._placement.take_all(copy):
                 if sent.item.live:
                     settled.append((sent, _absent(sent, Outcome.DROPPED, "worker died", self.place)))
-                elif sent.deaths > 1:
+                elif sent.deaths >= MOST_DEATHS:
                     settled.append((sent, _absent(sent, Outcome.FAILED, "worker died twice", self.place)))
                 else:
                     again.append(sent)
@@ -279,8 +268,9 @@ class Replicas:
             self._node.sent_again[link.name] += len(again)
             self._notify()
         log.warning(
-            "%s: worker %s %s: %d frames are dropped, %d are sent again",
+            "%s: worker %s %s: %d frames are dropped, %d are sent again%s",
             self.place, link.name, reason, len(settled), len(again),
+            "".join(f", the state of {camera} is {frames} frames old" for camera, frames in behind.items()),
         )  # fmt: skip
         for sent, answer in settled:
             self._answer(sent, answer)
@@ -311,21 +301,11 @@ class Replicas:
         link = sent.link
         assert link is not None
         if sent.restores is not None:
-            self._restore(link, sent.restores, sent.state)
+            self._checkpointing.restore(link, sent.restores, sent.state)
         try:
             link.send(sent.number, self._instance, sent.item.value)
         except WireError as error:
             self._withdraw(sent, Answer(error))
-
-    def _restore(self, link: Link, order: Restore, state: bytes) -> None:
-        """Have a copy go on with the camera's last state."""
-
-        def heed(call: Future[bytes]) -> None:
-            error = call.exception()
-            if error is not None and not isinstance(error, WorkerDiedError):
-                log.error("%s: the state of %s is lost: %s", self.place, order.camera, error)
-
-        link.call(self._instance, order, state).add_done_callback(heed)
 
     def _refuse_tiles(self) -> None:
         if self._placement.state is State.PER_TILE and len(self._copies) > 1:
@@ -372,13 +352,13 @@ class Replicas:
     def _lose(self, sent: Sent, cause: str) -> None:
         """A value did not arrive, or its result: send it again, though not for ever."""
         self.losses[cause] += 1
-        sent.losses += 1
-        if sent.item.live or sent.losses >= MOST_LOSSES:
-            self._answer(sent, _absent(sent, Outcome.DROPPED, "value lost", self.place))
-            return
+        given_up = sent.item.live or sent.losses + 1 >= MOST_LOSSES
         with self._lock:
-            self._again.append(sent)
-            self._notify()
+            if not given_up and not self._closed:
+                self._again.append(sent.again(losses=1))
+                self._notify()
+                return
+        self._answer(sent, _absent(sent, Outcome.DROPPED, "value lost", self.place))
 
     def _answer(self, sent: Sent, answer: Answer) -> None:
         camera = sent.item.camera
@@ -395,79 +375,44 @@ class Replicas:
         """Begin to end a camera that waits for nothing more; the caller has the lock."""
         if self._waits[camera] or camera not in self._ends or self._closed:
             return
+        links = self._forget(camera)
+        self._attendant.do(lambda: self._flush(camera, links))
+
+    def _forget(self, camera: str) -> list[Link]:
+        """Forget a camera that waits for nothing; the copies that shall do so. The caller has the lock."""
         del self._waits[camera]
         self._placement.forget(camera)
         self._states.forget(camera)
-        links = self._placement.links
-        self._tasks.append(lambda: self._flush(camera, links))
-        self._work_came.notify()
+        return self._placement.links
 
-    # --- the attendant: a thread for all that waits for workers -------------------------------------------
+    # --- what the attendant does: all that waits for workers ----------------------------------------------
 
     def _notify(self) -> None:
         """Tell whoever waits that something about the copies has changed; the caller has the lock."""
         self._room_made.notify_all()
-        if self._again:
-            self._work_came.notify()
-
-    def _attend(self) -> None:
-        while True:
-            with self._work_came:
-                self._work_came.wait_for(
-                    lambda: self._tasks or self._stopped or self._next_again(),
-                    CHECKPOINT_SECONDS if self._has_snapshot else None,
-                )
-                if self._stopped and not self._tasks:
-                    return
-                task = self._tasks.popleft() if self._tasks else self._send_again
-            try:
-                task()
-                if self._has_snapshot:
-                    self._take_snapshots()
-            except Exception as error:
-                log.exception("%s: its copies cannot be attended to", self.place)
-                self._fail(RunError(f"{self.place}: {type(error).__name__}: {error}"))
+        if not self._resending and self._next_again() is not None:
+            self._resending = True
+            self._attendant.do(self._send_again)
 
     def _next_again(self) -> Copy | None:
         return self._placement.chosen(self._again[0]) if self._again and not self._closed else None
 
     def _send_again(self) -> None:
-        with self._lock:
-            copy = self._next_again()
-            if copy is None:
-                return
-            sent = self._again.popleft()
-            self._resending = True
-            self._place(sent, copy)
-        try:
+        """Send what has to be sent again, as far as there is room."""
+        while True:
+            with self._lock:
+                copy = self._next_again()
+                if copy is None:
+                    self._resending = False
+                    self._room_made.notify_all()
+                    return
+                sent = self._again.popleft()
+                self._place(sent, copy)
             self._put(sent)
-        finally:
-            with self._lock:
-                self._resending = False
-                self._notify()
 
-    def _take_snapshots(self) -> None:
-        """Ask for the state of cameras that have had frames, if it is time."""
-        now = self._clock()
-        if now < self._next_snapshots:
-            return
-        self._next_snapshots = now + CHECKPOINT_SECONDS
-        with self._lock:
-            due = [(camera, copy, copy.link) for camera, copy in self._states.ask()]
-        for camera, copy, link in due:
-            assert link is not None
-            self._ask_for_snapshot(camera, copy, link)
-
-    def _ask_for_snapshot(self, camera: str, copy: Copy, link: Link) -> None:
-        def keep(call: Future[bytes]) -> None:
-            error = call.exception()
-            with self._lock:
-                arrived = error is None and copy.link is link
-                self._states.answered(camera, copy, call.result() if arrived else None)
-            if error is not None and not isinstance(error, WorkerDiedError):
-                log.error("%s: no checkpoint of %s can be had: %s", self.place, camera, error)
-
-        link.call(self._instance, Snapshot(camera)).add_done_callback(keep)
+    def _cannot_attend(self, error: Exception) -> None:
+        log.error("%s: its copies cannot be attended to", self.place, exc_info=error)
+        self._fail(RunError(f"{self.place}: {type(error).__name__}: {error}"))
 
     def _host(self, link: Link) -> None:
         copy = self._placement.of(link.name)

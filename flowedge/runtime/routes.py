@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ from flowedge.planner.model.applications import scalar
 from flowedge.planner.model.profiles import Setting
 from flowedge.profiling.measure import with_setting
 from flowedge.runtime.chain import Answer
-from flowedge.runtime.copies import Remote
+from flowedge.runtime.copies import Copy, Remote
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.runner import Runner
 from flowedge.values import Scalar
@@ -55,6 +56,7 @@ class Routes:
         self._host = host
         self._open: dict[int, Configuration] = {0: Configuration(first_setting(graph))}
         self._last = 0
+        self._closing: list[threading.Thread] = []
         self._lock = threading.RLock()
 
     def of(self, camera: str) -> Configuration:
@@ -90,20 +92,33 @@ class Routes:
             self._ledger.redirect(self._opened(wanted), cameras)
 
     def close_unused(self) -> None:
-        """Close the routes by which no frame goes or will go; to be called about once a second."""
+        """Close the routes by which no frame goes or will go; to be called about once a second.
+
+        Operators that are needed no more are closed in a thread of their own: that may take its time.
+        """
         if not self._lock.acquire(blocking=False):  # operators are being set up, which may take its time
             return
         try:
             for number in self._open.keys() - self._ledger.routes_in_use():
                 del self._open[number]
                 self._close(number)
-            for name, runner in self._runners.items():
-                try:
-                    runner.release()
-                except Exception as error:
-                    log.error("%s could not be closed in its former setting: %s", name, error)
+            unused = [(name, gone) for name, runner in self._runners.items() for gone in runner.take_unused()]
+            self._closing = [thread for thread in self._closing if thread.is_alive()]
+            if unused:
+                thread = threading.Thread(
+                    target=_close_copies, args=(unused,), name="flowedge-closing", daemon=True
+                )
+                self._closing.append(thread)
+                thread.start()
         finally:
             self._lock.release()
+
+    def wait_closed(self, seconds: float) -> bool:
+        """Wait for operators that are being closed, so long at most; whether they are."""
+        deadline = time.monotonic() + seconds
+        for thread in list(self._closing):
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._closing)
 
     def _opened(self, wanted: Configuration) -> int:
         """The number of the route that has this configuration, opened where there is none."""
@@ -153,6 +168,14 @@ class Routes:
     def _close(self, number: int) -> None:
         for runner in self._runners.values():
             runner.retire(number)
+
+
+def _close_copies(unused: Sequence[tuple[str, Copy]]) -> None:
+    for name, gone in unused:
+        try:
+            gone.close()
+        except Exception as error:
+            log.error("%s could not be closed in its former setting: %s", name, error)
 
 
 def first_setting(graph: Graph) -> Setting:

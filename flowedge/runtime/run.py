@@ -12,6 +12,7 @@ from typing import Self
 from flowedge.errors import ConfigError, RunError
 from flowedge.graph.contract import Sink, Source
 from flowedge.graph.graph import Graph
+from flowedge.graph.loading import refuse_run_in_file
 from flowedge.monitor.report import Report
 from flowedge.plane.clock import Clock
 from flowedge.plane.taps import Taps
@@ -86,10 +87,7 @@ class Run:
         limits: Limits | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        if frames is not None and frames < 1:
-            raise ConfigError(f"Run: frames={frames}: a whole number of frames from 1 is needed")
-        if not 0 <= max_failures <= 1:
-            raise ConfigError(f"Run: max_failures={max_failures}: a share from 0 to 1 is needed, e.g. 0.5")
+        _check(frames, max_failures)
         graph.check()
         self.graph = graph
         self._plan = tuple(plan)
@@ -113,35 +111,12 @@ class Run:
             on_end=lambda sink, camera: self._cameras.ended(sink, camera),
         )
         self._finished = threading.Event()
-        self._cameras = Cameras(
-            [node.step for node in graph.nodes if isinstance(node.step, Source)],
-            {node.name: graph.sinks_behind(node.name) for node in graph.sources()},
-            self._wiring.outlets,
-            ledger=self._ledger,
-            taps=self._taps,
-            failures=self._failures,
-            frames=frames,
-            limits=self._limits,
-            clock=clock,
-            check=graph.check_camera,
-            on_ended=self._finished.set,
-        )
+        self._cameras = self._new_cameras(frames)
         self._usage = Usage()
         self._hosting = Hosting(self._usage, self._failures.end_run, clock)
         self.routes = Routes(graph, self._wiring.runners, self._ledger, self._hosting.host)
         self.decisions = Decisions(self.measuring, clock)
-        self._reporter = Reporter(
-            graph,
-            ledger=self._ledger,
-            runners=self._wiring.runners,
-            cameras=self._cameras,
-            routes=self.routes,
-            decisions=self.decisions,
-            usage=self._usage,
-            failures=self._failures,
-            limits=self._limits,
-            clock=clock,
-        )
+        self._reporter = self._new_reporter()
         self._watch = Watch(
             self._wiring.runners.values(),
             self._reporter,
@@ -154,7 +129,37 @@ class Run:
         self._patience: threading.Timer | None = None
         self._patience_over = self._aborted = self._closed = False
 
+    def _new_cameras(self, frames: int | None) -> Cameras:
+        return Cameras(
+            [node.step for node in self.graph.nodes if isinstance(node.step, Source)],
+            {node.name: self.graph.sinks_behind(node.name) for node in self.graph.sources()},
+            self._wiring.outlets,
+            ledger=self._ledger,
+            taps=self._taps,
+            failures=self._failures,
+            frames=frames,
+            limits=self._limits,
+            clock=self._clock,
+            check=self.graph.check_camera,
+            on_ended=self._finished.set,
+        )
+
+    def _new_reporter(self) -> Reporter:
+        return Reporter(
+            self.graph,
+            ledger=self._ledger,
+            runners=self._wiring.runners,
+            cameras=self._cameras,
+            routes=self.routes,
+            decisions=self.decisions,
+            usage=self._usage,
+            failures=self._failures,
+            limits=self._limits,
+            clock=self._clock,
+        )
+
     def __enter__(self) -> Self:
+        refuse_run_in_file()
         with ExitStack() as stack:
             stack.enter_context(self._taps)
             stack.callback(self._shut_down)
@@ -305,6 +310,8 @@ class Run:
             runner.inbox.close()
         self._join_threads()
         self._watch.stop()
+        if not self.routes.wait_closed(self._limits.drain_seconds):
+            log.error("an operator that is needed no more cannot be closed and is left behind")
         self.decisions.conclude()
         self._usage.look()
         self._hosting.close()
@@ -333,3 +340,10 @@ class Run:
                 self._failures.end_run(
                     RunError(f"{runner.name} has been busy with {work} for {seconds:.0f} s and is left behind")
                 )
+
+
+def _check(frames: int | None, max_failures: float) -> None:
+    if frames is not None and frames < 1:
+        raise ConfigError(f"Run: frames={frames}: a whole number of frames from 1 is needed")
+    if not 0 <= max_failures <= 1:
+        raise ConfigError(f"Run: max_failures={max_failures}: a share from 0 to 1 is needed, e.g. 0.5")

@@ -10,50 +10,26 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flowedge.errors import RunError, UserError
 from flowedge.graph.signature import Accepted, readable, signature
-from flowedge.monitor.histogram import Histogram
 from flowedge.plane.clock import Clock
 from flowedge.plane.item import End, Item, Receiver
 from flowedge.plane.mailbox import Mailbox
 from flowedge.runtime.chain import Answer
 from flowedge.runtime.copies import Copies, Copy, Remote
 from flowedge.runtime.failures import Failures, Tally, described
-from flowedge.runtime.order import Order, Place
+from flowedge.runtime.metrics import Metrics
+from flowedge.runtime.works import Work, Works
 from flowedge.values import Absent, FrameId, Outcome
 
 log = logging.getLogger("flowedge.run")
 
 _PASSED = object()
 """Stands for a value that a step on a worker gave to the next one there."""
-
-
-@dataclass
-class Metrics:
-    """What one step has done: values of every camera, the time each waited and took, results in part.
-
-    One thread writes; others may read.
-    """
-
-    tallies: defaultdict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
-    partial: int = 0
-    service: Histogram = field(default_factory=Histogram)
-    wait: Histogram = field(default_factory=Histogram)
-
-    @property
-    def count(self) -> int:
-        """Values taken, of all cameras."""
-        return sum(tally.count for tally in list(self.tallies.values()))
-
-    @property
-    def failed(self) -> int:
-        """Values on which the step failed, of all cameras."""
-        return sum(tally.failed for tally in list(self.tallies.values()))
 
 
 class Outlet:
@@ -119,10 +95,8 @@ class Runner(ABC):
         self._busy: tuple[FrameId | str, float] | None = None  # with what, and since when
         self._in_hand: list[Item | End | None] = []  # what was taken; None once it has been passed on
         self._put_off: deque[tuple[Item | End, float]] = deque()  # what `relieve` took and had to keep
-        self._order: Order | None = None  # once there are workers: they finish in any order
-        self._at_workers: dict[tuple[FrameId, int], tuple[Item, Place, Copy]] = {}
+        self._works: Works | None = None  # once there are workers: they finish in any order
         self._skips: dict[str, tuple[tuple[Any, Any], ...]] = {}  # the steps that values of a camera leave out
-        self._answers = threading.Condition()  # held while an answer is counted
         self._turn = threading.Lock()  # held by `relieve`, for which a step that works again waits
         self._shed = shed
         self.inbox = self._new_inbox(shed=shed, clock=clock)
@@ -157,7 +131,7 @@ class Runner(ABC):
         """
         new = self._copies.like(step, workers, then)
         if new is None and host is not None:
-            self._order = self._order or Order()
+            self._works = self._works or Works(self._clock)
             new = Copy(step, workers, step, host(self._answered), then)
         elif new is None:
             new = Copy(step, workers, copy.deepcopy(step))
@@ -177,9 +151,9 @@ class Runner(ABC):
         """Let go of what only the frames of a route needed: none of them is in the graph."""
         self._copies.remove(route)
 
-    def release(self) -> None:
-        """Close the retired copies that neither work nor keep the state of a camera; raises what one raises."""
-        self._copies.release()
+    def take_unused(self) -> list[Copy]:
+        """The retired copies that neither work nor keep the state of a camera, to be closed by who asks."""
+        return self._copies.take_unused()
 
     def judge_finally(self) -> None:
         """Tell `failures` how the step did on each camera; it will see no more."""
@@ -188,10 +162,10 @@ class Runner(ABC):
 
     def busy_for(self) -> tuple[float, str]:
         """How many seconds the step has been working on what it works on now, and what that is."""
-        busy = self._busy
-        if busy is None:
+        longest = self._longest()
+        if longest is None:
             return 0.0, ""
-        work, since = busy
+        work, since = longest
         return self._clock() - since, work if isinstance(work, str) else f"frame {work.index} of {work.camera}"
 
     def hangs(self, after: float) -> bool:
@@ -199,25 +173,43 @@ class Runner(ABC):
 
         The first one may be that for which it loads, and the end of a stream may take as long as it needs.
         """
-        busy, longest = self._busy, self.metrics.service.quantile(1.0)
-        if busy is None or isinstance(busy[0], str) or longest is None:
+        busy, slowest = self._longest(), self.metrics.service.quantile(1.0)
+        if busy is None or isinstance(busy[0], str) or slowest is None:
             return False
-        return self._clock() - busy[1] >= max(after, 3 * longest)
+        return self._clock() - busy[1] >= max(after, 3 * slowest)
+
+    def _longest(self) -> tuple[FrameId | str, float] | None:
+        """What has been worked on longest, here or by workers, and since when."""
+        busy = self._busy
+        first = self._works.longest if self._works else None
+        return busy if first is None or (busy and busy[1] < first.since) else (first.item.frame, first.since)
 
     def relieve(self, after: float) -> None:
         """Give up the live frames that wait for a step which has worked on one value for `after` seconds.
 
-        They are dropped as "stuck" here, the one being worked on too, whose result is ignored when it comes.
-        Were they to wait, the gate of the region would let no other in, and what is paired with them would
-        wait too. Frames of files and the ends of streams stay with the step.
+        They are dropped as "stuck" here, the one being worked on too, whose result is ignored when it comes,
+        and so are those that workers have had so long. Were they to wait, the gate of the region would let no
+        other in, and what is paired with them would wait too. Frames of files and the ends of streams stay
+        with the step.
         """
         with self._turn:
-            if self._shed or self._order or self._busy is None or self.busy_for()[0] < after:
+            if self._shed:
                 return
+            before = self._clock() - after
             try:
-                self._give_up_live()
+                if self._works is not None:
+                    self._give_up_overdue(self._works, before)
+                if self._busy is not None and self._busy[1] <= before:
+                    self._give_up_live()
             except BaseException as error:
                 self._give_up(error)
+
+    def _give_up_overdue(self, works: Works, before: float) -> None:
+        for work in works.take_overdue(before):
+            self._go_on(works, work, self._stuck(work.item))
+
+    def _go_on(self, works: Works, work: Work, item: Item) -> None:
+        works.go_on(work, lambda: self._pass_on(item))
 
     def _give_up_live(self) -> None:
         for index, item in enumerate(self._in_hand):
@@ -238,13 +230,15 @@ class Runner(ABC):
         self.ready.set()
         while taken := self._taken():
             self._attempt(self._handle_all, taken)
-        self._busy = "its workers", self._clock()
-        with self._answers:
-            self._answers.wait_for(lambda: not self._at_workers)
+        if self._works is not None:
+            self._busy = "its workers", self._clock()
+            self._works.wait()
         self._close()
 
     def _taken(self) -> list[tuple[Item | End, float]]:
-        return [self._put_off.popleft()] if self._put_off else self.inbox.take(self._most())
+        if self._put_off:
+            return [self._put_off.popleft()]
+        return self.inbox.take(self._most() if self._works is None else 1)
 
     def _attempt(self, work: Callable[..., object], *arguments: Any, work_of: str | None = None) -> None:
         """Do what the run cannot do without: an error ends the run, but not this thread."""
@@ -283,9 +277,9 @@ class Runner(ABC):
 
     def _handle_all(self, taken: Sequence[tuple[Item | End, float]]) -> None:
         """Serve the values, together if there are several, and keep what lay between them in its place."""
-        if self._order is not None:
+        if self._works is not None:
             for item, waited in taken:
-                self._handle_in_order(self._order, item, waited)
+                self._handle_in_order(self._works, item, waited)
             return
         values: list[Item] = []
         in_hand = self._in_hand = [item for item, _ in taken]
@@ -305,63 +299,66 @@ class Runner(ABC):
             else:
                 self._pass_on(item)
 
-    def _handle_in_order(self, order: Order, item: Item | End, waited: float) -> None:
+    def _handle_in_order(self, works: Works, item: Item | End, waited: float) -> None:
         """Serve one value, here or at the workers; it goes on when all before it have.
 
-        The end of a stream goes on in this thread, and not while `order` is held: workers have to flush first,
-        and their answer comes by the thread that also takes the answers of other cameras, which go in order.
+        The end of a stream goes on in this thread, and not while the order is held: workers have to flush
+        first, and their answer comes by the thread that also takes the answers of other cameras.
         """
         if isinstance(item, End):
-            order.finish(item.camera)
+            works.finish(item.camera)
             self._skips.pop(item.camera, None)
             self._pass_on(item)
             return
         if not item.is_value:
-            order.done(order.enter(item.camera), lambda: self._pass_on(item))
+            works.pass_by(item.camera, lambda: self._pass_on(item))
             return
         self.metrics.wait.add(waited)
         self._busy = item.frame, self._clock()
         chosen = self._copies.turn_to(item)
-        self._let_pass(order, chosen, item.camera)
-        place = order.enter(item.camera)
+        self._let_pass(works, chosen, item.camera)
+        works.begin(item, chosen)
         if self._error or chosen.remote is None:
             (result,) = self._results([item])
-            order.done(place, lambda: self._deliver(item, result))
-            return
-        with self._answers:
-            self._at_workers[item.frame, item.part] = item, place, chosen
-        if not chosen.remote.send(item):
+            if work := works.take(item):
+                works.go_on(work, lambda: self._deliver(item, result))
+        elif not chosen.remote.send(item):
             self._answered(item, Answer(RunError(f"{self.name}: its workers are gone")))
 
-    def _let_pass(self, order: Order, chosen: Copy, camera: str) -> None:
+    def _let_pass(self, works: Works, chosen: Copy, camera: str) -> None:
         """Before values of a camera leave out the steps behind this, wait until none is on its way there."""
         before, self._skips[camera] = self._skips.get(camera, ()), chosen.then
         if chosen.then and chosen.then != before:
-            order.finish(camera)
+            works.finish(camera)
             last, passed = chosen.then[-1][0], threading.Event()
             self.outlet.emit(Passage.to(last.name, camera, passed.set))
-            passed.wait()
+            while not passed.wait(1.0) and last.thread.is_alive():  # it may have ended when the run does
+                pass
 
     def _answered(self, item: Item, answer: Answer) -> None:
+        """Take what the workers made of a value, in the thread that reads what they say."""
+        works = self._works
+        assert works is not None
+        work = works.take(item)
+        if work is None:  # it was given up
+            return
+        try:
+            self._finish(works, work, answer)
+        except BaseException as error:
+            self._give_up(error)
+
+    def _finish(self, works: Works, work: Work, answer: Answer) -> None:
         """Count what the workers made of a value, and send it on in its turn, from where they left off."""
-        with self._answers:
-            known = self._at_workers.pop((item.frame, item.part), None)
-            if known is None:
-                return
-            kept, place, chosen = known
-            steps: list[Runner] = [self, *(runner for runner, _ in chosen.then)]
-            last = steps[max(0, len(answer.services) - 1)]
-            result = answer.result
-            if isinstance(result, UserError):
-                self._give_up(result)
-            for step, service in zip(steps, answer.services, strict=False):
-                step._count(kept, result if step is last else _PASSED, service.seconds)
-            self._answers.notify_all()
-        assert self._order is not None
+        steps: list[Runner] = [self, *(runner for runner, _ in work.copy.then)]
+        last, result = steps[max(0, len(answer.services) - 1)], answer.result
+        if isinstance(result, UserError):
+            self._give_up(result)
+        for step, service in zip(steps, answer.services, strict=False):
+            step._count(work.item, result if step is last else _PASSED, service.seconds)
         if type(result) is Absent:
-            self._order.done(place, lambda: self._pass_on(kept.with_value(result)))
+            self._go_on(works, work, work.item.with_value(result))
         else:
-            self._order.done(place, lambda: last._deliver(kept, result))
+            works.go_on(work, lambda: last._deliver(work.item, result))
 
     def _results(self, items: Sequence[Item]) -> Sequence[Any]:
         """What the step makes of the values; an exception stands in for the result it prevented."""
@@ -399,13 +396,16 @@ class Runner(ABC):
         return results
 
     def _count(self, item: Item, result: Any, seconds: float) -> None:
-        self.metrics.service.add(seconds)
         tally = self.metrics.tallies[item.camera]
-        if tally.failed or (type(result) not in self._usual and result is not _PASSED):
-            self._note(item, tally, result)
-        else:
-            tally.count += 1
-            tally.recent += 1
+        with self.metrics.lock:
+            self.metrics.service.add(seconds)
+            if type(result) in self._usual or result is _PASSED:
+                tally.count += 1
+                tally.recent += 1
+            else:
+                self._note(tally, result)
+        if tally.failed:
+            self._failures.judge(self.name, item.camera, tally, live=item.live, session=item.frame.session)
 
     def _checked(self, result: Any) -> Any:
         """The result, or a `TypeError` in the place of one that the step does not declare."""
@@ -428,8 +428,8 @@ class Runner(ABC):
         except BaseException as error:  # as in `_results`
             return self._give_up(error)
 
-    def _note(self, item: Item, tally: Tally, result: Any) -> None:
-        """Count a value, and judge its camera where the step has failed on it."""
+    def _note(self, tally: Tally, result: Any) -> None:
+        """Count a value that is not what the step gives as a rule."""
         if isinstance(result, Exception):
             tally.add(result)
             if not self._has_failed:
@@ -440,8 +440,6 @@ class Runner(ABC):
             tally.count += 1  # neither well nor ill: nothing is known of the value yet
         else:
             tally.add()
-        if tally.failed:
-            self._failures.judge(self.name, item.camera, tally, live=item.live, session=item.frame.session)
 
     def _failed(self, item: Item, error: Exception) -> Item:
         cause = "operator stopped" if error is self._error else type(error).__name__

@@ -197,7 +197,18 @@ class GatherRunner(Runner):
         super().__init__(step, **common)
 
     def _new_inbox(self, *, shed: bool, clock: Clock) -> Inbox:  # noqa: ARG002
-        return Reassembly(self.name, deadline=self.step.deadline, on_complete=self._on_complete, clock=clock)
+        self._parts = Reassembly(
+            self.name, deadline=self.step.deadline, on_complete=self._on_complete, clock=clock
+        )
+        return self._parts
+
+    def prepare(self, route: int, step: Any, *arguments: Any) -> None:
+        self._parts.deadlines[route] = step.deadline  # before frames of the route come
+        super().prepare(route, step, *arguments)
+
+    def retire(self, route: int) -> None:
+        super().retire(route)
+        self._parts.deadlines.pop(route, None)
 
     def _call(self, values: list[Assembled]) -> Sequence[Any]:
         self.metrics.partial += sum(not assembled.complete for assembled in values)

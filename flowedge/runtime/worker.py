@@ -4,7 +4,7 @@ Started by a node as `python -m flowedge.runtime.worker`, with its `Settings` as
 standard input, so that no secret stands in its arguments. It is a client of the Zenoh router of the run, at a
 socket that only the same user can enter:
 
-    flowedge/@/to/<token>               control: host, stop
+    flowedge/@/to/<token>               control: host, import
     flowedge/@/to/<token>/<instance>    what one instance is to do, in order: it reads this topic itself
     flowedge/@/from/<token>             replies, reports and log lines
 
@@ -16,8 +16,10 @@ decides.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import faulthandler
+import importlib
 import json
 import logging
 import os
@@ -42,6 +44,8 @@ from flowedge.plane.transports.requests import (
     Flush,
     Gave,
     Host,
+    Import,
+    Imported,
     LogLine,
     Message,
     Ready,
@@ -147,6 +151,7 @@ class Worker:
         self._instances: dict[str, _Instance] = {}
         self._stop = threading.Event()
         self._refused = 0
+        self._imported = set(sys.modules)
 
     def run(self) -> None:
         """Say that it is ready, work and report until it is stopped."""
@@ -194,6 +199,12 @@ class Worker:
             )
             return None
 
+    def tell_imported(self) -> None:
+        """Say which modules have been imported since this was said last."""
+        modules = [name for name in list(sys.modules) if name not in self._imported]
+        self._imported.update(modules)
+        self.tell(0, "", Imported("\n".join(modules)))
+
     def retired(self, instance: str) -> None:
         """Forget an instance that has ended."""
         self._instances.pop(instance, None)
@@ -202,10 +213,14 @@ class Worker:
         """The thread that takes orders for the worker as a whole."""
         while (sample := _received(control)) is not None:
             envelope = self.understood(sample)
-            if envelope is not None and isinstance(envelope.message, Host):
-                instance = _Instance(self, envelope.instance, envelope.message, envelope.number)
-                self._instances[envelope.instance] = instance
-                instance.start()
+            match envelope and envelope.message:
+                case Host() as host:
+                    assert envelope is not None
+                    instance = _Instance(self, envelope.instance, host, envelope.number)
+                    self._instances[envelope.instance] = instance
+                    instance.start()
+                case Import(modules):
+                    threading.Thread(target=_import, args=(modules.split("\n"),), daemon=True).start()
 
     def _report(self) -> Report:
         notes = {
@@ -270,6 +285,7 @@ class _Instance(threading.Thread):
             return
         self._chain = chain
         self._tell(self._number, Done())
+        self._worker.tell_imported()
         while (orders := self._next(chain.batch)) and not isinstance(orders[0].message, Retire):
             self._obey(chain, orders)
             del orders  # what it shows in shared memory is free for others
@@ -392,6 +408,13 @@ class _LogHandler(logging.Handler):
             self._worker.tell(0, "", line)
         except Exception:
             self.handleError(record)
+
+
+def _import(modules: Sequence[str]) -> None:
+    """Import what can be: the modules of a user's file, for one, come only with that."""
+    for name in modules:
+        with _IMPORTING, contextlib.suppress(Exception):
+            importlib.import_module(name)
 
 
 def _received(channel: zenoh.Subscriber[Any]) -> zenoh.Sample | None:

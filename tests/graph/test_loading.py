@@ -181,3 +181,9 @@ def test_a_module_is_found_again_by_its_file(tmp_path: Path) -> None:
 
 def test_a_module_that_any_process_can_import_is_no_file_of_the_users() -> None:
     assert user_file("flowedge.operators.null") is None
+
+
+def test_a_file_that_runs_its_graph_when_it_is_loaded(tmp_path: Path) -> None:
+    path = written(tmp_path, WITH_OPERATOR + "from flowedge import Run\nwith Run(graph) as run: run.wait()\n")
+    with pytest.raises(GraphError, match=r"runs its graph while it is loaded, .* put that below if"):
+        load(path, {})

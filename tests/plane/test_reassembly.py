@@ -43,6 +43,11 @@ class Bench:
             clock=lambda: self.now,
         )
 
+    @property
+    def unsettled(self) -> int:
+        """Frames of which some parts have yet to come."""
+        return len(self.inbox._overdue) + sum(map(len, self.inbox._open.values()))
+
     def put(self, *items: Item | End) -> None:
         for item in items:
             self.inbox.put(item)
@@ -131,10 +136,17 @@ def test_an_overdue_live_frame_leaves_without_its_late_part_and_is_complete_when
     assert kinds(frame) == (0, ["0"])
     assert isinstance(frame, Item)
     assert frame.value.missing == (HALVES[1],)
-    assert (bench.complete, bench.inbox.unsettled) == ([], 1)
+    assert (bench.complete, bench.unsettled) == ([], 1)
     bench.put(part(0, 1), part(1, 0), part(1, 1))
     assert [kinds(frame) for frame in bench.taken()] == [(1, ["0", "1"])]
-    assert (bench.complete, bench.inbox.unsettled) == ([0, 1], 0)
+    assert (bench.complete, bench.unsettled) == ([0, 1], 0)
+
+
+def test_frames_of_a_route_may_have_a_deadline_of_their_own(bench):
+    bench.inbox.deadlines[1] = 0.5
+    bench.put(*(part(index, 0, live=True)._replace(route=index) for index in (1, 2)))
+    bench.now = 0.6
+    assert [kinds(item) for item, _ in bench.inbox.poll(4)] == [(1, ["0"])]
 
 
 def test_a_frame_of_a_file_is_never_overdue(bench):
@@ -148,7 +160,7 @@ def test_the_end_of_a_camera_comes_after_its_frames_and_leaves_nothing(bench):
     bench.put(part(0, 0), part(1, 0), part(0, 0, camera="south"), End("north"))
     assert [kinds(item) for item in bench.taken()] == [(0, ["0"]), (1, ["0"]), End("north")]
     assert bench.complete == [0, 1]
-    assert bench.inbox.unsettled == 1  # that of the other camera
+    assert bench.unsettled == 1  # that of the other camera
 
 
 def test_a_slow_gather_loses_no_part_that_came_meanwhile(bench):

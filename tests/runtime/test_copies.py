@@ -49,6 +49,11 @@ def set_up(step: Any) -> Copy:
     return Copy(step, (), copy.deepcopy(step))
 
 
+def close_unused(of: Any) -> None:
+    for gone in of.take_unused():
+        gone.close()
+
+
 def item_on(route: int) -> Item:
     value = event("north", route)
     return Item(value.origin.frame_id, value, live=False, route=route)
@@ -60,10 +65,10 @@ def test_a_copy_that_ends_a_camera_is_not_closed_meanwhile():
     old = copies.turn_to(item_on(0))
     copies.remove(0)
     assert copies.end("north") is old
-    copies.release()
+    close_unused(copies)
     assert not CLOSED
     copies.turn_to(item_on(1))
-    copies.release()
+    close_unused(copies)
     assert CLOSED == [0]
 
 
@@ -74,7 +79,7 @@ def test_a_retired_copy_is_closed_once():
     runner.retire(0)
     runner.inbox.close()
     runner.thread.join(SECONDS)
-    runner.release()
+    close_unused(runner)
     assert sorted(CLOSED) == [0, 1]
 
 
@@ -92,6 +97,6 @@ def test_a_route_that_passes_by_needs_no_retired_copy():
     copies.remove(0)
     copies.pass_by(2)
     copies.turn_to(item_on(1))
-    copies.release()
+    close_unused(copies)
     copies.close()
     assert CLOSED == [0, 1]

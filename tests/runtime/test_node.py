@@ -24,9 +24,9 @@ from flowedge.runtime.machine import ThisMachine
 from flowedge.runtime.node import Node
 from flowedge.runtime.process import Patience
 from flowedge.runtime.replicas import Replicas
-from tests.runtime.fake_steps import SECONDS
+from tests.runtime.fake_steps import SECONDS, wait_until
 from tests.runtime.test_replicas import Answers, hosted, item, send_all
-from tests.runtime.worker_steps import Obey, command
+from tests.runtime.worker_steps import Import, Obey, command
 
 HOME = """
 import sys, threading
@@ -230,3 +230,23 @@ def test_garbage_on_the_topics_is_refused_and_counted() -> None:
                 assert copies.send(item(command(0)))
                 answers.wait(1)
         assert node.refused[str(token)] == 1
+
+
+def test_the_spare_worker_imports_what_others_have_imported() -> None:
+    with Node(patience=Patience(spare=0.0)) as node:
+        node.start("a")
+        with hosted(node, [Import("sndhdr")], ["a"]):
+            wait_until(lambda: (spare := node._spare.life) is not None and spare.is_ready)
+            assert node._spare.life is not None
+            pid = node._spare.life.pid
+            node.start("b")
+            with hosted(node, [Import("sndhdr", imports=False)], ["b"]) as (copies, answers):
+
+                def imported() -> bool:
+                    before = len(answers.came)
+                    send_all(copies, [command(before)])
+                    data = answers.wait(before + 1)[-1].result.data
+                    assert data["pid"] == pid
+                    return bool(data["imported"])
+
+                wait_until(imported)

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zenoh
 
 from flowedge import Absent, ConfigError, Detections, Event, Operator, Origin, UserError
 from flowedge.errors import RunError
 from flowedge.operators import Crop, Track
 from flowedge.plane.item import Item
 from flowedge.runtime.chain import Answer
+from flowedge.runtime.link import Link, WorkerDiedError
 from flowedge.runtime.node import Node
+from flowedge.runtime.placement import Sent
 from flowedge.runtime.replicas import Replicas
 from flowedge.testing import frames
 from flowedge.values import Outcome
@@ -169,11 +172,12 @@ def test_a_copy_is_sent_no_more_than_it_has_room_for(node: Node, tmp_path: Path)
     with hosted(node, [Obey()], ["a"]) as (copies, answers):
         send_all(copies, [command(0, "hang", begun=str(begun), released=str(released)), command(1)])
         begun.read_text()
-        assert not copies.has_room(item(command(2)))
-        assert copies.waits_for("north") == 2
-        assert copies.busy_for()[1] == "frame 0 of north"
+        third = threading.Thread(target=send_all, args=(copies, [command(2)]))
+        third.start()
+        third.join(0.1)
+        assert third.is_alive()
         released.touch()
-        assert copies.send(item(command(2)))
+        third.join(SECONDS)
         answers.wait(3)
 
 
@@ -329,21 +333,56 @@ def test_state_of_tiles_goes_on_where_it_was(
 def test_state_moves_to_other_copies(node: Node) -> None:
     with hosted(node, [Count()], ["a"]) as (first, answers):
         send_all(first, [command(index) for index in range(5)])
-        states = first.snapshot("north")
+        states, epoch = first.hand_over("north")
         answers.wait(5)
-    assert states == {"Count": {"count": 5}}
+        assert (states, epoch) == ({"Count": {"count": 5}}, None)
+        send_all(first, [command(5)])  # it has forgotten the camera
+        assert answers.wait(6)[5].result.data["count"] == 1
     with hosted(node, [Count()], ["b"]) as (second, answers):
-        second.restore("north", states)
+        second.take_over("north", states, epoch)
         send_all(second, [command(5)])
         (answer,) = answers.wait(1)
     assert (answer.result.data["count"], answer.result.data["epoch"]) == (6, 0)
+
+
+def test_a_state_that_moves_after_a_death_goes_on_with_identities_of_its_own(node: Node) -> None:
+    with hosted(node, [Count()], ["a"]) as (first, answers):
+        send_all(first, [command(index) for index in range(5)])
+        os.kill(answers.wait(5)[0].result.data["pid"], signal.SIGKILL)
+        wait_for(lambda: first.deaths == 1)
+        states, epoch = first.hand_over("north")
+    assert epoch is not None
+    with hosted(node, [Count()], ["b"]) as (second, answers):
+        second.take_over("north", states, epoch)
+        send_all(second, [command(5)])
+        (answer,) = answers.wait(1)
+    assert answer.result.data["epoch"] == epoch
+
+
+def test_an_item_whose_sending_is_overtaken_by_a_death_is_worked_on_once(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hosted(node, [Count()], ["a"]) as (copies, answers):
+        put = copies._put
+
+        def late(sent: Sent) -> None:
+            monkeypatch.setattr(copies, "_put", put)
+            pid = node.pid("a")
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: len(answers.came) == 1)  # it was sent again
+            put(sent)
+
+        monkeypatch.setattr(copies, "_put", late)
+        send_all(copies, [command(0), command(1)])
+        assert [answer.result.data["count"] for answer in answers.wait(2)] == [1, 2]
 
 
 def test_a_state_that_cannot_be_taken_over_is_told_of_and_work_goes_on(
     node: Node, caplog: pytest.LogCaptureFixture
 ) -> None:
     with hosted(node, [Count()], ["a"]) as (copies, answers):
-        copies.restore("north", {"Count": {"something": "else"}})
+        copies.take_over("north", {"Count": {"something": "else"}}, None)
         send_all(copies, [command(0)])
         (answer,) = answers.wait(1)
     assert answer.result.data["count"] == 1
@@ -357,9 +396,10 @@ def test_identities_of_tracks_go_on_after_a_death(node: Node) -> None:
         return Detections(origin, [box], [0.9], [0], ("person",))
 
     with hosted(node, [Track()]) as (copies, answers):
-        send_all(copies, [seen(index) for index in range(10)])
+        send_all(copies, [seen(index) for index in range(9)])
+        copies.take_over("north", *copies.hand_over("north"))
+        send_all(copies, [seen(9)])
         answers.wait(10)
-        copies.snapshot("north")
         for name in ("a", "b"):
             pid = node.pid(name)
             assert pid is not None
@@ -368,6 +408,18 @@ def test_identities_of_tracks_go_on_after_a_death(node: Node) -> None:
         send_all(copies, [seen(index) for index in range(10, 20)])
         ids = [answer.result.ids.tolist() for answer in answers.wait(20)]
     assert ids == [[1]] * 20
+
+
+def test_a_worker_that_dies_while_its_topic_is_opened_is_told_of_as_dead(node: Node) -> None:
+    link = Link(node._session, node.memory, "c", "c.1")
+
+    def lost(_: str) -> threading.Event:
+        link.lose("died")
+        raise zenoh.ZError("Undeclared publisher")
+
+    link._open = lost  # type: ignore[method-assign]
+    hosted = link.host("Obey.0", "[]", lambda *_: None)
+    assert isinstance(hosted.exception(SECONDS), WorkerDiedError)
 
 
 def test_what_is_out_is_dropped_when_the_copies_are_closed_at_once(node: Node, tmp_path: Path) -> None:

@@ -140,8 +140,39 @@ def test_copies_are_closed_when_their_last_frame_has_left():
         feed.give(1)  # the camera's state goes over with its next frame
         assert run.finished_within(SECONDS)
         run.routes.close_unused()
+        assert run.routes.wait_closed(SECONDS)
         assert {"first=1", "second=1"} <= set(CLOSED)
     assert sorted(CLOSED) == ["first=1", "first=2", "second=1", "second=2"]
+
+
+def test_nobody_waits_for_an_operator_that_takes_long_to_close():
+    feed, closing, released, came = Feed(3), threading.Event(), threading.Event(), []
+
+    @dataclass
+    class SlowToClose(Mark):
+        def close(self) -> None:
+            if not closing.is_set():
+                closing.set()
+                assert released.wait(SECONDS)
+
+    graph = Graph("closing")
+    (
+        graph.source(Play({"north": ""}, play=feed.play))
+        >> SlowToClose(choose("number", 1, 2))
+        >> Collect(came.append)
+    )
+    with Run(graph) as run:
+        for number in (2, 1):
+            run.routes.switch(at(number=number))
+            feed.give(1)
+            assert wait_for(lambda: len(came) == 3 - number)  # noqa: B023
+            run.routes.close_unused()
+            assert closing.wait(SECONDS)
+        assert not run.routes.wait_closed(0.0)
+        released.set()
+        assert run.routes.wait_closed(SECONDS)
+        feed.give(1)
+        assert run.wait(SECONDS).cameras["north"].delivered == 3
 
 
 def test_a_setting_that_cannot_be_set_up_changes_nothing():

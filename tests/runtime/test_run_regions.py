@@ -171,7 +171,7 @@ class Hanging:
     def nothing_is_kept(self) -> bool:
         """Whether no gather and no join waits for a part."""
         inboxes = [runner.inbox for runner in self.run._wiring.runners.values()]
-        unsettled = [inbox.unsettled for inbox in inboxes if isinstance(inbox, Reassembly)]
+        unsettled = [inbox._open or inbox._overdue for inbox in inboxes if isinstance(inbox, Reassembly)]
         return not any(unsettled) and not any(meeting._first for meeting in self.joins)
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flowedge import ConfigError, Event, Graph, choose
+from flowedge import ConfigError, Event, Graph, choose, join
 from flowedge.errors import RunError
+from flowedge.runtime.limits import Limits
 from flowedge.runtime.routes import Configuration, first_setting
 from flowedge.runtime.run import Run
 from tests.runtime.fake_steps import SECONDS, Collect, Play, index_of, wait_until
-from tests.runtime.worker_steps import Burn, Count, Obey, SlowToBegin, command
+from tests.runtime.worker_steps import Burn, Count, Obey, Pick, SlowToBegin, command
 
 
 @dataclass
@@ -228,3 +232,60 @@ def test_a_run_that_is_stopped_does_not_wait_for_workers_that_begin(tmp_path: An
         switching.join(SECONDS)
         assert refused
         assert run.stopping
+
+
+GUARDLESS = """
+from dataclasses import dataclass
+from flowedge import Frame, Graph, Operator, Run, UserError
+from flowedge.operators import Null, video
+from flowedge.runtime.routes import Configuration, first_setting
+
+@dataclass
+class Same(Operator[Frame, Frame]):
+    def process(self, frame: Frame, /) -> Frame:
+        return frame
+
+graph = Graph("guardless")
+video(graph, "street://?width=160&height=120&fps=25&seconds=0.4") >> Same() >> Null()
+with Run(graph) as run:
+    try:
+        run.routes.switch(Configuration(first_setting(graph), {"Same": ("w1",)}))
+    except UserError as error:
+        print(error)
+    print(run.wait().cameras["camera"].delivered)
+"""
+
+
+def test_a_script_that_runs_its_graph_without_a_guard_is_told_of_and_runs_in_one_process(tmp_path: Path):
+    script = tmp_path / "guardless.py"
+    script.write_text(GUARDLESS)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=True)
+    sentence, delivered = done.stdout.splitlines()
+    assert sentence.startswith(f"{script}: runs its graph while it is loaded")
+    assert delivered == "10"
+
+
+def test_live_frames_in_a_region_do_not_wait_for_a_worker_that_hangs(tmp_path: Any):
+    begun, released = tmp_path / "begun", tmp_path / "released"
+    gate, now, came = threading.Semaphore(0), [100.0], []
+    hang = command(1, "hang", begun=str(begun), released=str(released))
+    values = [command(0), hang, *(command(index) for index in range(2, 6))]
+    graph = Graph("region")
+    stream = graph.source(Play({"north": ""}, play=player(values, gate=gate), as_live=True))
+    join(stream >> Obey(name="away"), stream >> Obey(name="here")) >> Pick() >> Collect(came.append)
+    with Run(graph, clock=lambda: now[0]) as run:
+        run.routes.switch(on(graph, "away", workers=("w1",)))
+        gate.release(2)
+        wait_until(begun.exists)
+        assert run.report().operators["away"].stuck is None
+        now[0] += Limits().region_seconds
+        wait_until(lambda: (run._watch.look(), run.report().cameras["north"].in_flight == 0)[1])
+        assert run.report().cameras["north"].dropped == {"stuck at away": 1}
+        released.touch()
+        gate.release(4)
+        wait_until(lambda: came and index_of(came[-1]) == 5)
+        report = run.wait(SECONDS)
+    assert index_of(came[0]) == 0
+    assert 1 not in map(index_of, came)
+    counts = report.cameras["north"]
+    assert counts.produced == 6 == counts.delivered + sum(counts.dropped.values())

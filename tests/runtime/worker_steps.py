@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -73,6 +75,29 @@ class Obey(Operator[Event, Event]):
             begun.write_text(str(os.getpid()))
             while not released.exists():
                 time.sleep(0.01)
+
+
+@dataclass
+class Import(Operator[Event, Event]):
+    """Its setup imports a module, if it is to; it says whether its process has."""
+
+    module: str
+    imports: bool = True
+
+    def setup(self) -> None:
+        if self.imports:
+            importlib.import_module(self.module)
+
+    def process(self, value: Event, /) -> Event:
+        return Event(value.origin, value.kind, {"imported": self.module in sys.modules, "pid": os.getpid()})
+
+
+@dataclass
+class Pick(Operator[tuple[Event, Event], Event]):
+    """Gives the first of a pair."""
+
+    def process(self, value: tuple[Event, Event], /) -> Event:
+        return value[0]
 
 
 @dataclass

@@ -62,6 +62,13 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class Import:
+    """To a worker: import these `modules`, one a line, as far as they can be: it may need them soon."""
+
+    modules: str
+
+
+@dataclass(frozen=True, slots=True)
 class Retire:
     """To an instance: close the steps and end, once what came before has been answered."""
 
@@ -102,6 +109,13 @@ class Restore:
 @dataclass(frozen=True, slots=True)
 class Ready:
     """From a worker: it listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """From a worker: what it has set up needed these `modules`, one a line."""
+
+    modules: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,11 +241,23 @@ class Ended:
     reason: str
 
 
-Order: TypeAlias = Host | Retire | Request | Flush | Snapshot | Restore
+Order: TypeAlias = Host | Import | Retire | Request | Flush | Snapshot | Restore
 """What a worker and its instances are told."""
 
 Message: TypeAlias = (
-    Order | Ready | Report | LogLine | Done | Failed | Reply | Joined | Launch | Launched | End | Ended
+    Order
+    | Ready
+    | Imported
+    | Report
+    | LogLine
+    | Done
+    | Failed
+    | Reply
+    | Joined
+    | Launch
+    | Launched
+    | End
+    | Ended
 )
 
 

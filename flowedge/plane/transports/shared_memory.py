@@ -34,6 +34,7 @@ order with the pictures would have to be restored.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -204,7 +205,7 @@ class Pool:
         """
         with self._lock:
             row = self._rows.pop(reader, None)
-            if row is None:
+            if row is None or self._closed:
                 return
             at = _NAMES + row * _NAME_BYTES
             self._memory[at : at + _NAME_BYTES] = bytes(_NAME_BYTES)
@@ -216,14 +217,16 @@ class Pool:
 
     @property
     def used(self) -> int:
-        """Bytes of the slots that a reader may still look at, in whole pages."""
+        """Bytes of the slots that a reader may still look at, in whole pages; 0 once it is closed."""
         with self._lock:
             self._collect()
-            return self.capacity - self._extents.free
+            return 0 if self._closed else self.capacity - self._extents.free
 
     def trim(self) -> None:
         """Give back the memory that nothing has needed since the last call. Call it every few seconds."""
         with self._lock:
+            if self._closed:
+                return
             self._collect()
             if self._highest < self._touched:
                 self._memory.madvise(mmap.MADV_REMOVE, _DATA + self._highest, self._touched - self._highest)
@@ -232,11 +235,17 @@ class Pool:
             self._highest = -(-max(ends, default=0) // UNIT) * UNIT
 
     def close(self) -> None:
-        """Write no more. Descriptors that nobody has read yet are lost; what readers look at stays for them."""
+        """Write no more, and let go of the memory here.
+
+        Descriptors that nobody has read yet are lost; what readers look at stays for them.
+        """
         with self._lock:
             if not self._closed:
                 self._closed = True
                 os.close(self._fd)
+                self._words.release()
+                with contextlib.suppress(BufferError):  # something is being written: it goes with that
+                    self._memory.close()
 
     def _claim(self, size: int, readers: Collection[str]) -> _Written | None:
         with self._lock:
@@ -266,6 +275,8 @@ class Pool:
 
     def _collect(self, most: int | None = None) -> None:
         """Free the slots that all of their readers have released, among the `most` longest not looked at."""
+        if self._closed:
+            return
         words = self._words
         for written in list(islice(self._written.values(), most)):
             index, generation = written.index, written.generation

@@ -427,6 +427,9 @@ def test_closed_pool_is_gone(pool: Pool, views: Views) -> None:
     slot = written(pool, picture(1))
     pool.close()
     assert cause(views, slot) is LossCause.WRITER_GONE
+    pool.forget("reader")
+    pool.trim()
+    assert f"memfd:flowedge-{pool.name} " not in Path("/proc/self/maps").read_text()
 
 
 def test_foreign_files_are_not_touched(pool: Pool, views: Views, tmp_path: Path) -> None:
