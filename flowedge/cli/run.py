@@ -9,23 +9,25 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flowedge.cli import files
-from flowedge.cli.arguments import Debug, Given, GraphFile, assignments, seconds
+from flowedge.cli.arguments import Certs, Debug, Given, GraphFile, Insecure, assignments, seconds
 from flowedge.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from flowedge.cli.display import Show
     from flowedge.graph.graph import Graph
     from flowedge.monitor.report import Report
+    from flowedge.runtime.network import Network
+    from flowedge.runtime.routes import Configuration
     from flowedge.runtime.run import Run
 
 log = logging.getLogger("flowedge.cli")
@@ -62,12 +64,20 @@ def run(
         typer.Option(
             "--plan",
             metavar="FILE",
-            help="Run this plan for one node, as `flowedge plan --json` wrote it.",
+            help="Run this plan, as `flowedge plan --json` wrote it.",
         ),
     ] = None,
     strategy: Annotated[
         str, typer.Option("--strategy", metavar="NAME", help="Who plans, see `flowedge plan --compare`.")
     ] = "flowedge",
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            "--listen", metavar="ENDPOINT", help="Where nodes of the plan dial in, e.g. tls/10.0.0.5:7447."
+        ),
+    ] = None,
+    certs: Certs = None,
+    insecure: Insecure = False,
     debug: Debug = False,
 ) -> None:
     """Run a graph until its video ends, its time is up or Ctrl-C.
@@ -91,9 +101,9 @@ def run(
         raise ConfigError(f"--strategy {strategy}: --plan gives the plan already; leave one of them out")
     loaded, _ = load(graph, assignments(given))
     planned = configurations(loaded, str(plan), files.read(plan)) if plan is not None else ()
-    running = Run(loaded, frames=frames, plan=planned, max_failures=max_failures)
     sys.setswitchinterval(SWITCH_SECONDS)  # the process is ours, which an embedded run could not say
-    with _signals() as signals:
+    with _network(planned, listen, certs, insecure, assignments(given)) as network, _signals() as signals:
+        running = Run(loaded, frames=frames, plan=planned, max_failures=max_failures, network=network)
         try:
             _attend(running, loaded, signals, limit, fixed or plan is not None, strategy)
         except KeyboardInterrupt:
@@ -104,6 +114,42 @@ def run(
         raise typer.Exit(128 + signals.caught[0])
     if not reported or any(camera.error for camera in running.report().cameras.values()):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _network(
+    planned: Sequence[tuple[Configuration, Any]],
+    endpoint: str | None,
+    certs: Path | None,
+    insecure: bool,
+    given: Mapping[str, str],
+) -> Iterator[Network | None]:
+    """Where the other machines of a plan dial in; None for a plan that needs no other."""
+    from flowedge.runtime.hosting import machine_of
+
+    nodes = {
+        machine
+        for configuration, _ in planned
+        for workers in configuration.workers.values()
+        for worker in workers
+        if (machine := machine_of(worker))
+    }
+    if endpoint is None:
+        if nodes:
+            raise ConfigError(
+                f"the plan needs other machines ({', '.join(sorted(nodes))}): say where they dial in, e.g. "
+                f"--listen tls/10.0.0.5:7447 --certs certs"
+            )
+        yield None
+        return
+    from flowedge.plane.access import HOME
+    from flowedge.plane.credentials import Credentials
+    from flowedge.plane.remote import listen
+    from flowedge.runtime.network import Network
+
+    credentials = Credentials.of(certs, HOME) if certs else None
+    with Network(listen(endpoint, credentials, nodes=sorted(nodes), insecure=insecure), given) as network:
+        yield network
 
 
 @contextmanager

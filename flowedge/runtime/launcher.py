@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import select
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flowedge.plane.clock import Clock
 from flowedge.plane.topics import watch
+from flowedge.profiling.measure import cores_here
 from flowedge.plane.transports.requests import End, Ended, Joined, Launch, Launched, Message, pack, unpack
-from flowedge.runtime.network import JPEG_QUALITY, LAUNCHER, node_topic
+from flowedge.plane.access import from_node, node_topic, to_node
+from flowedge.plane.credentials import Credentials
+from flowedge.runtime.network import JPEG_QUALITY, LAUNCHER, PYTHON
 from flowedge.runtime.process import LocalProcess
-from flowedge.runtime.worker import Settings, from_worker, to_worker
+from flowedge.runtime.worker import Dialling, Settings
+from flowedge.version import __version__
 from flowedge.wire.fields import WireError
 
 if TYPE_CHECKING:
@@ -37,10 +42,16 @@ _TICK_SECONDS = 1.0
 _CHANNEL = 256
 
 
-class Launcher:
-    """Launches workers for the run that a session reaches, until `stop`.
+def description(tier: str = "") -> Joined:
+    """What this machine is like."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Joined(__version__, PYTHON, tier, cores_here(), pages)
 
-    `settings(launch)`: what a worker that is to be launched is told.
+
+class Launcher:
+    """Launches workers for the run that `session` reaches, until `stop`.
+
+    Its workers dial the same `endpoint` with the same `credentials`.
     """
 
     def __init__(
@@ -49,7 +60,9 @@ class Launcher:
         session: zenoh.Session,
         description: Joined,
         endpoint: str,
-        credentials: Mapping[str, str] | None,
+        credentials: Credentials | None = None,
+        *,
+        insecure: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
         self.name = name
@@ -57,6 +70,7 @@ class Launcher:
         self._description = description
         self._endpoint = endpoint
         self._credentials = credentials
+        self._insecure = insecure
         self._clock = clock
         self._processes: dict[str, LocalProcess] = {}
         self._by_fd: dict[int, str] = {}
@@ -65,6 +79,7 @@ class Launcher:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll.register(self._wake, select.POLLIN)
         self._stopping = False
+        self._instance = secrets.token_hex(4)
         self._lost_at: float | None = None
 
     def run(self) -> None:
@@ -72,11 +87,11 @@ class Launcher:
         import zenoh
 
         orders: zenoh.Subscriber[Any] = self._session.declare_subscriber(
-            to_worker(f"{self.name}/{LAUNCHER}"), zenoh.handlers.FifoChannel(_CHANNEL)
+            to_node(self.name, LAUNCHER), zenoh.handlers.FifoChannel(_CHANNEL)
         )
-        token = self._session.liveliness().declare_token(node_topic(self.name))
+        token = self._session.liveliness().declare_token(node_topic(self.name, self._instance))
         self._publisher = self._session.declare_publisher(
-            from_worker(f"{self.name}/{LAUNCHER}"),
+            from_node(self.name, LAUNCHER),
             congestion_control=zenoh.CongestionControl.BLOCK,
             priority=zenoh.Priority.INTERACTIVE_HIGH,
             express=True,
@@ -157,7 +172,7 @@ class Launcher:
                 level=launch.level,
                 memory=0,
                 quality=JPEG_QUALITY,
-                credentials=self._credentials,
+                dials=Dialling.of(self._credentials, insecure=self._insecure),
             )
         )
         self._processes[launch.token] = process

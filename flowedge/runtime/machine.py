@@ -27,7 +27,10 @@ class Machine(Protocol):
     """Starts processes of workers, and has what is needed to speak to them."""
 
     prefix: str
-    """What the tokens of its workers begin with."""
+    """What the names of its workers begin with: "" for this machine, the name of another and a slash."""
+
+    is_here: bool
+    """Whether its processes can be looked at from here."""
 
     @property
     def is_there(self) -> bool:
@@ -66,6 +69,7 @@ class ThisMachine:
     """
 
     prefix = ""
+    is_here = True
     is_there = True
 
     def __init__(

@@ -3,7 +3,7 @@
 `flowedge node` on each of them is a `launcher`. To the run a node on another machine is kept like one on this:
 what differs is how a process is started and ended, and how values travel.
 
-    flowedge/@/node/<name>             liveliness of the machine
+    flowedge/@/node/<name>/<process>   liveliness of the machine
     flowedge/@/to/<name>/launcher      launch a worker, end one
     flowedge/@/from/<name>/launcher    it is there, a worker has been launched, has ended
 
@@ -18,12 +18,13 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
 from flowedge.errors import RunError
 from flowedge.graph.source_files import source_files
+from flowedge.plane.access import from_node, node_topic, to_node
 from flowedge.plane.transports.requests import (
     End,
     Ended,
@@ -39,7 +40,7 @@ from flowedge.plane.transports.requests import (
 from flowedge.runtime.machine import put
 from flowedge.runtime.memory import Inline
 from flowedge.runtime.process import Process
-from flowedge.runtime.worker import from_worker, to_worker
+from flowedge.runtime.worker import from_worker
 from flowedge.version import __version__
 from flowedge.wire.fields import WireError
 
@@ -56,11 +57,6 @@ LAUNCHER = "launcher"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 _CHANNEL = 256
-
-
-def node_topic(name: str) -> str:
-    """The topic of a machine's liveliness ("*" for all)."""
-    return f"flowedge/@/node/{name}"
 
 
 class Network:
@@ -81,10 +77,10 @@ class Network:
         import zenoh
 
         self._said: zenoh.Subscriber[Any] = self._session.declare_subscriber(
-            from_worker(f"*/{LAUNCHER}"), zenoh.handlers.FifoChannel(_CHANNEL)
+            from_node("*", LAUNCHER), zenoh.handlers.FifoChannel(_CHANNEL)
         )
         self._alive: zenoh.Subscriber[Any] = self._session.liveliness().declare_subscriber(
-            node_topic("*"), zenoh.handlers.FifoChannel(_CHANNEL), history=True
+            node_topic("*", "*"), zenoh.handlers.FifoChannel(_CHANNEL), history=True
         )
         for target in (self._read, self._watch):
             threading.Thread(target=target, name="flowedge-network", daemon=True).start()
@@ -112,6 +108,16 @@ class Network:
         with self._changed:
             return self._changed.wait_for(lambda: machine.is_there, seconds)
 
+    def wait(self, known: Collection[str], seconds: float) -> set[str]:
+        """The names of the machines that are there, once they are not those that are `known`, or it is time."""
+
+        def names() -> set[str]:
+            return {name for name, machine in self._machines.items() if machine.is_there}
+
+        with self._changed:
+            self._changed.wait_for(lambda: names() != set(known), seconds)
+            return names()
+
     def _read(self) -> None:
         """The thread that reads what machines say."""
         for sample in _samples(self._said):
@@ -131,11 +137,15 @@ class Network:
 
         for sample in _samples(self._alive):
             if sample.kind == zenoh.SampleKind.DELETE:
-                self.machine(str(sample.key_expr).rpartition("/")[2]).lose()
+                self.machine(str(sample.key_expr).split("/")[-2]).lose()
+                with self._changed:
+                    self._changed.notify_all()
 
 
 class RemoteMachine:
     """A machine that dials in, as a node uses it."""
+
+    is_here = False
 
     def __init__(self, session: zenoh.Session, name: str, parameters: Mapping[str, str]) -> None:
         self.name = name
@@ -160,7 +170,7 @@ class RemoteMachine:
 
         self._changed = changed
         self._publisher = self.session.declare_publisher(
-            to_worker(f"{self.name}/{LAUNCHER}"),
+            to_node(self.name, LAUNCHER),
             congestion_control=zenoh.CongestionControl.BLOCK,
             priority=zenoh.Priority.INTERACTIVE_HIGH,
             express=True,

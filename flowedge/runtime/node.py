@@ -81,6 +81,8 @@ class _Worker:
 class Node:
     """Keeps workers by name on a machine, from `start` to `stop`. Use it as a context manager.
 
+    Names of workers begin with the machine's `prefix`.
+
     `deaths` counts by worker, `sent_again` the frames that others had to work on for that, `refused` the
     messages that were none by the life of the worker.
     """
@@ -96,7 +98,7 @@ class Node:
         self._patience = patience or Patience()
         self._clock = clock
         self._workers: dict[str, _Worker] = {}
-        self._spare = _Worker(SPARE, due=None)
+        self._spare = _Worker(f"{self.machine.prefix}{SPARE}", due=None)
         self._by_token: dict[str, _Worker] = {}
         self._lock = threading.RLock()
         self._tokens = itertools.count(1)
@@ -268,7 +270,7 @@ class Node:
 
     def _spawn(self, worker: _Worker) -> None:
         machine = self.machine
-        token = f"{machine.prefix}{worker.name}.{next(self._tokens)}"
+        token = f"{worker.name}.{next(self._tokens)}"
         link = Link(machine, worker.name, token)
         with self._lock:  # it may say that it is ready before this thread goes on
             self._by_token[token] = worker

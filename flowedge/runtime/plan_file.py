@@ -30,15 +30,16 @@ class _Route:
 def configurations(graph: Graph, name: str, text: str) -> list[tuple[Configuration, tuple[str, ...] | None]]:
     """How the cameras of a graph are to run by a plan, as `Run` takes it; the first is for those to come, too.
 
-    An operator of which the plan has n replicas, more than one, works on the workers w1 to wn. A class of
+    The cameras are read on this machine. An operator of which the plan has n replicas here, more than one, works
+    on the workers w1 to wn; one that is placed on another node works there, on workers named after it. A class of
     cameras whose name is that of a camera of the graph is meant for that one; others are for the cameras that
     remain, in order, and their number does not matter where all go one way. Raises `ConfigError`, beginning
-    with the `name` of the file, where the plan is none, is for several nodes, or does not fit the graph.
+    with the `name` of the file, where the plan is none, reads cameras on several nodes, or does not fit the graph.
     """
     with named(name):
         data = _parsed(text)
-        _check_one_node(data)
-        routes = [_route(graph, data, route, f"routes[{at}]") for at, route in enumerate(data["routes"])]
+        home = _home(graph, data)
+        routes = [_route(graph, data, route, home, f"routes[{at}]") for at, route in enumerate(data["routes"])]
         _check_whole(graph, data)
         groups: list[tuple[Configuration, list[str]]] = []
         for source in graph.sources():
@@ -87,13 +88,21 @@ def _get(table: Any, field: str, kind: type, where: str) -> Any:
     return table[field]
 
 
-def _check_one_node(data: Mapping[str, Any]) -> None:
-    nodes = {placement["node"] for route in data["routes"] for placement in route["placements"].values()}
-    if len(nodes) > 1:
+def _home(graph: Graph, data: Mapping[str, Any]) -> str:
+    """The node on which the cameras are read, which stands for this machine."""
+    sources = {node.name for node in graph.sources()}
+    homes = {
+        placement["node"]
+        for route in data["routes"]
+        for stage, placement in route["placements"].items()
+        if stage in sources
+    }
+    if len(homes) > 1:
         raise ConfigError(
-            f"is for {len(nodes)} nodes ({', '.join(sorted(nodes))}) and this is one machine; "
-            f"plan for a cluster with one node"
+            f"reads cameras on {len(homes)} nodes ({', '.join(sorted(homes))}), and a run reads all of them on "
+            f"its own machine; give it the cameras of one node, and start a run on each"
         )
+    return next(iter(homes), "")
 
 
 def _check_whole(graph: Graph, data: Mapping[str, Any]) -> None:
@@ -103,7 +112,7 @@ def _check_whole(graph: Graph, data: Mapping[str, Any]) -> None:
             raise ConfigError(f"says nothing of {node.name}; it was made for another graph")
 
 
-def _route(graph: Graph, data: Mapping[str, Any], route: Mapping[str, Any], where: str) -> _Route:
+def _route(graph: Graph, data: Mapping[str, Any], route: Mapping[str, Any], home: str, where: str) -> _Route:
     names = [node.name for node in graph.nodes]
     for stage in route["placements"]:
         if stage not in names:
@@ -111,11 +120,14 @@ def _route(graph: Graph, data: Mapping[str, Any], route: Mapping[str, Any], wher
     sources = [stage for stage in route["placements"] if isinstance(graph.node(stage).step, Source)]
     if len(sources) != 1:
         raise ConfigError(f"{where}.placements: one source is needed, it has {', '.join(sources) or 'none'}")
-    workers = {
-        stage: tuple(f"w{number}" for number in range(1, count + 1))
-        for stage, placement in route["placements"].items()
-        if (count := _replicas(graph, data, stage, placement)) > 1
-    }
+    workers = {}
+    for stage, placement in route["placements"].items():
+        count, node = _replicas(graph, data, stage, placement), placement["node"]
+        if node != home:
+            _check_movable(graph, stage, f"{where}.placements.{stage}: is on {node}")
+        if node != home or count > 1:
+            prefix = "w" if node == home else f"{node}/"
+            workers[stage] = tuple(f"{prefix}{number}" for number in range(1, count + 1))
     count = _get(route, "count", int, where)
     return _Route(sources[0], route["cameras"], count, Configuration(_setting(graph, route, where), workers))
 
@@ -153,11 +165,14 @@ def _replicas(graph: Graph, data: Mapping[str, Any], stage: str, placement: Mapp
     count: int = _get(deployment, "replicas", int, where)
     if count < 1:
         raise ConfigError(f"{where}.replicas: {count} is not a whole number from 1")
-    if count > 1 and not movable(graph.node(stage).step):
-        raise ConfigError(
-            f"{where}: {stage} has {count} replicas, but it can work only in the process that reads the cameras"
-        )
+    if count > 1:
+        _check_movable(graph, stage, f"{where}: {stage} has {count} replicas")
     return count
+
+
+def _check_movable(graph: Graph, stage: str, what: str) -> None:
+    if not movable(graph.node(stage).step):
+        raise ConfigError(f"{what}, but it can work only in the process that reads the cameras")
 
 
 def _assigned(cameras: Sequence[str], routes: Sequence[_Route]) -> dict[str, Configuration]:

@@ -23,6 +23,7 @@ from flowedge.runtime.hosting import Hosting
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.measuring import Measuring
+from flowedge.runtime.network import Network
 from flowedge.runtime.reporting import Reporter
 from flowedge.runtime.routes import Configuration, Routes
 from flowedge.runtime.runner import Outlet
@@ -43,6 +44,7 @@ class Run:
 
     `plan` has pairs as `routes.switch` takes them, a configuration and the cameras whose frames go by it from
     the first on, None for all; without it knobs have their first values and everything works in this process.
+    `network` has the machines on which a plan may put workers besides this one; it outlives the run.
 
     A graph without cameras runs until it is stopped: `add_camera` brings them.
 
@@ -85,6 +87,7 @@ class Run:
         plan: Sequence[tuple[Configuration, Collection[str] | None]] = (),
         max_failures: float = 0.5,
         limits: Limits | None = None,
+        network: Network | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         _check(frames, max_failures)
@@ -113,7 +116,7 @@ class Run:
         self._finished = threading.Event()
         self._cameras = self._new_cameras(frames)
         self._usage = Usage()
-        self._hosting = Hosting(self._usage, self._failures.end_run, clock)
+        self._hosting = Hosting(self._usage, self._failures.end_run, clock, network)
         self.routes = Routes(graph, self._wiring.runners, self._ledger, self._hosting.host)
         self.decisions = Decisions(self.measuring, clock)
         self._reporter = self._new_reporter()

@@ -30,12 +30,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowedge.errors import UserError
 from flowedge.graph.knobs import settings as parameters
 from flowedge.graph.serialization import step_from_json
 from flowedge.graph.source_files import kept, with_files_in
+from flowedge.plane.credentials import Credentials
+from flowedge.plane.remote import dial
 from flowedge.plane.topics import connect, heard
 from flowedge.plane.transports.requests import (
     Done,
@@ -88,6 +91,30 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
+class Dialling:
+    """How a worker reaches a run on another machine: paths of `Credentials`, or "" where there are none."""
+
+    authority: str
+    certificate: str
+    key: str
+    insecure: bool
+
+    @classmethod
+    def of(cls, credentials: Credentials | None, *, insecure: bool) -> Dialling:
+        """As its launcher does."""
+        if credentials is None:
+            return cls("", "", "", insecure)
+        return cls(str(credentials.authority), str(credentials.certificate), str(credentials.key), insecure)
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """What it shows to the run."""
+        if not self.key:
+            return None
+        return Credentials(Path(self.authority), Path(self.certificate), Path(self.key))
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a worker is told when it starts.
 
@@ -95,7 +122,7 @@ class Settings:
     that finds modules. Its engines of inference take `threads` threads, as many as there are cores where it is
     None. `parameters` are those of the command line, for graph files that ask for them. `level` is that of the
     run's log. `memory`: bytes of shared memory that its results may take. On another machine than the run it
-    has none: pictures go as JPEG of this `quality`, and `credentials` are what it shows to the run.
+    has none: pictures go as JPEG of this `quality`, and `dials` says how it reaches the run.
     """
 
     token: str
@@ -107,7 +134,7 @@ class Settings:
     level: int
     memory: int
     quality: int | None = None
-    credentials: Mapping[str, str] | None = None
+    dials: Dialling | None = None
 
     def carrier(self) -> Carrier:
         """How its results travel to the run."""
@@ -115,7 +142,9 @@ class Settings:
 
     def connect(self) -> zenoh.Session:
         """A session that reaches the run."""
-        return connect(self.endpoint)
+        if self.dials is None:
+            return connect(self.endpoint)
+        return dial(self.endpoint, self.dials.credentials, insecure=self.dials.insecure)
 
     def to_json(self) -> str:
         """One line that `from_json` reads."""
@@ -124,7 +153,9 @@ class Settings:
     @classmethod
     def from_json(cls, text: str) -> Settings:
         """The settings in a line of JSON."""
-        return cls(**json.loads(text))
+        data = json.loads(text)
+        dials = data.pop("dials")
+        return cls(**data, dials=None if dials is None else Dialling(**dials))
 
 
 def to_worker(token: str, instance: str = "") -> str:

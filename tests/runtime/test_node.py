@@ -36,7 +36,7 @@ from tests.runtime.worker_steps import Obey
 with Node() as node:
     node.start("a")
     node.start("b")
-    copies = Replicas(node, [Obey()], ["a", "b"], on_answer=print, on_error=print)
+    copies = Replicas(lambda _: node, [Obey()], ["a", "b"], on_answer=print, on_error=print)
     copies.start()
     print(node.pid("a"), node.pid("b"), node.machine.endpoint, flush=True)
     try:
@@ -126,7 +126,7 @@ def test_a_step_whose_setup_kills_the_worker_ends_the_start() -> None:
     answers = Answers()
     with Node(patience=Patience(deaths=2, pause=0.001)) as node:
         node.start("a")
-        copies = Replicas(node, [Obey("die")], ["a"], on_answer=answers.note, on_error=answers.note_error)
+        copies = Replicas(lambda _: node, [Obey("die")], ["a"], on_answer=answers.note, on_error=answers.note_error)
         with pytest.raises(
             RunError, match="worker a died 2 times in a row, the last time it ended with status 7"
         ):
