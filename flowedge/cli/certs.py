@@ -21,7 +21,7 @@ def certs(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="NAME[=ADDRESS,...]...",
+            metavar="NAME[=ADDRESS,...]",
             help="A node, and the IP addresses and host names at which others dial it, if they do.",
         ),
     ],

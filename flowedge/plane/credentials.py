@@ -22,20 +22,13 @@ EXPIRED, NOT_YET_VALID = 10, 9
 
 
 @dataclass(frozen=True)
-class Identity:
-    """What a certificate says: the name of its node, and when it ends in seconds since 1970."""
-
-    name: str
-    expires: float
-
-
-@dataclass(frozen=True)
 class Credentials:
-    """The authority that others are measured by, and this process's own certificate and private key (PEM).
+    """A process's name, its certificate and private key, and the authority that others are measured by (PEM).
 
     It holds paths only, so that no key gets into a log with it.
     """
 
+    name: str
     authority: Path
     certificate: Path
     key: Path
@@ -47,20 +40,26 @@ class Credentials:
         >>> Credentials.of(Path("certs"), "gate").key
         PosixPath('certs/gate.key')
         """
-        return cls(folder / "ca.pem", folder / f"{name}.pem", folder / f"{name}.key")
+        return cls(name, folder / "ca.pem", folder / f"{name}.pem", folder / f"{name}.key")
 
-    def check(self) -> Identity:
-        """Whom the certificate is for, after the files were found fit for use; warns of one that ends soon.
+    def check(self) -> float:
+        """When the certificate ends, in seconds since 1970, if all is well; warns of one that ends soon.
 
         Raises `UserError` where a file cannot be read, a key is open to every user or belongs to another
-        certificate, or the certificate is of another authority or out of its time.
+        certificate, or the certificate is of another authority or name or out of its time.
         """
         self._check_files()
-        identity = _identity(self._handshake())
-        if identity.expires - time.time() < EXPIRES_SOON_SECONDS:
-            day = time.strftime("%Y-%m-%d", time.gmtime(identity.expires))
+        certificate = self._handshake()
+        subject = {key: value for pairs in certificate["subject"] for key, value in pairs}
+        if (owner := subject.get("commonName")) != self.name:
+            raise UserError(
+                f"{self.certificate} is for {owner}, not for {self.name}: copy the files of that name"
+            )
+        expires = ssl.cert_time_to_seconds(certificate["notAfter"])
+        if expires - time.time() < EXPIRES_SOON_SECONDS:
+            day = time.strftime("%Y-%m-%d", time.gmtime(expires))
             log.warning("%s expires on %s: make another with `flowedge certs` before", self.certificate, day)
-        return identity
+        return expires
 
     def client_context(self) -> ssl.SSLContext:
         """The settings of TLS to dial others with. Raises `UserError` for files that hold something else."""
@@ -126,8 +125,3 @@ class Credentials:
         if code == NOT_YET_VALID:
             return "is not valid yet: set the clock of this machine"
         return f"is of another authority than {self.authority}: copy both from the same folder"
-
-
-def _identity(certificate: dict[str, Any]) -> Identity:
-    subject = {key: value for pairs in certificate["subject"] for key, value in pairs}
-    return Identity(subject.get("commonName", ""), ssl.cert_time_to_seconds(certificate["notAfter"]))

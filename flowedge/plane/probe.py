@@ -36,7 +36,7 @@ def probe(
     Without credentials plain TCP is meant. A server of TLS 1.3 refuses our certificate only after its part of
     the handshake: `patience` is how many seconds to wait for that.
     """
-    at = f"{host}:{port}"
+    at = _shown(host, port)
     deadline = time.monotonic() + timeout
     with _connected(host, port, timeout) as raw:
         if credentials is None:
@@ -61,7 +61,7 @@ def probe(
 
 @contextmanager
 def _connected(host: str, port: int, timeout: float) -> Iterator[socket.socket]:
-    at = f"{host}:{port}"
+    at = _shown(host, port)
     try:
         connection = socket.create_connection((host, port), timeout)
     except socket.gaierror:
@@ -94,6 +94,10 @@ def _speaks_tls(raw: socket.socket, patience: float) -> bool:
     except OSError:
         return False
     return True
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _fault(at: str, host: str, code: int, credentials: Credentials) -> str:

@@ -20,10 +20,11 @@ def folder(cluster: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(cluster, tmp_path / "certs"))
 
 
-def test_a_good_certificate_says_whose_it_is(cluster: Path, caplog: pytest.LogCaptureFixture) -> None:
-    identity = Credentials.of(cluster, "gate").check()
-    assert identity.name == "gate"
-    assert timedelta(days=364) < timedelta(seconds=identity.expires - datetime.now(UTC).timestamp())
+def test_a_good_certificate_says_how_long_it_is_valid(cluster: Path, caplog: pytest.LogCaptureFixture) -> None:
+    expires = Credentials.of(cluster, "gate").check()
+    assert (
+        timedelta(days=364) < timedelta(seconds=expires - datetime.now(UTC).timestamp()) < timedelta(days=366)
+    )
     assert caplog.text == ""
 
 
@@ -60,13 +61,20 @@ def test_a_key_that_every_user_may_read_is_refused(folder: Path) -> None:
 
 
 def test_the_key_of_another_certificate_is_refused(folder: Path) -> None:
-    credentials = Credentials(folder / "ca.pem", folder / "gate.pem", folder / "yard.key")
-    with pytest.raises(UserError, match=r"yard.key is not the key of .*gate.pem"):
-        credentials.check()
+    (folder / "yard.key").rename(folder / "gate.key")
+    with pytest.raises(UserError, match=r"gate.key is not the key of .*gate.pem"):
+        Credentials.of(folder, "gate").check()
+
+
+def test_the_certificate_of_another_node_is_refused(folder: Path) -> None:
+    for suffix in ("pem", "key"):
+        (folder / f"yard.{suffix}").rename(folder / f"gate.{suffix}")
+    with pytest.raises(UserError, match=r"gate.pem is for yard, not for gate"):
+        Credentials.of(folder, "gate").check()
 
 
 def test_the_certificate_of_another_authority_is_refused(cluster: Path, foreign: Path) -> None:
-    credentials = Credentials(cluster / "ca.pem", foreign / "gate.pem", foreign / "gate.key")
+    credentials = Credentials("gate", cluster / "ca.pem", foreign / "gate.pem", foreign / "gate.key")
     with pytest.raises(UserError, match=r"gate.pem is of another authority than .*ca.pem"):
         credentials.check()
 

@@ -7,6 +7,7 @@ import queue
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -195,6 +196,28 @@ def test_a_certificate_without_a_rule_gives_no_rights(
         assert all(spy.nothing for spy in spies)
 
 
+@pytest.mark.parametrize("mode", ["router", "peer"])
+def test_a_node_that_comes_as_a_router_gains_nothing(
+    home: zenoh.Session, yard: zenoh.Session, cluster: Path, endpoint: str, mode: str
+) -> None:
+    import zenoh
+
+    own, tls = Credentials.of(cluster, "gate"), {"enable_mtls": True}
+    for use in ("connect", "listen"):
+        tls |= {f"{use}_certificate": str(own.certificate), f"{use}_private_key": str(own.key)}
+    settings = {"transport/link/tls": {"root_ca_certificate": str(own.authority), **tls}}
+    answers, orders = Heard(home, ANSWERS), Heard(yard, to_node("yard", "**"))
+    with zenoh.open(configuration(mode, connect=[endpoint], settings=settings)) as gate:
+        while answers.nothing:  # routers take a moment until they know of each other
+            gate.put(from_node("gate", "here"), b"here")
+            time.sleep(0.01)
+        gate.put(to_node("yard", "plan"), b"false")
+        gate.put(from_node("gate", "done"), b"done")
+        assert {payload for _, payload in answers.until(b"done")} == {b"here"}
+        say(home, to_node("yard", "plan"), b"true")
+        assert orders.until(b"true") == []
+
+
 def test_a_home_that_dials_gives_orders(
     home: zenoh.Session, gate: zenoh.Session, cluster: Path, endpoint: str
 ) -> None:
@@ -217,7 +240,7 @@ def test_a_foreign_certificate_is_refused_by_the_home(
     home: zenoh.Session, cluster: Path, foreign: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Credentials, "check", lambda self: None)  # which would have said so before
-    credentials = Credentials(cluster / "ca.pem", foreign / "gate.pem", foreign / "gate.key")
+    credentials = Credentials("gate", cluster / "ca.pem", foreign / "gate.pem", foreign / "gate.key")
     with pytest.raises(DialError, match=r"does not accept our certificate .*gate.pem: it trusts another"):
         dial(endpoint, credentials, timeout=TIMEOUT)
 
