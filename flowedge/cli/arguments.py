@@ -18,7 +18,9 @@ Given = Annotated[
 ]
 Certs = Annotated[
     Path | None,
-    typer.Option("--certs", metavar="FOLDER", help="Certificates of this machine, as `flowedge certs` made them."),
+    typer.Option(
+        "--certs", metavar="FOLDER", help="Certificates of this machine, as `flowedge certs` made them."
+    ),
 ]
 Insecure = Annotated[
     bool,

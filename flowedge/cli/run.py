@@ -176,6 +176,18 @@ def _adapting(running: Run, fixed: bool, strategy: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _failover(running: Run) -> Iterator[None]:
+    """Go on without other machines when they cannot be reached."""
+    if running.network is None:
+        yield
+        return
+    from flowedge.runtime.failover import Failover
+
+    with Failover(running, running.network):
+        yield
+
+
 def _attend(
     running: Run, graph: Graph, signals: Signals, limit: float | None, fixed: bool, strategy: str
 ) -> None:
@@ -185,7 +197,7 @@ def _attend(
     with display() as show, running:
         signals.only_noted = True
         log.info("running %s; tap it at %s", graph.name, running.endpoint)
-        with _adapting(running, fixed, strategy):
+        with _adapting(running, fixed, strategy), _failover(running):
             _follow(running, signals, limit, show)
         if not signals.caught:
             running.wait()

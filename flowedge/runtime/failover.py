@@ -29,9 +29,9 @@ _TICK_SECONDS = 0.5
 class Failover:
     """Keeps the cameras of a run off machines that cannot be reached. Use it as a context manager.
 
-    An operator that has workers elsewhere goes on with these; one that has none works in the process of the run,
-    with the last state that was saved. What frames of files wait for on a machine that is gone they wait for
-    until it is back.
+    An operator that has workers elsewhere goes on with these; one that has none works in the process of the
+    run, with the last state that was saved. What frames of files wait for on a machine that is gone they wait
+    for until it is back.
     """
 
     def __init__(self, run: Run, network: Network, clock: Clock = time.monotonic) -> None:

@@ -24,7 +24,8 @@ JOIN_SECONDS = 60.0
 class Hosting:
     """Puts chains of operators on workers, each of which is started when it is first named.
 
-    The name of a worker on another machine is that of the machine, a slash and something. `on_error` is told what must end the run once a chain works; what prevents it from beginning is raised.
+    The name of a worker on another machine is that of the machine, a slash and something. `on_error` is told
+    what must end the run once a chain works; what prevents it from beginning is raised.
     """
 
     def __init__(

@@ -18,12 +18,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flowedge.plane.clock import Clock
-from flowedge.plane.topics import watch
-from flowedge.profiling.measure import cores_here
-from flowedge.plane.transports.requests import End, Ended, Joined, Launch, Launched, Message, pack, unpack
 from flowedge.plane.access import from_node, node_topic, to_node
+from flowedge.plane.clock import Clock
 from flowedge.plane.credentials import Credentials
+from flowedge.plane.topics import watch
+from flowedge.plane.transports.requests import End, Ended, Joined, Launch, Launched, Message, pack, unpack
+from flowedge.profiling.measure import cores_here
 from flowedge.runtime.network import JPEG_QUALITY, LAUNCHER, PYTHON
 from flowedge.runtime.process import LocalProcess
 from flowedge.runtime.worker import Dialling, Settings

@@ -155,7 +155,7 @@ class RemoteMachine:
         self.joined: Joined | None = None
         self._parameters = parameters
         self._processes: dict[str, RemoteProcess] = {}
-        self._changed: Callable[[], None] = lambda: None
+        self._changed: Callable[[], None] = _nobody
         self._lock = threading.RLock()
         self._mail: SimpleQueue[tuple[zenoh.Publisher, bytearray] | None] = SimpleQueue()
 
@@ -201,6 +201,7 @@ class RemoteMachine:
 
     def close(self) -> None:
         """Say no more to it."""
+        self._changed = _nobody
         self._mail.put(None)
 
     def say(self, message: Message) -> None:
@@ -290,6 +291,10 @@ class RemoteProcess:
     def activity(self) -> tuple[str, int]:
         """Nothing is known but what it reports itself."""
         return "", 0
+
+
+def _nobody() -> None:
+    """Nobody has to be told."""
 
 
 def no_such_node(name: str, seconds: float) -> RunError:

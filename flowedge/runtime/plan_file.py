@@ -30,11 +30,12 @@ class _Route:
 def configurations(graph: Graph, name: str, text: str) -> list[tuple[Configuration, tuple[str, ...] | None]]:
     """How the cameras of a graph are to run by a plan, as `Run` takes it; the first is for those to come, too.
 
-    The cameras are read on this machine. An operator of which the plan has n replicas here, more than one, works
-    on the workers w1 to wn; one that is placed on another node works there, on workers named after it. A class of
-    cameras whose name is that of a camera of the graph is meant for that one; others are for the cameras that
-    remain, in order, and their number does not matter where all go one way. Raises `ConfigError`, beginning
-    with the `name` of the file, where the plan is none, reads cameras on several nodes, or does not fit the graph.
+    The cameras are read on this machine. An operator of which the plan has n replicas here, more than one,
+    works on the workers w1 to wn; one that is placed on another node works there, on workers named after it. A
+    class of cameras whose name is that of a camera of the graph is meant for that one; others are for the
+    cameras that remain, in order, and their number does not matter where all go one way. Raises `ConfigError`,
+    beginning with the `name` of the file, where the plan is none, reads cameras on several nodes, or does not
+    fit the graph.
     """
     with named(name):
         data = _parsed(text)

@@ -65,10 +65,10 @@ _numbers = itertools.count(1)  # of requests: no life of a worker answers what w
 class Replicas:
     """Copies of a chain of operators on workers: each item goes to one of them, its answer comes back once.
 
-    `node_of`: the node that keeps a worker. `chain` answers at once (no `delayed` operator, no `Synchronize`). A chain without state has a copy on each
-    of `workers`, among which `policy` chooses; one with state is keyed: all that belongs together by its state
-    (frames of a camera, tiles of one place) goes to one copy, in order. `room`: items sent to a copy and not
-    answered, at least as many as a batch has.
+    `node_of`: the node that keeps a worker. `chain` answers at once (no `delayed` operator, no `Synchronize`).
+    A chain without state has a copy on each of `workers`, among which `policy` chooses; one with state is
+    keyed: all that belongs together by its state (frames of a camera, tiles of one place) goes to one copy, in
+    order. `room`: items sent to a copy and not answered, at least as many as a batch has.
 
     `on_answer(item, answer)` is called once for every item sent, in a thread that must not be kept waiting.
     When a worker dies its live items are answered as dropped, "worker died"; those of files are sent again. An

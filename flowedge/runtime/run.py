@@ -93,6 +93,7 @@ class Run:
         _check(frames, max_failures)
         graph.check()
         self.graph = graph
+        self.network = network
         self._plan = tuple(plan)
         self._clock = clock
         self._limits = limits or Limits()

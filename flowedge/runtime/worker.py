@@ -92,8 +92,9 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Dialling:
-    """How a worker reaches a run on another machine: paths of `Credentials`, or "" where there are none."""
+    """How a worker reaches a run on another machine: the fields of `Credentials`, "" where there are none."""
 
+    name: str
     authority: str
     certificate: str
     key: str
@@ -103,15 +104,18 @@ class Dialling:
     def of(cls, credentials: Credentials | None, *, insecure: bool) -> Dialling:
         """As its launcher does."""
         if credentials is None:
-            return cls("", "", "", insecure)
-        return cls(str(credentials.authority), str(credentials.certificate), str(credentials.key), insecure)
+            return cls("", "", "", "", insecure)
+        authority, certificate, key = map(
+            str, (credentials.authority, credentials.certificate, credentials.key)
+        )
+        return cls(credentials.name, authority, certificate, key, insecure)
 
     @property
     def credentials(self) -> Credentials | None:
         """What it shows to the run."""
         if not self.key:
             return None
-        return Credentials(Path(self.authority), Path(self.certificate), Path(self.key))
+        return Credentials(self.name, Path(self.authority), Path(self.certificate), Path(self.key))
 
 
 @dataclass(frozen=True)

@@ -84,9 +84,7 @@ def remote(endpoint: str) -> Iterator[tuple[Network, Node, subprocess.Popen[byte
 @contextmanager
 def working(node: Node, chain: list[Any]) -> Iterator[tuple[Replicas, Answers]]:
     answers = Answers()
-    copies = Replicas(
-        lambda _: node, chain, ["gate/1"], on_answer=answers.note, on_error=answers.note_error
-    )
+    copies = Replicas(lambda _: node, chain, ["gate/1"], on_answer=answers.note, on_error=answers.note_error)
     try:
         copies.start()
         yield copies, answers
@@ -122,11 +120,10 @@ def test_a_users_own_file_and_what_it_imports_come_along(
     path.write_text(USER_FILE)
     load(path, {})
     scale = sys.modules[next(name for name in sys.modules if name.startswith("flowedge_user_"))].Scale()
-    with remote(endpoint) as (_, node, _):
-        with working(node, [scale]) as (copies, answers):
-            path.unlink()  # as on a machine that never had it
-            send_all(copies, [command(0, number=14)])
-            (answer,) = answers.wait(1)
+    with remote(endpoint) as (_, node, _), working(node, [scale]) as (copies, answers):
+        path.unlink()  # as on a machine that never had it
+        send_all(copies, [command(0, number=14)])
+        (answer,) = answers.wait(1)
     assert answer.result.data["scaled"] == 42
 
 

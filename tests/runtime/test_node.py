@@ -126,7 +126,9 @@ def test_a_step_whose_setup_kills_the_worker_ends_the_start() -> None:
     answers = Answers()
     with Node(patience=Patience(deaths=2, pause=0.001)) as node:
         node.start("a")
-        copies = Replicas(lambda _: node, [Obey("die")], ["a"], on_answer=answers.note, on_error=answers.note_error)
+        copies = Replicas(
+            lambda _: node, [Obey("die")], ["a"], on_answer=answers.note, on_error=answers.note_error
+        )
         with pytest.raises(
             RunError, match="worker a died 2 times in a row, the last time it ended with status 7"
         ):
