@@ -86,7 +86,8 @@ def set_open_column(owner: object, name: str, count: int, *inner: int) -> None:
 
 def _as_column(owner: object, name: str, dtype: np.dtype[Any], *inner: int) -> NDArray[np.generic]:
     try:
-        array: NDArray[np.generic] = np.asarray(getattr(owner, name), dtype)
+        with np.errstate(over="ignore"):  # infinity is refused by who needs a finite number
+            array: NDArray[np.generic] = np.asarray(getattr(owner, name), dtype)
     except (TypeError, ValueError) as error:
         raise InvalidValueError(f"{type(owner).__name__}.{name}: not an array of {dtype}: {error}") from error
     return array.reshape(0, *inner) if inner and array.size == 0 and 0 not in inner else array
@@ -107,6 +108,8 @@ def attribute(owner: object, name: object, given: ArrayLike, count: int) -> NDAr
         )
     if array.shape != (count,):
         raise InvalidValueError(f"{where}: shape ({count},) is needed, {array.shape} was given")
+    if array.dtype.kind == "U" and not all(map(_is_unicode, array.tolist())):
+        raise InvalidValueError(f"{where}: Unicode texts are needed, {array.tolist()} was given")
     if array.dtype.kind == "u" and array.size and array.max() >= _LARGEST:
         raise InvalidValueError(f"{where}: integers of 64 bits with a sign are needed, {array.max()} was given")
     if array.dtype.itemsize > 4 and array.dtype.kind == "f":
@@ -129,7 +132,18 @@ def plain_fact(name: object, given: object) -> Any:
                 f"Event.data[{name!r}]: a text, a number, a truth value, None or a list of them is needed, and "
                 f"a name that is a text; {given!r} was given"
             )
+        if not all(_is_unicode(text) for text in (name, item) if isinstance(text, str)):
+            raise InvalidValueError(f"Event.data[{name!r}]: Unicode texts are needed, {given!r} was given")
     return plain
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be encoded: bytes of a file name that are no UTF-8 become lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_objects(

@@ -57,7 +57,7 @@ class Video(Source[Packet | Frame]):
     as_live: bool | None = None
     connect_timeout: float = 10.0
     trust: str | Mapping[str, str] = ""
-    _corrected: Counter[str] = field(init=False, repr=False, compare=False, default_factory=Counter)
+    _notes: Counter[str] = field(init=False, repr=False, compare=False, default_factory=Counter)
     _files: InputFiles = field(init=False, repr=False, compare=False, default_factory=InputFiles)
 
     def __post_init__(self) -> None:
@@ -76,8 +76,8 @@ class Video(Source[Packet | Frame]):
         self._files.close()
 
     def notes(self) -> Mapping[str, int]:
-        """Time stamps that were not believed, by camera."""
-        return {f"time stamps of {camera} were not believed": n for camera, n in list(self._corrected.items())}
+        """What was not taken as it came, such as time stamps, in a sentence for each camera, and how often."""
+        return dict(self._notes)
 
     def live(self, camera: str) -> bool:
         if self.as_live is not None:
@@ -98,10 +98,10 @@ class Video(Source[Packet | Frame]):
             case "file" if (path := path_of(address)).is_dir() or _is_picture(path):
                 return read_pictures(camera, path, stop, paced=live)
             case "file":
-                return _read_file(camera, url, stop, self._corrected, paced=live)
+                return _read_file(camera, url, stop, self._notes, paced=live)
             case kind:
                 access = self._access(kind, camera)
-                return Camera(camera, url, access, self._corrected, live=live).read(stop)
+                return Camera(camera, url, access, self._notes, live=live).read(stop)
 
     def _address(self, camera: str) -> str:
         """The camera's address with its secrets filled in; its file is protected from now on."""
@@ -195,9 +195,9 @@ def _check(url: str) -> None:
 
 
 def _read_file(
-    camera: str, url: str, stop: threading.Event, corrected: Counter[str], *, paced: bool
+    camera: str, url: str, stop: threading.Event, notes: Counter[str], *, paced: bool
 ) -> Iterator[Packet]:
-    with Feed(camera, url, FILE, corrected) as feed:
+    with Feed(camera, url, FILE, notes) as feed:
         playback = Playback(camera, stop, paced=paced)
         for index, packet in enumerate(feed.read()):
             moment = feed.place(packet, time.monotonic())

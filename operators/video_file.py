@@ -123,7 +123,8 @@ class _Recording:
         self._file = file
         self._fps = fps
         self._clock = StreamClock()
-        self._size = self._file_size = (picture.width, picture.height)
+        self._file_size = picture.width, picture.height
+        self._sizes = {self._file_size}  # that are the file's or were told of
         self._count = 0
         self._ticks = -1
         self._key_due = 0
@@ -173,13 +174,13 @@ class _Recording:
             self._whole = self._file.size
 
     def _note_size(self, picture: av.VideoFrame) -> None:
-        """Tell once that the encoder scales from here on."""
+        """Tell once for each size that the encoder scales: a run may switch between sizes all the time."""
         size = picture.width, picture.height
-        if size != self._size:
+        if size not in self._sizes:
             _log.warning(
                 "%s: frames are now %d x %d, scaled to the file's %d x %d", self.path, *size, *self._file_size
             )
-            self._size = size
+            self._sizes.add(size)
 
 
 def _encodable(frame: Frame) -> av.VideoFrame:

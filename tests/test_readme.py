@@ -90,7 +90,7 @@ def test_any_zenoh_client_reads_an_operator(tmp_path: Path) -> None:
             seen.append(value)
             raise EOFError("one is enough")
 
-        watchdog = threading.Timer(30, run.stop)
+        watchdog = threading.Timer(300, run.stop)
         watchdog.start()
         try:
             with pytest.raises(EOFError):

@@ -72,7 +72,7 @@ def test_a_source_pauses_on_cue_and_stops_while_paused() -> None:
     assert reader.is_alive()
     assert len(got.values) == 1
     stop.set()
-    reader.join(5)
+    reader.join(60)
     assert not reader.is_alive()
     assert len(got.values) == 1
 

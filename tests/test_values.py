@@ -104,6 +104,23 @@ def test_an_attribute_that_would_become_another_number_is_refused(column):
         Detections(Origin("north"), [[0, 0, 9, 9]], [0.5], [0]).with_attributes(size=column)
 
 
+@pytest.mark.parametrize("text", ["B\ud800", "\udcff.jpg"])
+def test_a_text_that_no_wire_can_carry_is_refused_where_it_is_given(text):
+    """As `os.listdir` and `bytes.decode(errors="surrogateescape")` give them for what is no UTF-8."""
+    objects = Detections(Origin("north"), [[0, 0, 9, 9]], [0.5], [0])
+    with pytest.raises(InvalidValueError, match=r"attributes\['plate'\]: Unicode texts are needed"):
+        objects.with_attributes(plate=[text])
+    for data in ({"plate": text}, {"plates": ["B", text]}, {text: 1}):
+        with pytest.raises(InvalidValueError, match=r"^Event.data\[.*\]: Unicode texts are needed"):
+            Event(Origin("north"), "seen", data)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_box_too_large_for_its_column_is_refused_without_a_warning():
+    with pytest.raises(InvalidValueError, match=r"Detections.boxes: finite .* in row 0"):
+        Detections(Origin("north"), [[0, 0, 1e39, 9]], [0.5], [0])
+
+
 def test_an_event_holds_plain_values():
     given = {"a": np.float32(0.5), "b": np.array([1, 2]), "c": [np.int64(3), None, "x"], "d": np.bool_(True)}
     data = Event(Origin("north"), "seen", given).data

@@ -26,6 +26,13 @@ Insecure = Annotated[
     bool,
     typer.Option("--insecure", help="Go without certificates: everybody who gets through may give orders."),
 ]
+GraphsAndGiven = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[GRAPH]... [NAME=VALUE]...",
+        help="Further graphs, and values for parameters; with several graphs FILE.NAME=VALUE is for FILE.py.",
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -42,6 +49,16 @@ def assignments(words: Sequence[str] | None) -> dict[str, str]:
             raise ConfigError(f"{word}: write parameters as NAME=VALUE, e.g. source=video.mp4")
         given[name] = value
     return given
+
+
+def graphs_and_assignments(words: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
+    """Graph files among NAME=VALUE words, and these as a mapping.
+
+    >>> graphs_and_assignments(["mot.py", "source=a.mp4"])
+    (['mot.py'], {'source': 'a.mp4'})
+    """
+    graphs = [word for word in words or () if "=" not in word and word.endswith(".py")]
+    return graphs, assignments([word for word in words or () if word not in graphs])
 
 
 def seconds(text: str) -> float:

@@ -6,14 +6,23 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from flowedge.monitor.report import CameraReport, CountsReport, Decision, GoalReport, Quantiles, Report, placed
+from flowedge.monitor.report import (
+    CameraReport,
+    CountsReport,
+    Decision,
+    GoalReport,
+    Quantiles,
+    Report,
+    WorkerReport,
+    placed,
+)
 
 TABLE_SECONDS = 0.25
 LINE_SECONDS = 5.0
@@ -21,21 +30,28 @@ LINE_SECONDS = 5.0
 NAMED = 4
 """Cameras with the same setting that are named; more are counted."""
 
-Show = Callable[[Callable[[], Report]], None]
-"""Takes the means to a report, which is made only when it will be shown."""
+Show = Callable[[Callable[[], Sequence[Report]]], None]
+"""Takes the means to the reports of the graphs that run, which are made only when they will be shown."""
 
 
 @contextmanager
 def display() -> Iterator[Show]:
-    """A function to call again and again with the means to a report."""
+    """A function to call again and again with the means to reports."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _paced(lambda report: print(progress(report), file=sys.stderr, flush=True), LINE_SECONDS)
+        yield _paced(_print_lines, LINE_SECONDS)
         return
     live = Live(console=console, auto_refresh=False, transient=True)
     with _logs_above(live):
         console.show_cursor(True)  # a crash would leave a terminal without one
-        yield _paced(lambda report: live.update(tables(report), refresh=True), TABLE_SECONDS)
+        yield _paced(lambda reports: live.update(Group(*map(tables, reports)), refresh=True), TABLE_SECONDS)
+
+
+def _print_lines(reports: Sequence[Report]) -> None:
+    """A line for each graph, with its name where there are several."""
+    for report in reports:
+        name = f"{report.graph}: " if len(reports) > 1 else ""
+        print(f"{name}{progress(report)}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -106,11 +122,19 @@ def _workers(report: Report) -> Table:
     table.add_column("worker")
     for heading in ("process", "cores", "CPU s", "MiB", "deaths", "sent again"):
         table.add_column(heading, justify="right")
+    has_shares = any(worker.share is not None for worker in report.workers.values())
+    if has_shares:
+        table.add_column("kept to")
     for name, worker in report.workers.items():
         use = (f"{worker.cores:.2f}", f"{worker.cpu_seconds:.1f}", f"{worker.rss_bytes / 2**20:.0f}")
         pid = "-" if worker.pid is None else str(worker.pid)
-        table.add_row(name, pid, *use, str(worker.deaths), str(worker.sent_again))
+        kept = [_share(worker)] if has_shares else []
+        table.add_row(name, pid, *use, str(worker.deaths), str(worker.sent_again), *kept)
     return table
+
+
+def _share(worker: WorkerReport) -> str:
+    return "" if worker.share is None else f"{worker.share:g} cores by {worker.kept_by}"
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -187,8 +211,9 @@ def summary(report: Report) -> Iterator[str]:
     if not report.cameras or (not produced and report.error):
         return
     milliseconds = quantiles(report.latency_ms)
+    waited = f", {report.preempted_seconds:.1f} s of them preempted" if report.preempted_seconds else ""
     yield (
-        f"{report.graph}: {report.seconds:.1f} s, {report.fps:.1f} frames/s, "
+        f"{report.graph}: {report.seconds:.1f} s{waited}, {report.fps:.1f} frames/s, "
         f"latency {milliseconds} ms (p50/p95/p99), {report.cpu_seconds:.1f} s of processor, "
         f"{report.peak_rss_bytes / 2**20:.0f} MiB"
     )
@@ -205,7 +230,8 @@ def summary(report: Report) -> Iterator[str]:
         again = f", {worker.sent_again} frames sent again" if worker.sent_again else ""
         deaths = f", died {_number(worker.deaths, 'time')}{again}" if worker.deaths else ""
         use = f"{worker.cpu_seconds:.1f} s of processor, {worker.peak_rss_bytes / 2**20:.0f} MiB"
-        yield f"  {name}: {use}{deaths}"
+        kept = f", kept to {_share(worker)}" if worker.share is not None else ""
+        yield f"  {name}: {use}{kept}{deaths}"
     if report.decisions:
         yield _plans(report)
     for name, notes in report.notes.items():
@@ -268,15 +294,15 @@ def _counts(camera: CameraReport) -> str:
     return ", ".join(counts)
 
 
-def _paced(show: Callable[[Report], None], interval: float) -> Show:
+def _paced(show: Callable[[Sequence[Report]], None], interval: float) -> Show:
     """Call `show` at most once per `interval` seconds."""
     due = time.monotonic() + interval
 
-    def paced(report: Callable[[], Report]) -> None:
+    def paced(reports: Callable[[], Sequence[Report]]) -> None:
         nonlocal due
         if time.monotonic() >= due:
             due = time.monotonic() + interval
             with suppress(OSError):  # the terminal has been closed
-                show(report())
+                show(reports())
 
     return paced

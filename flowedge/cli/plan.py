@@ -148,7 +148,7 @@ def _profiled_here(path: str, given: Mapping[str, str], kind: str) -> Profiles:
 
 def _kind_of_this_machine(machines: Cluster, cluster: Path) -> str:
     """What this machine is called in a cluster: the only kind that there is, or "this-machine"."""
-    from flowedge.cli.profile import THIS_MACHINE
+    from flowedge.planner.model.profiles import THIS_MACHINE
 
     kinds = sorted({node.kind for node in machines.nodes})
     if THIS_MACHINE in kinds:

@@ -14,14 +14,12 @@ import typer
 
 from flowedge.cli.arguments import Debug, Given, GraphFile, assignments
 from flowedge.errors import ConfigError
+from flowedge.planner.model.profiles import THIS_MACHINE
 
 if TYPE_CHECKING:
     from flowedge.planner.model.profiles import Profiles
     from flowedge.profiling.fitting import Fit, Measurement
     from flowedge.profiling.trials import Trial
-
-THIS_MACHINE = "this-machine"
-"""The kind of the machine that measures, where nobody names it."""
 
 FRAMES = 30
 """Frames to measure each setting on, unless told otherwise."""

@@ -19,15 +19,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowedge.cli import files
-from flowedge.cli.arguments import Certs, Debug, Given, GraphFile, Insecure, assignments, seconds
+from flowedge.cli.arguments import (
+    Certs,
+    Debug,
+    GraphFile,
+    GraphsAndGiven,
+    Insecure,
+    graphs_and_assignments,
+    seconds,
+)
 from flowedge.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from flowedge.cli.display import Show
     from flowedge.graph.graph import Graph
     from flowedge.monitor.report import Report
+    from flowedge.planner.model.profiles import Setting
+    from flowedge.runtime.controller.adaptation import Cost
     from flowedge.runtime.network import Network
-    from flowedge.runtime.routes import Configuration
+    from flowedge.runtime.plan_file import LocalPlan
     from flowedge.runtime.run import Run
 
 log = logging.getLogger("flowedge.cli")
@@ -41,7 +51,7 @@ changes threads at every hop."""
 
 def run(
     graph: GraphFile,
-    given: Given = None,
+    given: GraphsAndGiven = None,
     duration: Annotated[
         str | None, typer.Option("--for", metavar="TIME", help="Stop after this time, e.g. 30s or 5min.")
     ] = None,
@@ -67,6 +77,14 @@ def run(
             help="Run this plan, as `flowedge plan --json` wrote it.",
         ),
     ] = None,
+    profiles: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--profiles",
+            metavar="FILE",
+            help="What settings take and yield until that is measured, as for `flowedge plan`; repeatable.",
+        ),
+    ] = None,
     strategy: Annotated[
         str, typer.Option("--strategy", metavar="NAME", help="Who plans, see `flowedge plan --compare`.")
     ] = "flowedge",
@@ -80,15 +98,17 @@ def run(
     insecure: Insecure = False,
     debug: Debug = False,
 ) -> None:
-    """Run a graph until its video ends, its time is up or Ctrl-C.
+    """Run a graph, or several, until their video ends, their time is up or Ctrl-C.
 
     Example: flowedge run graphs/detect.py source=rtsp://10.0.0.5/street model=yolo11n output=street.mp4
 
+    Several graphs run in processes of their own and take turns where the machine has too few cores for all.
     Ends with 0 when all went well, 1 when something failed, 129 after SIGHUP, 130 after Ctrl-C and 143 after
     SIGTERM.
     """
     from flowedge.graph.loading import load
-    from flowedge.runtime.plan_file import configurations
+    from flowedge.runtime.home import HomeSettings
+    from flowedge.runtime.plan_file import NO_PLAN, local_plan
     from flowedge.runtime.run import Run
 
     faulthandler.enable(sys.stderr)  # a crash in a library says in which operator it happened
@@ -99,17 +119,40 @@ def run(
         raise UserError(f"--report {report}: is a folder; name a file in it")
     if plan is not None and strategy != "flowedge":
         raise ConfigError(f"--strategy {strategy}: --plan gives the plan already; leave one of them out")
-    loaded, _ = load(graph, assignments(given))
-    planned = configurations(loaded, str(plan), files.read(plan)) if plan is not None else ()
+    if profiles and (fixed or plan is not None):
+        raise ConfigError(f"--profiles {profiles[0]}: with --fixed or --plan nothing is chosen; leave it out")
+    others, values = graphs_and_assignments(given)
+    if others:
+        from flowedge.cli.run_several import run_several
+
+        if plan is not None:
+            raise ConfigError(f"--plan {plan}: a plan is for one graph, and {1 + len(others)} are given")
+        if profiles:
+            raise ConfigError(f"--profiles {profiles[0]}: profiles are of one graph; run it alone")
+        common = HomeSettings("", {}, frames, max_failures, fixed, strategy, debug)
+        run_several([graph, *others], values, common, limit, report)
+        return
+    loaded, _ = load(graph, values)
+    planned = local_plan(loaded, str(plan), files.read(plan)) if plan is not None else NO_PLAN
+    _keep_to(planned)
+    costs = _costs(loaded, profiles) if profiles else {}
     sys.setswitchinterval(SWITCH_SECONDS)  # the process is ours, which an embedded run could not say
-    with _network(planned, listen, certs, insecure, assignments(given)) as network, _signals() as signals:
-        running = Run(loaded, frames=frames, plan=planned, max_failures=max_failures, network=network)
+    with _network(planned, listen, certs, insecure, values) as network, noted_signals() as signals:
+        running = Run(
+            loaded,
+            frames=frames,
+            plan=planned.configurations,
+            shares=planned.shares,
+            max_failures=max_failures,
+            network=network,
+        )
         try:
-            _attend(running, loaded, signals, limit, fixed or plan is not None, strategy)
+            _attend(running, loaded, signals, limit, fixed or plan is not None, strategy, costs)
         except KeyboardInterrupt:
             log.info("stopped before it began")
         finally:
-            reported = _conclude(running.report(), report)
+            print_summary(running.report())
+            reported = report is None or write_report(report, running.report().as_json())
     if signals.caught:
         raise typer.Exit(128 + signals.caught[0])
     if not reported or any(camera.error for camera in running.report().cameras.values()):
@@ -118,26 +161,17 @@ def run(
 
 @contextmanager
 def _network(
-    planned: Sequence[tuple[Configuration, Any]],
+    plan: LocalPlan,
     endpoint: str | None,
     certs: Path | None,
     insecure: bool,
     given: Mapping[str, str],
 ) -> Iterator[Network | None]:
     """Where the other machines of a plan dial in; None for a plan that needs no other."""
-    from flowedge.runtime.hosting import machine_of
-
-    nodes = {
-        machine
-        for configuration, _ in planned
-        for workers in configuration.workers.values()
-        for worker in workers
-        if (machine := machine_of(worker))
-    }
     if endpoint is None:
-        if nodes:
+        if plan.machines:
             raise ConfigError(
-                f"the plan needs other machines ({', '.join(sorted(nodes))}): say where they dial in, e.g. "
+                f"the plan needs other machines ({', '.join(plan.machines)}): say where they dial in, e.g. "
                 f"--listen tls/10.0.0.5:7447 --certs certs"
             )
         yield None
@@ -148,32 +182,38 @@ def _network(
     from flowedge.runtime.network import Network
 
     credentials = Credentials.of(certs, HOME) if certs else None
-    with Network(listen(endpoint, credentials, nodes=sorted(nodes), insecure=insecure), given) as network:
+    with Network(listen(endpoint, credentials, nodes=plan.machines, insecure=insecure), given) as network:
         yield network
 
 
-@contextmanager
-def _adapting(running: Run, fixed: bool, strategy: str) -> Iterator[None]:
-    """Let operators have the processes that they need, and the knobs of the graph follow its goal."""
-    from flowedge.runtime.routes import settings
+def _keep_to(plan: LocalPlan) -> None:
+    """Let engines of this process take the cores that a plan has for them, and say what is not kept to its."""
+    from flowedge.inference.engines import limit_threads
 
-    count = len(settings(running.graph))
-    goal = running.graph.goal
-    if fixed:
-        yield
-        return
-    if count < 2 or (goal.latency is None and goal.accuracy is None):
-        from flowedge.runtime.controller.offloading import Offloading
+    if plan.threads is not None:
+        limit_threads(plan.threads)
+    if plan.recalled:
+        log.info(
+            "%s: the plan has it on another machine, but it can work only here, where the cameras are read",
+            ", ".join(plan.recalled),
+        )
+    if plan.not_kept:
+        log.info(
+            "%s: the plan has a part of a core for it, but in the process of the command nothing is kept to "
+            "that: it may be faster than planned, and take from others",
+            ", ".join(plan.not_kept),
+        )
 
-        if count > 1:
-            log.info("the graph has no goal, so its knobs keep their first values")
-        with Offloading(running):
-            yield
-        return
-    from flowedge.runtime.controller.controller import Controller
 
-    with Controller(running, strategy=strategy):
-        yield
+def _costs(graph: Graph, profiles: Sequence[Path]) -> Mapping[Setting, Cost]:
+    """What the settings of a graph take, by the files."""
+    from flowedge.planner.files import documents
+    from flowedge.runtime.controller.given_costs import costs_of
+
+    with documents.named(str(profiles[0])):
+        return costs_of(
+            graph, documents.joined(documents.profiles(str(file), files.read(file)) for file in profiles)
+        )
 
 
 @contextmanager
@@ -189,15 +229,22 @@ def _failover(running: Run) -> Iterator[None]:
 
 
 def _attend(
-    running: Run, graph: Graph, signals: Signals, limit: float | None, fixed: bool, strategy: str
+    running: Run,
+    graph: Graph,
+    signals: Signals,
+    limit: float | None,
+    fixed: bool,
+    strategy: str,
+    costs: Mapping[Setting, Cost],
 ) -> None:
     """Start the run, show it, and return when it has ended or has been asked to."""
     from flowedge.cli.display import display
+    from flowedge.runtime.controller.adapting import adapting
 
     with display() as show, running:
         signals.only_noted = True
         log.info("running %s; tap it at %s", graph.name, running.endpoint)
-        with _adapting(running, fixed, strategy), _failover(running):
+        with adapting(running, fixed=fixed, strategy=strategy, costs=costs), _failover(running):
             _follow(running, signals, limit, show)
         if not signals.caught:
             running.wait()
@@ -208,7 +255,7 @@ def _follow(running: Run, signals: Signals, limit: float | None, show: Show) -> 
     begun = time.monotonic()
     stopping = False
     while not running.finished_within(TICK_SECONDS):
-        show(running.report)
+        show(lambda: [running.report()])
         due = limit is not None and time.monotonic() - begun >= limit
         if (due or signals.caught) and not stopping:
             stopping = True
@@ -236,7 +283,7 @@ class Signals:
 
 
 @contextmanager
-def _signals() -> Iterator[Signals]:
+def noted_signals() -> Iterator[Signals]:
     """Take SIGINT, SIGTERM and SIGHUP, unless `nohup` has it ignored, as wishes to end."""
     signals = Signals()
     numbers = [signal.SIGINT, signal.SIGTERM]
@@ -250,17 +297,20 @@ def _signals() -> Iterator[Signals]:
             signal.signal(number, handler)
 
 
-def _conclude(report: Report, path: Path | None) -> bool:
-    """The summary on the terminal, and the report in its file; whether the file could be written."""
+def print_summary(report: Report) -> None:
+    """What a run did, on the terminal."""
     from flowedge.cli.display import summary
 
     with suppress(OSError):  # the terminal has been closed
         for line in summary(report):
             print(line, file=sys.stderr)
-    if path is not None:
-        try:
-            files.write(path, json.dumps(report.as_json(), indent=2) + "\n", "--report")
-        except UserError as error:
-            log.error("%s", error)
-            return False
+
+
+def write_report(path: Path, data: Any) -> bool:
+    """Write a report to its file; whether that could be done."""
+    try:
+        files.write(path, json.dumps(data, indent=2) + "\n", "--report")
+    except UserError as error:
+        log.error("%s", error)
+        return False
     return True

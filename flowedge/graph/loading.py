@@ -7,16 +7,16 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from flowedge.errors import GraphError, UserError
+from flowedge.errors import ConfigError, GraphError, UserError
 from flowedge.graph.graph import Graph
-from flowedge.graph.knobs import Parameter, settings
+from flowedge.graph.knobs import Parameter, Settings, settings, suggestion
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,71 @@ def load(path: str | Path, given: Mapping[str, str]) -> tuple[Graph, dict[str, P
     >>> graph.name, parameters["name"].default, parameters["name"].help
     ('small', 'tiny', 'its name')
     """
-    path = Path(path)
+    graph, used = _loaded(Path(path), given)
+    used.check_all_used()
+    return graph, used.declared
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A graph, the file that declares it, and the words NAME=VALUE that it was given."""
+
+    path: Path
+    graph: Graph
+    given: Mapping[str, str]
+
+
+def load_several(paths: Sequence[str | Path], given: Mapping[str, str]) -> list[Loaded]:
+    """The graphs that several files declare, all of which are to run.
+
+    NAME=VALUE is for every graph with such a parameter, FILE.NAME=VALUE for that of the file FILE.py alone, and
+    comes before the former. Raises what `load` raises, `ConfigError` for a name that none of them has, for two
+    files of one name, and for two graphs of one name.
+    """
+    files = [Path(path) for path in paths]
+    stems = [file.stem for file in files]
+    for stem in stems:
+        if stems.count(stem) > 1:
+            raise ConfigError(f"{stem}.py: is given twice; each graph that runs needs a file of another name")
+    unused = dict(given)
+    loaded: list[Loaded] = []
+    for file in files:
+        words = _words_for(file.stem, stems, given)
+        graph, used = _loaded(file, words)
+        for name in used.declared:
+            unused.pop(name, None)
+            unused.pop(f"{file.stem}.{name}", None)
+        for name in unused:
+            owner, _, wrong = name.rpartition(".")
+            if owner == file.stem:
+                raise ConfigError(f"{name}: {file} has no such parameter{suggestion(wrong, used.declared)}")
+        if any(other.graph.name == graph.name for other in loaded):
+            raise ConfigError(f'{file}: its graph is named "{graph.name}" like that of another file: rename it')
+        known = {name: value for name, value in words.items() if name in used.declared}
+        loaded.append(Loaded(file, graph, known))
+    for name in unused:
+        raise ConfigError(f"{name}: none of the graphs has such a parameter; see `flowedge check {files[0]}`")
+    return loaded
+
+
+def _words_for(stem: str, stems: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+    """The words for one of several files: those for all, and in their place those for it alone.
+
+    >>> _words_for("mot", ["detect", "mot"], {"mot.source": "b.mp4", "source": "a.mp4", "detect.size": "416"})
+    {'source': 'b.mp4'}
+    """
+    scoped = tuple(f"{other}." for other in stems)
+    own = f"{stem}."
+    common = {name: value for name, value in given.items() if not name.startswith(scoped)}
+    mine = {name.removeprefix(own): value for name, value in given.items() if name.startswith(own)}
+    return common | mine
+
+
+def _loaded(path: Path, given: Mapping[str, str]) -> tuple[Graph, Settings]:
+    """The graph that a file declares, and what it made of the words."""
     with settings(given) as used:
         module = _executed(path.resolve(), _source(path))
-    used.check_all_used()
-    return _graph_of(module, path), used.declared
+    return _graph_of(module, path), used
 
 
 def user_file(module: str) -> UserFile | None:

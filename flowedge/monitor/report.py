@@ -17,7 +17,7 @@ from flowedge.values import Scalar
 Quantiles = dict[str, float | None]
 """p50, p95, p99 in milliseconds; None where nothing was measured."""
 
-State = Literal["connecting", "live", "reading", "stalled", "failing", "ended"]
+State = Literal["connecting", "live", "reading", "stalled", "failing", "preempted", "ended"]
 """What a camera does: `reading` is what a file does in place of `live`."""
 
 
@@ -86,7 +86,9 @@ class WorkerReport:
     """A worker: its process (None while there is none), and what it has used over all its lives.
 
     `cores` is how many it kept busy over the last seconds, `rss_bytes` what it holds now, and `peak_rss_bytes`
-    the most that it has held. It has died `deaths` times, and so many frames were `sent_again` to others.
+    the most that it has held. It has died `deaths` times, and so many frames were `sent_again` to others. Where
+    the plan has a `share` of cores for it, `kept_by` says how it is kept to that: "cgroup v1", or "affinity to
+    1 core", which enforces whole cores only.
     """
 
     pid: int | None
@@ -96,6 +98,8 @@ class WorkerReport:
     peak_rss_bytes: int
     deaths: int
     sent_again: int
+    share: float | None = None
+    kept_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,8 @@ class Decision:
     """A change of settings, or of where operators work, `at` so many seconds after its maker began.
 
     `settings` counts the cameras in each, where settings were changed; `workers` names those of every operator
-    that is not to work in the process of the command, None where that was not changed. `measured_latency` (s)
+    that is not to work in the process of the command, None where that was not changed; `preempted` whether the
+    graph was to wait for others (True) or to go on (False), None where it was neither. `measured_latency` (s)
     and `measured_fps` are those of before, the `expected` ones are what the plan says of after, as far as it
     was made for them, and `measured` is what came of it: None where that did not last long enough. It took
     `planning_seconds` to plan and `setup_seconds` to have it at work. Unless it is `reached`, nothing that was
@@ -140,6 +145,7 @@ class Decision:
     reason: str
     settings: Mapping[str, int] = field(default_factory=dict)
     workers: Mapping[str, Sequence[str]] | None = None
+    preempted: bool | None = None
     measured_latency: float | None = None
     measured_fps: float | None = None
     expected_latency: float | None = None
@@ -152,7 +158,8 @@ class Decision:
 
     def __str__(self) -> str:
         settings = [f"{words} for {count}" for words, count in self.settings.items()]
-        changes = ", ".join([*settings, *self._places()])
+        turn = {None: [], True: ["preempted"], False: ["goes on"]}[self.preempted]
+        changes = ", ".join([*turn, *settings, *self._places()])
         expected = [
             *([] if self.expected_latency is None else [f"{1e3 * self.expected_latency:.0f} ms"]),
             *([] if self.expected_accuracy is None else [f"accuracy {self.expected_accuracy:.2f}"]),
@@ -184,13 +191,13 @@ def placed(workers: Mapping[str, Sequence[str]]) -> list[str]:
 class Report:
     """A whole run, or a run so far.
 
-    `seconds` count from when the cameras were opened; `fps` is over all cameras, between the first frame and
-    the last one delivered. `latency_ms` is from capture to sink, over all sinks. While the graph runs, both are
-    over the last seconds. `cpu_seconds` and `peak_rss_bytes` are those of the process and of its `workers`, the
-    peaks added up; `cores` is how many they keep busy. `decisions` are those of the controller, with what was
-    measured after them. `files` were written, and `findings` are lines that sinks have to say, at the end;
-    `notes` counts what a user should know of, by step and by what it is; `error` says what ended the run before
-    its time.
+    `seconds` count from when the cameras were opened, among them `preempted_seconds`, in which other graphs had
+    the cores. `fps` is over all cameras, between the first frame and the last one delivered. `latency_ms` is
+    from capture to sink, over all sinks. While the graph runs, both are over the last seconds. `cpu_seconds`
+    and `peak_rss_bytes` are those of the process and of its `workers`, the peaks added up; `cores` is how many
+    they keep busy. `decisions` are those of the controller, with what was measured after them. `files` were
+    written, and `findings` are lines that sinks have to say, at the end; `notes` counts what a user should know
+    of, by step and by what it is; `error` says what ended the run before its time.
     """
 
     graph: str
@@ -205,6 +212,7 @@ class Report:
     workers: Mapping[str, WorkerReport] = field(default_factory=dict)
     goal: GoalReport | None = None
     decisions: Sequence[Decision] = ()
+    preempted_seconds: float = 0.0
     files: Sequence[Path] = ()
     findings: Sequence[str] = ()
     notes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

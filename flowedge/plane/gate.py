@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 
+from flowedge.plane.deadline import Deadline
 from flowedge.plane.item import End, Item, Receiver
 from flowedge.plane.mailbox import Mailbox
 from flowedge.values import FrameId
@@ -21,8 +22,8 @@ class Gate:
     `lead_to` get what is let in.
     """
 
-    def __init__(self, place: str, room: int, exits: int) -> None:
-        self._waiting = Mailbox(place, shed=self._let_in)
+    def __init__(self, place: str, room: int, exits: int, deadline: Deadline | None = None) -> None:
+        self._waiting = Mailbox(place, shed=self._let_in, deadline=deadline)
         self._room = room
         self._exits = exits
         self._inside: dict[FrameId, int] = {}

@@ -4,7 +4,8 @@ A queue in front of a step that is too slow for a live camera only makes every f
 into a 100 ms step delivered 2 frames in 30 s under a latency budget, latest-only 301 at 120 ms. So a live frame
 gives way to the next one of its camera, and an `Absent` goes on in its place at once: were it to wait behind a
 step that is stuck, so would everybody who waits for it. Encoded packets depend on one another and give way only
-by whole groups of pictures.
+by whole groups of pictures. Where the graph has a latency goal, a frame that waited and cannot keep it any more
+gives way too (`flowedge.plane.deadline`), and its camera has the next turn.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from flowedge.plane.clock import Clock
+from flowedge.plane.deadline import Deadline
 from flowedge.plane.item import End, Item
 from flowedge.values import Outcome, Packet
 
@@ -34,14 +36,22 @@ class Mailbox:
 
     With `shed`, values of live cameras give way to newer ones, and what is absent, then or before, does not
     wait here but goes to `shed`, in the thread that put it or what it gave way to. Values of a camera stay in
-    order and before its `End`. Cameras take turns.
+    order and before its `End`. Cameras take turns. With a `deadline` the reader gets an `Absent` in the place
+    of a live value that would come too late.
     """
 
     def __init__(
-        self, place: str, *, shed: Callable[[Item], None] | None, clock: Clock = time.monotonic
+        self,
+        place: str,
+        *,
+        shed: Callable[[Item], None] | None,
+        deadline: Deadline | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._place = place
         self._shed = shed
+        self._deadline = deadline
+        self._passed_over: set[str] = set()  # cameras whose last frame came too late: theirs is the next turn
         self._clock = clock
         self._cells: OrderedDict[str, deque[_Cell]] = OrderedDict()
         self._newest: dict[str, _Cell] = {}
@@ -110,28 +120,45 @@ class Mailbox:
 
     def _taken(self, most: int) -> list[tuple[Item | End, float]]:
         taken: list[tuple[Item | End, float]] = []
-        values = 0
+        values: list[Item] = []
         now = self._clock()
-        while self._cells and values < most:
+        while self._cells and len(values) < most:
             camera, cells = next(iter(self._cells.items()))
-            while cells and values < most:
+            while cells and len(values) < most:
+                item, waited = cells[0].item, now - cells[0].since
+                if self._deadline is not None and isinstance(item, Item) and _may_be_shed(item):
+                    if values and self._deadline.misses(self._place, [*values, item], now):
+                        return self._noted(taken, values, now)  # alone both may be in time
+                    if waited >= self._deadline.patience and self._deadline.misses(self._place, [item], now):
+                        item = item.absent(Outcome.DROPPED, "too late", self._place)
+                        self._passed_over.add(camera)
                 cell = cells.popleft()
                 if self._newest.get(camera) is cell:
                     del self._newest[camera]
-                taken.append((cell.item, now - cell.since))
-                if cell.item.is_value:
-                    values += 1
+                taken.append((item, waited))
+                if isinstance(item, Item) and item.is_value:
+                    values.append(item)
                     break
             if cells:
                 self._cells.move_to_end(camera)
             else:
                 del self._cells[camera]
+        return self._noted(taken, values, now)
+
+    def _noted(
+        self, taken: list[tuple[Item | End, float]], values: list[Item], now: float
+    ) -> list[tuple[Item | End, float]]:
+        if self._deadline is not None:
+            self._deadline.taken(self._place, [item for item in values if item.live], now)
         return taken
 
     def _keep(self, item: Item | End) -> _Cell:
         cell = _Cell(item, self._clock())
         lane = item.behind or item.camera if isinstance(item, End) else item.frame.camera
         self._cells.setdefault(lane, deque()).append(cell)
+        if lane in self._passed_over:
+            self._passed_over.discard(lane)
+            self._cells.move_to_end(lane, last=False)
         if self._waiting:
             self._waiting = False
             self._bell.release()
@@ -162,3 +189,8 @@ class Mailbox:
 
     def _dropped(self, items: Iterable[Item | End], cause: str) -> list[Item]:
         return [item.absent(Outcome.DROPPED, cause, self._place) for item in items if isinstance(item, Item)]
+
+
+def _may_be_shed(item: Item) -> bool:
+    """Whether others can do without this value: pictures coded after a packet cannot."""
+    return item.live and item.is_value and not isinstance(item.value, Packet)

@@ -23,7 +23,7 @@ from flowedge.planner.model.profiles import (
 from flowedge.profiling.models import Encoded, Errors, Timed, errors, fit_accuracy, fit_bytes, fit_service
 
 PART_SECONDS = 0.02
-"""An operator that would take longer than this for a frame with a part of a core is not offered that part."""
+"""A part of a core that can have an operator's frame done only once in a longer time is not offered for it."""
 
 SENT_AT = 80
 """The quality (0..100) of pictures that are sent as JPEG."""
@@ -107,8 +107,10 @@ class Fit:
 def profiles_of(measurements: Sequence[Measurement], kind: str, shares: Sequence[float] = ()) -> Profiles:
     """Profiles for nodes of this kind: every point that was measured, and parts of a core.
 
-    For each share (below 1) of a core there is a service in 1 / share the time of one core, called a model, for
-    operators that are still quick then: else slow crowds would win where only energy counts. The JPEGs of other
+    For each share (below 1) of a core there is a service, called a model, that takes the time of one core for a
+    frame and serves as many as that share can: operators of one process are not kept to their shares, so one
+    with a tenth of a core is as quick as with a whole one while others leave it idle. It is offered where many
+    frames can go through it still: else large crowds would win where only energy counts. The JPEGs of other
     qualities and sizes than are sent are kept under settings that no application has, with the names
     `jpeg_quality` and `picture_pixels`.
     """
@@ -120,8 +122,9 @@ def profiles_of(measurements: Sequence[Measurement], kind: str, shares: Sequence
                 step.operator, kind, measurement.cores, step.seconds, deviation=step.deviation,
                 memory=step.memory, setting=measurement.setting, source=source,
             )  # fmt: skip
-            parts = [_part(service, share) for share in sorted(shares) if measurement.cores == 1]
-            services += [*(part for part in parts if part.seconds <= PART_SECONDS), service]
+            work = min(step.work, step.seconds) or step.seconds
+            parts = [_part(service, share, work) for share in sorted(shares) if measurement.cores == 1]
+            services += [*(part for part in parts if 1 / part.rate <= PART_SECONDS), service]
     first = [measurement for measurement in measurements if measurement.cores == measurements[0].cores]
     outputs = tuple(_output(step, measurement.setting) for measurement in first for step in measurement.bytes)
     accuracies = tuple(
@@ -168,13 +171,12 @@ def fits(measurements: Sequence[Measurement]) -> Iterator[Fit]:
     )
 
 
-def _part(service: Service, share: float) -> Service:
+def _part(service: Service, share: float, work: float) -> Service:
     return replace(
         service,
         cores=share,
-        seconds=service.seconds / share,
-        deviation=service.deviation / share,
-        source=f"model: {share:g} of the time of one core",
+        work=work,
+        source=f"model: {share:g} of a core, with what others leave idle",
     )
 
 

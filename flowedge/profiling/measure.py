@@ -24,6 +24,7 @@ from flowedge.graph.contract import Detached, Gather, Operator, Sink, Source, Sp
 from flowedge.graph.graph import Graph
 from flowedge.graph.loading import load
 from flowedge.graph.nodes import Both, Half, Output, Pair, Wire, steps_of
+from flowedge.inference.engines import settle
 from flowedge.plane.item import first_origin
 from flowedge.planner.model.applications import scalar
 from flowedge.planner.model.profiles import Accuracy, Setting
@@ -281,8 +282,10 @@ class _Work:
             self.step.close()
 
     def _timed(self, value: Any) -> Any:
-        if self.probe and len(self.seconds) == WARM:
-            self.probe.share()  # what came before does not count
+        if len(self.seconds) == WARM:
+            settle()
+            if self.probe:
+                self.probe.share()  # what came before does not count
         begun, worked = time.perf_counter(), time.process_time()
         try:
             return self._call(value)

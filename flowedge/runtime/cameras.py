@@ -21,6 +21,7 @@ from flowedge.runtime.failures import Failures, described
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.runner import Outlet, closing_failed
+from flowedge.values import Packet
 
 log = logging.getLogger("flowedge.run")
 
@@ -265,6 +266,7 @@ class Cameras:
             if error is not None:
                 self._failures.camera_failed(camera, error)
         finally:
+            self._ledger.wait_while_preempted()  # the end goes to operators that are at work
             outlet.emit(End(camera))
 
     def _pauses(self, running: _Camera, seconds: float) -> bool:
@@ -287,7 +289,8 @@ class Cameras:
                     if isinstance(value, Detached):
                         self._note_detached(running, value.reason)
                         continue
-                    admitted = self._ledger.admit(first_origin(value), stop)
+                    begins = value.keyframe if isinstance(value, Packet) else True
+                    admitted = self._ledger.admit(first_origin(value), stop, begins=begins)
                     running.last, running.detached, running.attempts = self._clock(), None, 0
                     if admitted is not None:
                         outlet.emit(Item(admitted.frame, value, running.live, route=admitted.route))

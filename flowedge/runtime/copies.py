@@ -14,12 +14,13 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flowedge.graph.contract import State
 from flowedge.plane.item import Item
 from flowedge.runtime.camera_states import new_epoch
+from flowedge.runtime.chain import pack_states, unpack_states
 from flowedge.runtime.failures import described
 
 log = logging.getLogger("flowedge.run")
@@ -86,6 +87,21 @@ class Copy:
         (self.step if self.remote is None else self.remote).close()
 
 
+@dataclass(frozen=True, eq=False)
+class Checkpointed(Copy):
+    """A copy that has been released; `checkpoints` has for each camera that it had what `hand_over` gives."""
+
+    checkpoints: Mapping[str, tuple[bytes, int | None]] = field(default_factory=dict)
+
+    def hand_over(self, camera: str) -> tuple[Any, int | None]:
+        """The state of a camera as it was; None where there was none."""
+        packed, epoch = self.checkpoints.get(camera, (b"", None))
+        return unpack_states(packed).get(self.configured.name), epoch
+
+    def close(self) -> None:
+        """There is nothing to release."""
+
+
 class Copies:
     """The copies of one step by route.
 
@@ -114,13 +130,16 @@ class Copies:
     def add(self, route: int, new: Copy) -> None:
         """Let the frames of a route go to this copy."""
         with self._lock:
+            if isinstance(self.current, Checkpointed) and not self._keeps_state:
+                self.current = new
             self.all_alike = self.all_alike and new is self.current
             self._by_route[route] = new
 
     def pass_by(self, route: int) -> None:
         """Let a route, none of whose frames comes here, have the copy of the latest other one."""
         with self._lock:
-            self._by_route[route] = next(reversed(self._by_route.values()))
+            if self._by_route:  # else it has been checkpointed, and no copy is needed
+                self._by_route[route] = next(reversed(self._by_route.values()))
 
     def turn_to(self, item: Item) -> Copy:
         """Make the copy for this item the current one, and give it what is kept of the item's camera.
@@ -157,12 +176,43 @@ class Copies:
             self._unrouted = [gone for gone in self._unrouted if gone in needed]
         return unused
 
+    def checkpoint(self) -> None:
+        """Keep the state of each camera as bytes, and release every copy, while no item is on its way.
+
+        Routes need new copies then (`add`), to which the states go with the first item of each camera, which
+        begins anew where its state cannot be had. Raises what the first copy raises that cannot be closed.
+        """
+        kept: dict[Copy, dict[str, tuple[bytes, int | None]]] = {}
+        for camera, last in self._last.items():
+            kept.setdefault(last, {})[camera] = self._checkpoint_of(camera, last)
+        with self._lock:
+            released = dict.fromkeys((*self._by_route.values(), *self._unrouted))
+            saved = {
+                gone: Checkpointed(
+                    gone.configured, (), copy.deepcopy(gone.configured), checkpoints=kept.get(gone, {})
+                )
+                for gone in dict.fromkeys((self.current, *kept))
+            }
+            self.current = saved[self.current]
+            self._last = {camera: saved[last] for camera, last in self._last.items()}
+            self._by_route, self._unrouted = {}, []
+            self.all_alike = not self._keeps_state
+        _close(released)
+
     def close(self) -> None:
         """Close every copy; raises what the first raises that cannot be closed."""
         with self._lock:
             left = dict.fromkeys((*self._by_route.values(), *self._unrouted))
             self._by_route, self._unrouted = {}, []
         _close(left)
+
+    def _checkpoint_of(self, camera: str, last: Copy) -> tuple[bytes, int | None]:
+        try:
+            state, epoch = last.hand_over(camera)
+            return pack_states(camera, {} if state is None else {last.configured.name: state}), epoch
+        except Exception as error:
+            log.error("%s: the state of %s is lost: %s", last.configured.name, camera, described(error))
+            return b"", new_epoch()
 
     def _hand_over(self, camera: str, last: Copy, chosen: Copy) -> None:
         """Give a copy the state that another has of a camera; it begins anew where that cannot be had."""

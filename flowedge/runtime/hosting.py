@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flowedge.errors import ConfigError, RunError, UserError
@@ -15,6 +15,7 @@ from flowedge.runtime.machine import ThisMachine
 from flowedge.runtime.network import Network, no_such_node
 from flowedge.runtime.node import Node
 from flowedge.runtime.replicas import Replicas
+from flowedge.runtime.shares import threads_for
 from flowedge.runtime.usage import Usage
 
 JOIN_SECONDS = 60.0
@@ -24,18 +25,21 @@ JOIN_SECONDS = 60.0
 class Hosting:
     """Puts chains of operators on workers, each of which is started when it is first named.
 
-    The name of a worker on another machine is that of the machine, a slash and something. `on_error` is told
-    what must end the run once a chain works; what prevents it from beginning is raised.
+    The name of a worker on another machine is that of the machine, a slash and something. `shares` are the
+    cores that a plan reserves for workers, which are kept to them. `on_error` is told what must end the run
+    once a chain works; what prevents it from beginning is raised.
     """
 
     def __init__(
         self,
         usage: Usage,
+        shares: Mapping[str, float],
         on_error: Callable[[UserError], None],
         clock: Clock,
         network: Network | None = None,
     ) -> None:
         self._usage = usage
+        self._shares = dict(shares)
         self._on_error = on_error
         self._clock = clock
         self._nodes: dict[str, Node] = {}  # by the name of their machine
@@ -97,12 +101,11 @@ class Hosting:
             if machine not in self._nodes:
                 self._nodes[machine] = self._new_node(machine, len(here))
             if name not in self._nodes[machine].names:
-                self._nodes[machine].start(name)
+                self._nodes[machine].start(name, self._shares.get(name))
 
     def _new_node(self, machine: str, workers_here: int) -> Node:
         if not machine:
-            threads = max(1, cores_here() // workers_here)  # for engines: together no more than there are cores
-            node = Node(ThisMachine(threads=threads))
+            node = Node(ThisMachine(threads=self._threads(workers_here)))
         elif self._network is None:
             raise ConfigError(f"{machine}: is another machine; say where it can dial in, with --listen")
         elif not self._network.wait_for(machine, JOIN_SECONDS):
@@ -112,6 +115,12 @@ class Hosting:
         node.__enter__()
         self._usage.of(node)
         return node
+
+    def _threads(self, workers: int) -> int:
+        """For engines: together no more than there are cores, nor in one worker than are reserved for it."""
+        if self._shares:
+            return threads_for(max(self._shares.values()))
+        return max(1, cores_here() // workers)
 
 
 def machine_of(worker: str) -> str:

@@ -15,8 +15,12 @@ from typing import NamedTuple
 from flowedge.errors import RunError
 from flowedge.monitor.histogram import Histogram
 from flowedge.plane.clock import Clock
+from flowedge.plane.deadline import Deadline
 from flowedge.runtime.limits import Limits
 from flowedge.values import Absent, FrameId, Origin, Outcome
+
+AWAITED = 600
+"""Frames of encoded video in which a key frame is waited for: a stream may have none that is marked."""
 
 
 @dataclass
@@ -49,7 +53,9 @@ class Counts:
 class CameraAccount:
     """One camera's counts, over all sinks and at each.
 
-    From now on its frames go by `route` and end in the sinks `ends_in`, while it `is_open`.
+    From now on its frames go by `route` and end in the sinks `ends_in`, while it `is_open`. The last one was
+    `captured` then, by the clock of the run. `gap` is how many more frames may be dropped while one is waited
+    for that can be decoded without those before it.
     """
 
     total: Counts
@@ -59,8 +65,10 @@ class CameraAccount:
     route: int = 0
     is_open: bool = True
     in_window: int = 0
+    gap: int = 0
     first: float = 0.0
     last: float = 0.0
+    captured: float = 0.0
 
 
 @dataclass(slots=True)
@@ -85,17 +93,25 @@ class Ledger:
     """Admits frames, bounds how many are in the graph, and counts how each ends at every sink.
 
     It belongs to the process of the sources; sinks tell it by `FrameId` what became of a frame. `latency` has
-    the seconds from capture to any sink, by camera. All methods are thread-safe.
+    the seconds from capture to any sink, by camera. A `deadline` is told when frames have ended. All methods
+    are thread-safe.
     """
 
-    def __init__(self, limits: Limits | None = None, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        clock: Clock = time.monotonic,
+        deadline: Deadline | None = None,
+    ) -> None:
         self._limits = limits or Limits()
+        self._deadline = deadline
         self._clock = clock
         self._accounts: dict[str, CameraAccount] = {}
         self._frames: dict[FrameId, _Frame] = {}
         self._on_route: Counter[int] = Counter()
         self._route = 0  # of the next camera
         self._routes_to_come: dict[str, int] = {}  # of cameras that have not been opened
+        self._preempted = False
         self._changed = threading.Condition()
         self.latency: dict[str, Histogram] = {}
 
@@ -145,18 +161,44 @@ class Ledger:
             coming = {account.route for account in self._accounts.values() if account.is_open}
             return taken | coming | {self._route, *self._routes_to_come.values()}
 
-    def admit(self, origin: Origin, stop: threading.Event) -> Admitted | None:
+    def preempt(self) -> None:
+        """Admit no frame until `resume`: those of files wait, live ones are dropped with the cause."""
+        with self._changed:
+            self._preempted = True
+
+    def resume(self) -> None:
+        """Admit frames again; of a camera that sends encoded video, from its next key frame on."""
+        with self._changed:
+            self._preempted = False
+            self._changed.notify_all()
+
+    def wait_while_preempted(self) -> None:
+        """Return when frames are admitted."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._preempted)
+
+    def wait_until_quiet(self, timeout: float) -> bool:
+        """Whether within `timeout` seconds no frame moves: none is in the graph but those held back."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not any(account.in_window for account in self._accounts.values()), timeout
+            )
+
+    def admit(self, origin: Origin, stop: threading.Event, *, begins: bool = True) -> Admitted | None:
         """Count a frame just produced; what it is and how it goes, or None where it goes no further.
 
         A file's frame waits until the window has room, and counts for nothing when `stop` is set before (call
-        `wake` after setting it); a live one is dropped when the graph is stuck. Raises `RunError` for a frame
-        that is in the graph already.
+        `wake` after setting it); a live one is dropped when the graph is stuck or preempted, and after that
+        until one `begins`, which can be decoded without those before it. Raises `RunError` for a frame that is
+        in the graph already.
         """
         account, frame_id = self._accounts[origin.camera], origin.frame_id
         with self._changed:
             if not account.live:
                 window = self._limits.file_window
-                self._changed.wait_for(lambda: account.in_window < window or stop.is_set())
+                self._changed.wait_for(
+                    lambda: (account.in_window < window and not self._preempted) or stop.is_set()
+                )
             if stop.is_set():
                 return None
             if frame_id in self._frames:
@@ -164,7 +206,8 @@ class Ledger:
                     f"{origin.camera}: frame {origin.index} came twice; Origin.index must count the frames"
                 )
             now = self._clock()
-            self._frames[frame_id] = _Frame(origin.monotonic or now, set(account.ends_in), account.route)
+            account.captured = origin.monotonic or now
+            self._frames[frame_id] = _Frame(account.captured, set(account.ends_in), account.route)
             self._on_route[account.route] += 1
             account.first = account.first or now
             for counts in (account.total, *(account.sinks[sink] for sink in account.ends_in)):
@@ -173,6 +216,10 @@ class Ledger:
             account.in_window += 1
             if account.live and account.in_window > self._limits.live_window:
                 self._abandon(frame_id, Absent(origin, Outcome.DROPPED, "graph stuck", "source"))
+                return None
+            account.gap = AWAITED if self._preempted else 0 if begins else max(0, account.gap - 1)
+            if account.live and account.gap:
+                self._abandon(frame_id, Absent(origin, Outcome.DROPPED, "preempted", "source"))
                 return None
             return Admitted(frame_id, account.route)
 
@@ -236,6 +283,8 @@ class Ledger:
             frame.worst = absent
         if not frame.waiting_for:
             del self._frames[frame_id]
+            if self._deadline is not None:
+                self._deadline.ended(frame_id, self._clock(), delivered=frame.delivered)
             self._on_route[frame.route] -= 1
             self._settle(frame, account)
 

@@ -28,6 +28,7 @@ from flowedge.plane.transports.requests import Envelope, Imported, LogLine, Read
 from flowedge.runtime.link import Link
 from flowedge.runtime.machine import Machine, ThisMachine
 from flowedge.runtime.process import Life, Patience
+from flowedge.runtime.shares import Share, Shares
 from flowedge.runtime.worker import from_worker
 from flowedge.wire.fields import WireError
 
@@ -97,6 +98,7 @@ class Node:
         self.machine = machine or ThisMachine()
         self._patience = patience or Patience()
         self._clock = clock
+        self._shares = Shares()
         self._workers: dict[str, _Worker] = {}
         self._spare = _Worker(f"{self.machine.prefix}{SPARE}", due=None)
         self._by_token: dict[str, _Worker] = {}
@@ -128,11 +130,16 @@ class Node:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self, name: str) -> None:
-        """Keep a worker of this name from now on; its owners are told when it is there."""
+    def start(self, name: str, cores: float | None = None) -> None:
+        """Keep a worker of this name from now on; its owners are told when it is there.
+
+        Once it is up it is kept to a share of so many `cores`; `share` says how.
+        """
         with self._lock:
             if name in self._workers:
                 raise ValueError(f"worker {name} is kept already")
+            if cores is not None:
+                self._shares.reserve(name, cores)
             self._workers[name] = _Worker(name)
         self._ring()
 
@@ -145,6 +152,7 @@ class Node:
         worker.gone.wait()
         with self._lock:
             self._workers.pop(name, None)
+        self._shares.release(name)
 
     def own(self, name: str, owner: Owner) -> None:
         """Tell `owner` what becomes of a worker from now on, and at once that it is up or lost if it is."""
@@ -175,6 +183,10 @@ class Node:
         life = self._workers[name].life
         return life.pid if life else None
 
+    def share(self, name: str) -> Share | None:
+        """The share of cores to which a worker is kept, and how; None where it has none."""
+        return self._shares.of(name)
+
     def usage(self, name: str) -> Usage | None:
         """What a worker said last that it has used; None before it has."""
         report = self._report(name)
@@ -198,6 +210,8 @@ class Node:
         self.machine.session.put(from_worker(f"{self.machine.prefix}{SPARE}"), b"")
         self._reader.join()
         self.machine.close()
+        for name in self.names:
+            self._shares.release(name)
         os.close(self._wake)
 
     def _report(self, name: str) -> Report | None:
@@ -265,8 +279,13 @@ class Node:
             self._spawn(worker)
             return
         assert worker.life is not None
+        self._keep_share(worker, worker.life)
         for owner in owners:
             _told(owner.worker_up, worker.life.link)
+
+    def _keep_share(self, worker: _Worker, life: Life) -> None:
+        if self.machine.is_here:  # processes elsewhere are out of reach
+            self._shares.keep(worker.name, life.pid)
 
     def _spawn(self, worker: _Worker) -> None:
         machine = self.machine
@@ -375,6 +394,7 @@ class Node:
         with self._lock:
             life.is_ready = True
             owners = tuple(worker.owners)
+            self._keep_share(worker, life)  # from now on: it is there sooner with all that is idle
             if self._spare.life is None and self._spare.due is None and not self._spare.error:
                 self._spare.due = self._clock() + self._patience.spare
                 self._ring()

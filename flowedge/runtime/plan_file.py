@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,54 @@ from flowedge.graph.knobs import suggestion
 from flowedge.planner.files.documents import named
 from flowedge.planner.model.applications import scalar
 from flowedge.runtime.routes import Configuration, first_setting, movable
+from flowedge.runtime.shares import threads_for
 from flowedge.values import Scalar
+
+
+@dataclass(frozen=True)
+class LocalPlan:
+    """How a graph is to run on this machine: `configurations` and `shares` as `Run` takes them.
+
+    The first of the `configurations` is for the cameras to come, too. `shares` are the cores of every worker
+    that is kept to some. `threads` is how many the engines of what works in the process of the command take,
+    None for as many as there are cores. `not_kept` names the operators there that the plan has in a part of a
+    core and that no worker can take: nobody keeps them to it. `machines` are the others that have workers.
+    `recalled` names the operators that it places on other machines and that can work only here.
+    """
+
+    configurations: list[tuple[Configuration, tuple[str, ...] | None]]
+    shares: Mapping[str, float]
+    threads: int | None
+    not_kept: tuple[str, ...]
+    machines: tuple[str, ...] = ()
+    recalled: tuple[str, ...] = ()
+
+
+NO_PLAN = LocalPlan([], {}, None, ())
+"""Everything works in the process of the command."""
+
+
+@dataclass(frozen=True)
+class _Deployment:
+    """What the plan reserves for an operator: `cores` for each of its `replicas`, here or on another `machine`.
+
+    `kept`: the plan takes it that a replica has these cores and no others; else that it may use what others
+    leave idle, as the operators of one process do.
+    """
+
+    operator: str
+    machine: str
+    replicas: int
+    cores: float
+    kept: bool
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """Where it works: cores are kept from processes only, so a part of a core needs one, too."""
+        if self.machine:
+            return tuple(f"{self.machine}/{number}" for number in range(1, self.replicas + 1))
+        count = self.replicas if self.replicas > 1 or (self.kept and 0 < self.cores < 1) else 0
+        return tuple(f"w{number}" for number in range(1, count + 1))
 
 
 @dataclass(frozen=True)
@@ -27,31 +75,67 @@ class _Route:
     configuration: Configuration
 
 
-def configurations(graph: Graph, name: str, text: str) -> list[tuple[Configuration, tuple[str, ...] | None]]:
-    """How the cameras of a graph are to run by a plan, as `Run` takes it; the first is for those to come, too.
+def local_plan(graph: Graph, name: str, text: str) -> LocalPlan:
+    """How a graph is to run by a plan.
 
     The cameras are read on this machine. An operator of which the plan has n replicas here, more than one,
-    works on the workers w1 to wn; one that is placed on another node works there, on workers named after it. A
-    class of cameras whose name is that of a camera of the graph is meant for that one; others are for the
-    cameras that remain, in order, and their number does not matter where all go one way. Raises `ConfigError`,
-    beginning with the `name` of the file, where the plan is none, reads cameras on several nodes, or does not
-    fit the graph.
+    works on the workers w1 to wn; so does one that the plan has in a part of a core which it is to be kept to.
+    One that is placed on another node works there, on workers named after it. A worker has the cores of all
+    that works on it. A class of cameras whose name is that of a camera of the graph is meant for that one;
+    others are for the cameras that remain, in order, and their number does not matter where all go one way.
+    Raises `ConfigError`, beginning with the `name` of the file, where the plan is none, reads cameras on
+    several nodes, or does not fit the graph.
     """
     with named(name):
         data = _parsed(text)
-        home = _home(graph, data)
-        routes = [_route(graph, data, route, home, f"routes[{at}]") for at, route in enumerate(data["routes"])]
+        deployed = _deployed(graph, data, _home(graph, data))
+        routes = [_route(graph, deployed, route, f"routes[{at}]") for at, route in enumerate(data["routes"])]
         _check_whole(graph, data)
-        groups: list[tuple[Configuration, list[str]]] = []
-        for source in graph.sources():
-            assert isinstance(source.step, Source)
-            of_source = [route for route in routes if route.source == source.name]
-            for camera, configuration in _assigned(list(source.step.cameras), of_source).items():
-                alike = next((cameras for known, cameras in groups if known == configuration), None)
-                if alike is None:
-                    groups.append((configuration, [camera]))
-                else:
-                    alike.append(camera)
+        shares, here = _shares(graph, deployed)
+        return LocalPlan(
+            _configurations(graph, routes),
+            shares,
+            max((threads_for(each.cores) for each in here), default=None),
+            tuple(dict.fromkeys(each.operator for each in here if each.cores < 1)),
+            tuple(sorted({each.machine for each in deployed.values() if _workers(graph, each)} - {""})),
+            tuple(
+                dict.fromkeys(
+                    each.operator for each in deployed.values() if each.machine and not _workers(graph, each)
+                )
+            ),
+        )
+
+
+def _shares(graph: Graph, deployed: Mapping[int, _Deployment]) -> tuple[dict[str, float], list[_Deployment]]:
+    """The cores of every worker that is kept to some, and what is to be kept to cores in this process."""
+    shares: Counter[str] = Counter()
+    unlimited: set[str] = set()
+    here: list[_Deployment] = []
+    for deployment in deployed.values():
+        workers = _workers(graph, deployment)
+        if not deployment.kept:
+            unlimited.update(workers)
+        elif workers:
+            shares.update(dict.fromkeys(workers, deployment.cores))
+        else:
+            here.append(deployment)
+    return {name: cores for name, cores in shares.items() if name not in unlimited}, here
+
+
+def _configurations(
+    graph: Graph, routes: Sequence[_Route]
+) -> list[tuple[Configuration, tuple[str, ...] | None]]:
+    """The configurations and their cameras; that of most cameras is the first, and for those to come."""
+    groups: list[tuple[Configuration, list[str]]] = []
+    for source in graph.sources():
+        assert isinstance(source.step, Source)
+        of_source = [route for route in routes if route.source == source.name]
+        for camera, configuration in _assigned(list(source.step.cameras), of_source).items():
+            alike = next((cameras for known, cameras in groups if known == configuration), None)
+            if alike is None:
+                groups.append((configuration, [camera]))
+            else:
+                alike.append(camera)
     if not groups:
         return [(routes[0].configuration, None)]
     groups.sort(key=lambda group: -len(group[1]))
@@ -113,24 +197,23 @@ def _check_whole(graph: Graph, data: Mapping[str, Any]) -> None:
             raise ConfigError(f"says nothing of {node.name}; it was made for another graph")
 
 
-def _route(graph: Graph, data: Mapping[str, Any], route: Mapping[str, Any], home: str, where: str) -> _Route:
-    names = [node.name for node in graph.nodes]
-    for stage in route["placements"]:
-        if stage not in names:
-            raise ConfigError(f"{where}: the graph has no operator {stage}{suggestion(stage, names)}")
+def _route(graph: Graph, deployed: Mapping[int, _Deployment], route: Mapping[str, Any], where: str) -> _Route:
     sources = [stage for stage in route["placements"] if isinstance(graph.node(stage).step, Source)]
     if len(sources) != 1:
         raise ConfigError(f"{where}.placements: one source is needed, it has {', '.join(sources) or 'none'}")
-    workers = {}
-    for stage, placement in route["placements"].items():
-        count, node = _replicas(graph, data, stage, placement), placement["node"]
-        if node != home:
-            _check_movable(graph, stage, f"{where}.placements.{stage}: is on {node}")
-        if node != home or count > 1:
-            prefix = "w" if node == home else f"{node}/"
-            workers[stage] = tuple(f"{prefix}{number}" for number in range(1, count + 1))
+    workers = {
+        stage: names
+        for stage, placement in route["placements"].items()
+        if placement.get("deployment") is not None
+        and (names := _workers(graph, deployed[placement["deployment"]]))
+    }
     count = _get(route, "count", int, where)
     return _Route(sources[0], route["cameras"], count, Configuration(_setting(graph, route, where), workers))
+
+
+def _workers(graph: Graph, deployment: _Deployment) -> tuple[str, ...]:
+    """The workers of an operator; none where it works in the process of the command."""
+    return deployment.workers if movable(graph.node(deployment.operator).step) else ()
 
 
 def _setting(graph: Graph, route: Mapping[str, Any], where: str) -> tuple[tuple[str, Scalar], ...]:
@@ -152,28 +235,40 @@ def _setting(graph: Graph, route: Mapping[str, Any], where: str) -> tuple[tuple[
     return tuple(sorted((dict(first_setting(graph)) | given).items()))
 
 
-def _replicas(graph: Graph, data: Mapping[str, Any], stage: str, placement: Mapping[str, Any]) -> int:
-    """How many replicas a stage has; one where it costs nothing and so has no deployment."""
-    position = placement.get("deployment")
-    if position is None:
-        return 1
-    if type(position) is not int or not 0 <= position < len(data["deployments"]):
-        raise ConfigError(f"{stage}: there is no deployment {position!r:.60}")
+def _deployed(graph: Graph, data: Mapping[str, Any], home: str) -> dict[int, _Deployment]:
+    """The deployments that the routes go by, by their position in the plan."""
+    names = [node.name for node in graph.nodes]
+    deployed: dict[int, _Deployment] = {}
+    for at, route in enumerate(data["routes"]):
+        for stage, placement in route["placements"].items():
+            if stage not in names:
+                raise ConfigError(f"routes[{at}]: the graph has no operator {stage}{suggestion(stage, names)}")
+            position = placement.get("deployment")
+            if position is None:
+                continue
+            if type(position) is not int or not 0 <= position < len(data["deployments"]):
+                raise ConfigError(f"{stage}: there is no deployment {position!r:.60}")
+            machine = "" if placement["node"] == home else placement["node"]
+            deployed[position] = _deployment(graph, data["deployments"][position], stage, machine, position)
+    return deployed
+
+
+def _deployment(graph: Graph, data: Any, stage: str, machine: str, position: int) -> _Deployment:
     where = f"deployments[{position}]"
-    deployment = data["deployments"][position]
-    if _get(deployment, "operator", str, where) != stage:
-        raise ConfigError(f"{where}.operator: is {deployment['operator']}, but {stage} is placed there")
-    count: int = _get(deployment, "replicas", int, where)
+    if _get(data, "operator", str, where) != stage:
+        raise ConfigError(f"{where}.operator: is {data['operator']}, but {stage} is placed there")
+    count: int = _get(data, "replicas", int, where)
     if count < 1:
         raise ConfigError(f"{where}.replicas: {count} is not a whole number from 1")
-    if count > 1:
-        _check_movable(graph, stage, f"{where}: {stage} has {count} replicas")
-    return count
-
-
-def _check_movable(graph: Graph, stage: str, what: str) -> None:
-    if not movable(graph.node(stage).step):
-        raise ConfigError(f"{what}, but it can work only in the process that reads the cameras")
+    if count > 1 and not movable(graph.node(stage).step):
+        raise ConfigError(
+            f"{where}: {stage} has {count} replicas, but it can work only in the process that reads the cameras"
+        )
+    cores, work = (data.get(field, 0) for field in ("cores", "work"))
+    for field, value in (("cores", cores), ("work", work)):
+        if type(value) not in (int, float) or not 0 <= value < float("inf"):
+            raise ConfigError(f"{where}.{field}: {value!r:.60} is not a number from 0")
+    return _Deployment(stage, machine, count, cores, kept=cores > 0 and not work)
 
 
 def _assigned(cameras: Sequence[str], routes: Sequence[_Route]) -> dict[str, Configuration]:

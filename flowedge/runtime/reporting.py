@@ -50,6 +50,26 @@ class _Sample:
     cpu: Mapping[str, float]
 
 
+class Preemptions:
+    """The time in which a run was preempted; one thread writes, others may read."""
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+        """When it was preempted, None while it is not."""
+        self._before = 0.0
+
+    def begin(self, now: float) -> None:
+        self.since = now
+
+    def end(self, now: float) -> None:
+        self._before, self.since = self.seconds(now), None
+
+    def seconds(self, now: float) -> float:
+        """All of it up to now."""
+        since = self.since
+        return self._before + (0.0 if since is None else now - since)
+
+
 class Reporter:
     """Reports on the parts of one run; seconds count from when it was made or `restart` was called.
 
@@ -65,6 +85,7 @@ class Reporter:
         cameras: Cameras,
         routes: Routes,
         decisions: Decisions,
+        preemptions: Preemptions,
         usage: Usage,
         failures: Failures,
         limits: Limits,
@@ -76,6 +97,7 @@ class Reporter:
         self._cameras = cameras
         self._routes = routes
         self._decisions = decisions
+        self._preemptions = preemptions
         self._usage = usage
         self._failures = failures
         self._limits = limits
@@ -84,6 +106,11 @@ class Reporter:
         self._begun = clock()
         self._cpu_begun = time.process_time()
         self._nothing = _Sample(self._begun, {}, {}, {}, {}, {}, {})
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the cameras were opened."""
+        return self._clock() - self._begun
 
     def restart(self) -> None:
         """Count seconds from now on: the operators are ready, and the cameras open."""
@@ -135,7 +162,8 @@ class Reporter:
         decisions = self._decisions.so_far()
         return Report(
             graph=self._graph.name,
-            seconds=round(self._clock() - self._begun, 3),
+            seconds=round(self.seconds, 3),
+            preempted_seconds=round(self._preemptions.seconds(self._clock()), 3),
             fps=fps,
             latency_ms=whole.summary_ms(),
             cpu_seconds=round(sum(cpu.values()), 3),
@@ -170,6 +198,8 @@ class Reporter:
     ) -> CameraReport:
         state, reason = self._cameras.state(name)
         error = self._failures.of_camera(name)
+        if self._preemptions.since is not None and state not in ("ended", "connecting", "failing"):
+            state, reason = "preempted", ""
         route, configuration = self._routes.in_force(name)
         busy = account.last - account.first if account.first else 0.0
         passed = self._clock() - max(since.at, account.first) if account.first else 0.0
@@ -235,7 +265,15 @@ def _per(amount: float, seconds: float) -> float:
 
 def _worker(use: WorkerUse, cores: float) -> WorkerReport:
     return WorkerReport(
-        use.pid, round(use.cpu_seconds, 3), round(cores, 3), use.rss, use.peak_rss, use.deaths, use.sent_again
+        pid=use.pid,
+        cpu_seconds=round(use.cpu_seconds, 3),
+        cores=round(cores, 3),
+        rss_bytes=use.rss,
+        peak_rss_bytes=use.peak_rss,
+        deaths=use.deaths,
+        sent_again=use.sent_again,
+        share=use.share.cores if use.share else None,
+        kept_by=use.share.kept_by if use.share else None,
     )
 
 

@@ -57,6 +57,7 @@ class Routes:
         self._open: dict[int, Configuration] = {0: Configuration(first_setting(graph))}
         self._last = 0
         self._closing: list[threading.Thread] = []
+        self._kept: frozenset[int] = frozenset()
         self._lock = threading.RLock()
 
     def of(self, camera: str) -> Configuration:
@@ -91,6 +92,35 @@ class Routes:
         with self._lock:
             self._ledger.redirect(self._opened(wanted), cameras)
 
+    def keep(self, configurations: Collection[Configuration]) -> None:
+        """Keep the routes of these configurations open, and of no other ones, also where no frame goes by them:
+        so that one can be gone back to at once."""
+        with self._lock:
+            self._kept = frozenset(
+                number for number, known in self._open.items() if any(known == kept for kept in configurations)
+            )
+
+    def checkpoint(self) -> None:
+        """Release the operators until `resume`; those stay as they are whose state has no snapshot.
+
+        Called while no frame moves.
+        """
+        with self._lock:
+            for name, runner in self._runners.items():
+                step = self._graph.node(name).step
+                if changeable(step) and (step.state is State.NONE or step.has_snapshot):
+                    runner.checkpoint()
+
+    def resume(self) -> None:
+        """Set up again what `checkpoint` released; raises what the setup of an operator raises."""
+        with self._lock:
+            for number, known in self._open.items():
+                chains = chains_of(self._graph, known.workers)
+                for name in self._runners:
+                    self._prepare(name, number, known, chains)
+            for runner in self._runners.values():
+                runner.resume()
+
     def close_unused(self) -> None:
         """Close the routes by which no frame goes or will go; to be called about once a second.
 
@@ -99,7 +129,7 @@ class Routes:
         if not self._lock.acquire(blocking=False):  # operators are being set up, which may take its time
             return
         try:
-            for number in self._open.keys() - self._ledger.routes_in_use():
+            for number in self._open.keys() - self._ledger.routes_in_use() - self._kept:
                 del self._open[number]
                 self._close(number)
             unused = [(name, gone) for name, runner in self._runners.items() for gone in runner.take_unused()]

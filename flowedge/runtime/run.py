@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Self
 
-from flowedge.errors import ConfigError, RunError
+from flowedge.errors import ConfigError, RunError, UserError
 from flowedge.graph.contract import Sink, Source
 from flowedge.graph.graph import Graph
 from flowedge.graph.loading import refuse_run_in_file
-from flowedge.monitor.report import Report
+from flowedge.monitor.report import Decision, Report
 from flowedge.plane.clock import Clock
+from flowedge.plane.deadline import Deadline
 from flowedge.plane.taps import Taps
+from flowedge.planner.model import units
 from flowedge.runtime.cameras import Cameras
 from flowedge.runtime.decisions import Decisions
-from flowedge.runtime.failures import Failures
+from flowedge.runtime.failures import Failures, described
 from flowedge.runtime.hosting import Hosting
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.measuring import Measuring
 from flowedge.runtime.network import Network
-from flowedge.runtime.reporting import Reporter
+from flowedge.runtime.reporting import Preemptions, Reporter
 from flowedge.runtime.routes import Configuration, Routes
 from flowedge.runtime.runner import Outlet
 from flowedge.runtime.usage import Usage
@@ -44,6 +47,7 @@ class Run:
 
     `plan` has pairs as `routes.switch` takes them, a configuration and the cameras whose frames go by it from
     the first on, None for all; without it knobs have their first values and everything works in this process.
+    `shares` are the cores that it reserves for workers, which are kept to them.
     `network` has the machines on which a plan may put workers besides this one; it outlives the run.
 
     A graph without cameras runs until it is stopped: `add_camera` brings them.
@@ -85,6 +89,7 @@ class Run:
         *,
         frames: int | None = None,
         plan: Sequence[tuple[Configuration, Collection[str] | None]] = (),
+        shares: Mapping[str, float] | None = None,
         max_failures: float = 0.5,
         limits: Limits | None = None,
         network: Network | None = None,
@@ -97,7 +102,9 @@ class Run:
         self._plan = tuple(plan)
         self._clock = clock
         self._limits = limits or Limits()
-        self._ledger = Ledger(self._limits, clock)
+        goal = graph.goal.latency
+        deadline = Deadline(units.seconds(goal, "Goal.latency")) if goal else None
+        self._ledger = Ledger(self._limits, clock, deadline)
         tapped = [node.name for node in graph.nodes if not isinstance(node.step, Sink)]
         self._taps = Taps(graph.name, tapped, lambda: self.report().as_json())
         self._failures = Failures(
@@ -113,13 +120,15 @@ class Run:
             limits=self._limits,
             clock=clock,
             on_end=lambda sink, camera: self._cameras.ended(sink, camera),
+            deadline=deadline,
         )
         self._finished = threading.Event()
         self._cameras = self._new_cameras(frames)
         self._usage = Usage()
-        self._hosting = Hosting(self._usage, self._failures.end_run, clock, network)
+        self._hosting = Hosting(self._usage, shares or {}, self._failures.end_run, clock, network)
         self.routes = Routes(graph, self._wiring.runners, self._ledger, self._hosting.host)
         self.decisions = Decisions(self.measuring, clock)
+        self._preemptions = Preemptions()
         self._reporter = self._new_reporter()
         self._watch = Watch(
             self._wiring.runners.values(),
@@ -156,6 +165,7 @@ class Run:
             cameras=self._cameras,
             routes=self.routes,
             decisions=self.decisions,
+            preemptions=self._preemptions,
             usage=self._usage,
             failures=self._failures,
             limits=self._limits,
@@ -194,6 +204,11 @@ class Run:
         """Whether the run was asked to end, or has ended: its operators stay where they are."""
         return self._hosting.ending
 
+    @property
+    def preempted(self) -> bool:
+        """Whether it uses no cores now, so that nothing it does can be judged."""
+        return self._preemptions.since is not None
+
     def finished_within(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds; whether the run has finished."""
         return self._finished.wait(timeout)
@@ -220,7 +235,9 @@ class Run:
         """Let every camera end; what is in the graph is still delivered, unless that takes too long."""
         self._hosting.abandon()
         with self._lock:
-            if not self._cameras.stop():
+            running = self._cameras.stop()
+            self._ledger.resume()  # no frame comes any more, and the ends of streams need no operator
+            if not running:
                 self._finished.set()
             elif self._patience is None and not self.finished:
                 self._patience = threading.Timer(self._limits.drain_seconds, self._lose_patience)
@@ -242,6 +259,47 @@ class Run:
         self.stop()
         self._finished.set()
 
+    def preempt(self, reason: str) -> None:
+        """Use no cores until `resume`, and lose nothing but what live cameras give meanwhile.
+
+        Files are not read on; frames of live cameras are dropped as "preempted". What is in the graph is still
+        delivered, then the operators are released, each with a checkpoint of what it knows of the cameras;
+        those without a snapshot stay as they are, as do all where frames are still in the graph after
+        `Limits.drain_seconds`. Sinks keep their files open. `reason` is for the report. One thread at a time
+        calls this and `resume`.
+        """
+        begun = self._clock()
+        self._ledger.preempt()
+        if self.stopping:
+            self._ledger.resume()
+            return
+        if self._ledger.wait_until_quiet(self._limits.drain_seconds) and not self.stopping:
+            self.routes.checkpoint()
+        self._preemptions.begin(begun)
+        self.decisions.add(
+            Decision(self._reporter.seconds, reason, preempted=True, setup_seconds=self._clock() - begun)
+        )
+
+    def resume(self, reason: str) -> None:
+        """Go on after `preempt`, from the checkpoints: identities and counts go on.
+
+        Where an operator cannot be set up again, that ends the run, as in the beginning.
+        """
+        begun = self._clock()
+        try:
+            if not self.stopping:
+                self.routes.resume()
+        except UserError as error:
+            self._failures.end_run(error)
+        except Exception as error:
+            log.error("the operators could not be set up again", exc_info=error)
+            self._failures.end_run(RunError(f"the operators could not be set up again: {described(error)}"))
+        self._preemptions.end(self._clock())
+        self._ledger.resume()
+        self.decisions.add(
+            Decision(self._reporter.seconds, reason, preempted=False, setup_seconds=self._clock() - begun)
+        )
+
     def add_camera(self, name: str, address: str, *, source: str | None = None) -> None:
         """Attach one more camera to a source (the only one, unless it is named) while the graph runs.
 
@@ -262,6 +320,10 @@ class Run:
     def is_live(self, camera: str) -> bool:
         """Whether the newest frame of a camera matters more than every frame."""
         return self._ledger.is_live(camera)
+
+    def processes(self) -> list[int]:
+        """The process ids of this process and of the workers as of the last look at them."""
+        return [os.getpid(), *(use.pid for use in self._usage.workers.values() if use.pid is not None)]
 
     def measuring(self) -> Measuring:
         """What happens in the run from now on, window by window."""

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from flowedge.errors import RunError, UserError
 from flowedge.graph.signature import Accepted, readable, signature
 from flowedge.plane.clock import Clock
+from flowedge.plane.deadline import Deadline
 from flowedge.plane.item import End, Item, Receiver
 from flowedge.plane.mailbox import Mailbox
 from flowedge.runtime.chain import Answer
@@ -79,12 +80,20 @@ class Runner(ABC):
     """Runs a copy of a step in a thread of its own until its inbox is closed and empty.
 
     A plan may `prepare` further copies for the frames of other routes, here or on workers, and `retire` them.
-    With `shed`, live values give way to newer ones before it; without, as in a region, `relieve` gives up those
-    that wait for a step that hangs. `failures` is told what must end the run: a
-    `UserError`, too large a share of failures, a step that cannot be set up.
+    With `shed`, live values give way to newer ones before it, and where they would miss the `deadline`;
+    without, as in a region, `relieve` gives up those that wait for a step that hangs. `failures` is told what
+    must end the run: a `UserError`, too large a share of failures, a step that cannot be set up.
     """
 
-    def __init__(self, step: Any, *, failures: Failures, shed: bool, clock: Clock) -> None:
+    def __init__(
+        self,
+        step: Any,
+        *,
+        failures: Failures,
+        shed: bool,
+        clock: Clock,
+        deadline: Deadline | None = None,
+    ) -> None:
         self._copies = Copies(step)
         self.step = self._copies.current.step
         self._clock = clock
@@ -99,6 +108,7 @@ class Runner(ABC):
         self._skips: dict[str, tuple[tuple[Any, Any], ...]] = {}  # the steps that values of a camera leave out
         self._turn = threading.Lock()  # held by `relieve`, for which a step that works again waits
         self._shed = shed
+        self._deadline = deadline
         self.inbox = self._new_inbox(shed=shed, clock=clock)
         self.outlet = Outlet()
         self.metrics = Metrics()
@@ -146,6 +156,23 @@ class Runner(ABC):
     def pass_by(self, route: int) -> None:
         """No value of a route comes here: the step works for them in the chain of another."""
         self._copies.pass_by(route)
+
+    def checkpoint(self) -> None:
+        """Release the step until it is prepared again for every route, and keep what it knows of cameras.
+
+        Called while no frame moves. Where a snapshot cannot be had, or the step hangs, it stays as it is.
+        """
+        if self.busy_for()[0] > 0:
+            return
+        try:
+            self._copies.checkpoint()
+        except Exception as error:
+            log.warning("%s could not be released: %s", self.name, described(error))
+        self.step = self._copies.current.step
+
+    def resume(self) -> None:
+        """The step has been prepared for every route after a `checkpoint`."""
+        self.step = self._copies.current.step
 
     def retire(self, route: int) -> None:
         """Let go of what only the frames of a route needed: none of them is in the graph."""
@@ -446,7 +473,9 @@ class Runner(ABC):
         return item.absent(Outcome.FAILED, cause, self.name)
 
     def _new_inbox(self, *, shed: bool, clock: Clock) -> Inbox:
-        return Mailbox(self.name, shed=self._pass_on if shed else None, clock=clock)
+        if not shed:
+            return Mailbox(self.name, shed=None, clock=clock)
+        return Mailbox(self.name, shed=self._pass_on, deadline=self._deadline, clock=clock)
 
     def _most(self) -> int:
         """The most values that `_call` takes at once."""

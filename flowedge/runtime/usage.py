@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowedge.runtime.node import Node
+from flowedge.runtime.shares import Share
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
 class WorkerUse:
-    """CPU seconds and resident bytes of a worker as of the last look; `before` is of lives that have ended."""
+    """CPU seconds and resident bytes of a worker as of the last look; `before` is of lives that have ended.
+
+    `share` is the share of cores to which it is kept, None where it has none.
+    """
 
     pid: int | None = None
     before: float = 0.0
@@ -23,6 +27,7 @@ class WorkerUse:
     peak_rss: int = 0
     deaths: int = 0
     sent_again: int = 0
+    share: Share | None = None
 
     @property
     def cpu_seconds(self) -> float:
@@ -56,6 +61,7 @@ class Usage:
         if pid != use.pid:
             use.before, use.this_life, use.rss, use.pid = use.cpu_seconds, 0.0, 0, pid
         use.deaths, use.sent_again = node.deaths[name], node.sent_again[name]
+        use.share = node.share(name)
         if pid and node.machine.is_here:
             _read(pid, use)
         elif reported := node.usage(name):

@@ -11,6 +11,7 @@ from flowedge.graph.graph import Graph
 from flowedge.graph.nodes import Both, GraphNode, Half, Output, Pair, Wire
 from flowedge.graph.synchronization import Synchronize
 from flowedge.plane.clock import Clock
+from flowedge.plane.deadline import Deadline
 from flowedge.plane.gate import Gate
 from flowedge.plane.item import End, Item, Receiver
 from flowedge.plane.join import Join
@@ -45,8 +46,10 @@ class Wiring:
         limits: Limits,
         clock: Clock,
         on_end: Callable[[str, str], None],
+        deadline: Deadline | None = None,
     ) -> None:
         self._graph = graph
+        self._deadline = deadline
         self._ledger = ledger
         self._failures = failures
         self._limits = limits
@@ -72,7 +75,7 @@ class Wiring:
     def _place_gates(self) -> None:
         for region in regions(self._graph):
             heads = [node.name for node in region.heads(self._graph)]
-            gate = Gate("+".join(heads), region.depth(self._graph), len(region.exits))
+            gate = Gate("+".join(heads), region.depth(self._graph), len(region.exits), self._deadline)
             fork = region.fork(self._graph)
             assert fork is not None
             self._inside |= region.steps
@@ -87,7 +90,12 @@ class Wiring:
 
     def _runner(self, node: GraphNode) -> Runner:
         shed = not (node.tiled or node.name in self._inside)
-        common: dict[str, Any] = {"failures": self._failures, "shed": shed, "clock": self._clock}
+        common: dict[str, Any] = {
+            "failures": self._failures,
+            "shed": shed,
+            "deadline": self._deadline,
+            "clock": self._clock,
+        }
         match node.step:
             case Synchronize():
                 self._check_kind(node.step)

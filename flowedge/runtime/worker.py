@@ -89,6 +89,9 @@ _IMPORTING = threading.Lock()
 
 _PR_SET_PDEATHSIG = 1
 
+_SPARE_NICENESS = 10
+"""Of a thread that imports what nobody waits for: frames go first."""
+
 
 @dataclass(frozen=True)
 class Dialling:
@@ -255,7 +258,16 @@ class Worker:
                     self._instances[envelope.instance] = instance
                     instance.start()
                 case Import(modules):
-                    threading.Thread(target=_import, args=(modules.split("\n"),), daemon=True).start()
+                    threading.Thread(target=self._import, args=(modules.split("\n"),), daemon=True).start()
+
+    def _import(self, modules: Sequence[str]) -> None:
+        """Import what can be, until this worker is needed; modules of a user's file come only with that."""
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _SPARE_NICENESS)  # of this thread only
+        for name in modules:
+            with _IMPORTING, contextlib.suppress(Exception):
+                if self._instances:  # their steps may import while they are set up
+                    return
+                importlib.import_module(name)
 
     def _report(self) -> Report:
         notes = {
@@ -443,13 +455,6 @@ class _LogHandler(logging.Handler):
             self._worker.tell(0, "", line)
         except Exception:
             self.handleError(record)
-
-
-def _import(modules: Sequence[str]) -> None:
-    """Import what can be: the modules of a user's file, for one, come only with that."""
-    for name in modules:
-        with _IMPORTING, contextlib.suppress(Exception):
-            importlib.import_module(name)
 
 
 def _received(channel: zenoh.Subscriber[Any]) -> zenoh.Sample | None:

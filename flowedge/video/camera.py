@@ -38,15 +38,12 @@ class Camera:
     of another picture size. What no retry can mend (a wrong password or path) is raised, unless the camera
     has worked before. Each change of state is logged once, in one sentence. An address that gives a single
     picture is asked again every second, as one session. Pictures in a multipart message that is malformed are
-    looked for by what they begin with. Time stamps that are not believed are counted in
-    `corrected` under its `name`.
+    looked for by what they begin with. What is not taken as it comes is counted in `notes`.
     """
 
-    def __init__(
-        self, name: str, url: str, access: Access, corrected: Counter[str], *, live: bool = True
-    ) -> None:
+    def __init__(self, name: str, url: str, access: Access, notes: Counter[str], *, live: bool = True) -> None:
         self._name, self._url, self._access, self._live = name, url, access, live
-        self._corrected = corrected
+        self._notes = notes
         self._index = 0  # of the next session's first frame
         self._session = -1  # the number of the session; below 0 until there was a first one
         self._fault = ""  # the kind of trouble the camera is in
@@ -65,7 +62,7 @@ class Camera:
         while not stop.is_set():
             self._since, asked, before = self._seen, time.monotonic(), self._index
             try:
-                with Feed(self._name, self._url, self._access, self._corrected) as feed:
+                with Feed(self._name, self._url, self._access, self._notes) as feed:
                     yield from self._session_of(feed, stop)
                     is_polled = feed.is_picture and self._live
                     is_whole = feed.ends or (feed.is_picture and self._index > before)
@@ -81,7 +78,7 @@ class Camera:
                     raise
                 fault = error
                 if error.kind == "multipart":
-                    self._access = replace(self._access, format="mjpeg")
+                    self._access = replace(self._access, malformed=True)
             if self._seen - self._since > STEADY_AFTER:
                 pause = FIRST_PAUSE
             self._say(fault, pause)

@@ -24,6 +24,7 @@ from flowedge.secrets import expand, redact
 from flowedge.video import tls
 from flowedge.video.elementary import CHANGING, codec_of
 from flowedge.video.memory import LARGEST_BLOCK, limit_blocks
+from flowedge.video.multipart import CHUNK, NO_PICTURE, Repaired
 from flowedge.video.timeline import Timeline, TimeSource
 from flowedge.video.upright import orientation
 
@@ -41,7 +42,8 @@ class Access:
 
     FFmpeg first gives out the picture that it still holds when reading times out, then waits as long again:
     so half of `silent_after` is what it is told (measured: 1 s given, 2.0 s until the error). `trust` says
-    whose certificate is believed, as `tls.trusting` has it.
+    whose certificate is believed, as `tls.trusting` has it. `malformed` has a multipart message read as
+    `multipart.Repaired` gives it.
     """
 
     options: Mapping[str, str] = field(default_factory=dict)
@@ -49,6 +51,7 @@ class Access:
     silent_after: float | None = None
     format: str | None = None
     trust: str = ""
+    malformed: bool = False
 
 
 # The session description says what FFmpeg otherwise watches the stream for: 0.05 s to the first picture in
@@ -100,14 +103,13 @@ class Feed:
     """One open video. Use it in a with statement, which closes it on every path.
 
     Opening and reading raise `SourceError`, with a message that begins with the camera and shows no secret.
-    `corrected` counts the time stamps that are not believed, by camera.
+    `notes` counts what of the video was not taken as it came, by a sentence that names the camera.
     """
 
-    def __init__(self, camera: str, url: str, access: Access, corrected: Counter[str]) -> None:
+    def __init__(self, camera: str, url: str, access: Access, notes: Counter[str]) -> None:
         import av
 
-        self._corrected = corrected
-
+        self._notes = notes
         self.camera, self.shown = camera, redact(url)
         self._access, self._address = access, expand(url)
         if access is FILE:  # FFmpeg would take what is before a colon in the path for a protocol
@@ -152,13 +154,49 @@ class Feed:
     def _opened(self, options: Mapping[str, str]) -> InputContainer:
         import av
 
+        if self._access.malformed:
+            return self._repaired(options)
         half = self._access.silent_after and self._access.silent_after / 2
+        if not self._address.startswith("http"):
+            return self._connected(self._access.format, options, half)
+        allowed = ",".join(av.formats_available - {"mjpeg"})
+        try:
+            return self._connected(None, {**options, "format_whitelist": allowed}, half)
+        except (av.error.InvalidDataError, av.error.ArgumentError) as error:  # no format, or not allowed
+            try:
+                return self._repaired(options)
+            except (av.error.InvalidDataError, av.error.EOFError):
+                raise error from None
+
+    def _repaired(self, options: Mapping[str, str]) -> InputContainer:
+        import av
+
+        within, silent_after = self._access.open_within, self._access.silent_after
+        raw = self._connected("data", {**options, "raw_packet_size": str(CHUNK)}, silent_after)
+        self._held.callback(raw.close)
+        repaired = Repaired(raw, self._refuse_part, within, silent_after)
+        return av.open(repaired, "r", format="mpjpeg")
+
+    def _connected(
+        self, form: str | None, options: Mapping[str, str], silent_after: float | None
+    ) -> InputContainer:
+        import av
+
         return av.open(
             self._address,
-            format=self._access.format,
+            format=form,
             options={**self._access.options, **options},
-            timeout=(self._access.open_within, half),
+            timeout=(self._access.open_within, silent_after),
         )
+
+    def _refuse_part(self, size: int) -> None:
+        sentence = f"parts of {self.camera} without a whole picture were passed over"
+        self._notes[sentence] += 1
+        if self._notes[sentence] == 1:
+            log.warning(
+                "%s: %s sent %d MiB without a whole picture; they are passed over, and further ones counted",
+                self.camera, self.shown, size >> 20,
+            )  # fmt: skip
 
     def _may_have_moved(self) -> bool:
         """Whether a file's video streams may be one that moved to another PID; FFmpeg looks at its end, too."""
@@ -207,7 +245,8 @@ class Feed:
             for packet in self._demuxed():
                 if packet.size > LARGEST_BLOCK // 2 and self._access is not FILE:
                     size = f"{packet.size >> 20} MiB"
-                    fault = self._fault("codec", True, f"{self.shown} sent a picture of more than {size}")
+                    kind = "multipart" if "mpjpeg" in self._formats else "codec"
+                    fault = self._fault(kind, True, f"{self.shown} sent a picture of more than {size}")
                     break
                 if packet.size:
                     self._note_parameters(packet)
@@ -237,7 +276,7 @@ class Feed:
         """
         moment = self.timeline.place(self._seconds(packet.pts), self._seconds(packet.dts), arrival)
         if moment.correction:
-            self._corrected[self.camera] += 1
+            self._notes[f"time stamps of {self.camera} were not believed"] += 1
         if moment.correction and self.timeline.corrected == 1:
             log.warning(
                 "%s: a time stamp is not believed (%s at %.1f s): its picture follows the one before at the "
@@ -394,7 +433,8 @@ class Feed:
     def _opening_fault(self, error: av.FFmpegError, took: float) -> SourceError:
         limit, url, name = self._access.open_within, self.shown, type(error).__name__
         if limit and took >= limit:
-            return self._fault("stalled", True, f"no answer from {url} for {limit:g} s")
+            what = "picture" if error.strerror == NO_PICTURE else "answer"
+            return self._fault("stalled", True, f"no {what} from {url} for {limit:g} s")
         if name in _FAULTS:
             kind, transient, words = _FAULTS[name]
             return self._fault(kind, transient, words.format(url=url))

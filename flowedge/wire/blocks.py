@@ -77,6 +77,7 @@ from flowedge.wire.fields import (
     WireError,
     Writer,
     array,
+    flat_record,
     many,
     one_of,
     optional,
@@ -204,8 +205,15 @@ _COLUMNS = {
     "str": _TEXTS,
 }
 
-_BY_NAME = {"str": _TEXT, "int": _INTEGER, "float": _NUMBER}
-_ORIGIN = {"origin": record(Origin, {field.name: _BY_NAME[str(field.type)] for field in fields(Origin)})}
+_BY_NAME = {"str": (str, _TEXT), "int": (int, _INTEGER), "float": (float, _NUMBER)}
+_KINDS = {field.name: _BY_NAME[str(field.type)] for field in fields(Origin)}
+_ORIGIN = {
+    "origin": flat_record(
+        Origin,
+        {name: codec for name, (_, codec) in _KINDS.items()},
+        {name: kind for name, (kind, _) in _KINDS.items()},
+    )
+}
 _FRACTION = Codec(lambda ratio, _: [ratio.numerator, ratio.denominator], _unpack_fraction)
 _SIZE = whole(0, 1 << 16)
 _PARAMETERS = record(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +32,6 @@ from flowedge.wire.fields import (
 
 if TYPE_CHECKING:
     import av
-    from av.video.format import VideoFormat
     from av.video.plane import VideoPlane
 
 _ABORTING = ("yaf32le", "yaf32be")  # the formats with which FFmpeg 8 fails an assertion and ends the process
@@ -102,31 +100,30 @@ class _Planes:
 
     @classmethod
     def of(cls, picture: av.VideoFrame) -> _Planes:
-        sizes = _plane_sizes(picture.format)
+        name, width, height = picture.format.name, picture.width, picture.height
+        sizes = _plane_sizes(name, width, height)
         if not picture.planes:
             raise WireError("a picture without pixels has no wire form")
         pairs = zip(picture.planes, sizes, strict=True)
         planes = tuple([_rows(plane)[:, :wide] for plane, (_, wide) in pairs])
         colour = int(picture.colorspace), int(picture.color_range)
-        return cls(picture.format.name, picture.width, picture.height, *colour, planes)
+        return cls(name, width, height, *colour, planes)
 
     def picture(self) -> av.VideoFrame:
         import av
-        from av.video.format import VideoFormat
 
         try:
-            layout = VideoFormat(self.format, self.width, self.height)
-            sizes = _plane_sizes(layout)
+            sizes = _plane_sizes(self.format, self.width, self.height)
             shapes = [plane.shape for plane in self.planes]
             fit = [
                 rows == height and wide <= stride and stride % ALIGN == 0
                 for (rows, wide), (height, stride) in zip(sizes, shapes, strict=False)
             ]
             if len(shapes) != len(sizes) or not all(fit):
-                raise WireError(f"planes of {sizes} are needed for {layout.name}, {shapes} were given")
+                raise WireError(f"planes of {sizes} are needed for {self.format}, {shapes} were given")
             if not _convertible(self.format, self.colorspace, self.color_range):
                 raise WireError(
-                    f"FFmpeg cannot convert pictures in {layout.name} of color space {self.colorspace} and "
+                    f"FFmpeg cannot convert pictures in {self.format} of color space {self.colorspace} and "
                     f"range {self.color_range} to BGR"
                 )
             picture = self._in_place() or self._copied(sizes)
@@ -142,7 +139,8 @@ class _Planes:
         import av
 
         first, width = self.planes[0], self.width
-        if first.ctypes.data % 16:
+        starts = [plane.ctypes.data for plane in self.planes]
+        if starts[0] % 16:
             return None
         strides = [plane.shape[1] for plane in self.planes]
         match self.format:
@@ -157,10 +155,8 @@ class _Planes:
                 chroma = [strides[0]]
             case _:
                 return None
-        joined = all(
-            plane.ctypes.data + plane.size == after.ctypes.data for plane, after in pairwise(self.planes)
-        )
-        if not joined or strides[1:] != chroma or self.height % 4:
+        ends = [start + plane.size for start, plane in zip(starts, self.planes, strict=True)]
+        if ends[:-1] != starts[1:] or strides[1:] != chroma or self.height % 4:
             return None
         together = as_strided(first, (self.height // 2 * 3, strides[0]), writeable=False)
         return av.VideoFrame.from_numpy_buffer(together, self.format, width)
@@ -190,9 +186,13 @@ def _convertible(name: str, colorspace: int, color_range: int) -> bool:
     return True
 
 
-def _plane_sizes(layout: VideoFormat) -> list[tuple[int, int]]:
+@lru_cache(maxsize=256)
+def _plane_sizes(name: str, width: int, height: int) -> list[tuple[int, int]]:
     """Rows, and bytes in a row without padding, of each plane of a picture (checked against FFmpeg's own
     av_image_get_linesize for all of its formats)."""
+    from av.video.format import VideoFormat
+
+    layout = VideoFormat(name, width, height)
     if layout.has_palette or not layout.components:
         raise WireError(f"pictures in {layout.name} have no wire form: reformat them to yuv420p or bgr24")
     if not layout.is_planar:

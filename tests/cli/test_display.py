@@ -105,7 +105,7 @@ def test_the_summary_says_how_often_it_was_planned_anew_and_what_came_of_it() ->
 
 
 def test_workers_have_a_table_and_a_line_at_the_end() -> None:
-    worker = WorkerReport(77, 12.5, 0.75, 3 << 20, 5 << 20, 2, 4)
+    worker = WorkerReport(77, 12.5, 0.75, 3 << 20, 5 << 20, 2, 4, 0.5, "cgroup v1")
     operators = {
         "Detect": OperatorReport(9, 0, 0, 5.0, TIMES, TIMES, workers=("w1", "w2")),
         "Draw": OperatorReport(9, 0, 0, 5.0, TIMES, TIMES, stuck="frame 3 of north for 9 s"),
@@ -115,9 +115,21 @@ def test_workers_have_a_table_and_a_line_at_the_end() -> None:
     assert "street (process 3), 12 s" in screen
     for words in ("w1, w2", "here", "Draw (busy with frame 3 of north for 9 s)", "77", "0.75", "12.5"):
         assert words in screen
-    assert "  w1: 12.5 s of processor, 5 MiB, died 2 times, 4 frames sent again" in list(summary(run))
+    used = "12.5 s of processor, 5 MiB, kept to 0.5 cores by cgroup v1"
+    assert f"  w1: {used}, died 2 times, 4 frames sent again" in list(summary(run))
+    assert "0.5 cores by cgroup v1" in screen
 
 
 def test_counts_that_are_zero_for_all_cameras_take_no_room() -> None:
     assert "filtered" not in shown(report())
     assert "filtered" in shown(report(cameras={"a": camera(), "b": camera(filtered=1)}))
+
+
+def test_the_time_in_which_a_graph_waited_for_others_is_told() -> None:
+    assert "street: 12.0 s, 7.0 s of them preempted, 10.0 frames/s" in next(
+        summary(report(preempted_seconds=7.0))
+    )
+    waiting = report(cameras={"north": camera(state="preempted")})
+    assert "north preempted" in progress(waiting)
+    assert str(Decision(8.0, "others come first", preempted=True)) == "others come first: preempted"
+    assert Report.from_json(waiting.as_json()) == waiting

@@ -14,7 +14,7 @@ import pytest
 
 from flowedge.monitor.report import Report
 from flowedge.plane.topics import announced, open_router, state_topic
-from tests.cli.conftest import Flowedge
+from tests.cli.conftest import SECONDS, Flowedge
 
 STREET = """
 from flowedge import Goal, Graph, choose
@@ -69,7 +69,7 @@ def test_top_is_lines_where_there_is_no_terminal(street: Any) -> None:
     assert line.startswith("street: ")
     assert "frames/s" in line
     top.send_signal(signal.SIGINT)
-    _, errors = top.communicate(timeout=60)
+    _, errors = top.communicate(timeout=SECONDS)
     assert "Traceback" not in errors
 
 
@@ -94,8 +94,8 @@ def test_top_ends_when_its_graphs_have_ended(flowedge: Any) -> None:
     top = flowedge.start("top")
     assert top.stdout.readline().startswith("street: ")
     run.send_signal(signal.SIGINT)
-    run.communicate(timeout=60)
-    _, errors = top.communicate(timeout=60)
+    run.communicate(timeout=SECONDS)
+    _, errors = top.communicate(timeout=SECONDS)
     assert (top.returncode, errors) == (0, "no graph runs any more\n")
 
 

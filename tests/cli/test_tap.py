@@ -14,7 +14,7 @@ import pytest
 from flowedge import Event, Origin
 from flowedge.plane.topics import announced, open_router
 from flowedge.wire.blocks import encode
-from tests.cli.conftest import Flowedge
+from tests.cli.conftest import SECONDS, Flowedge
 
 STREET = """
 from flowedge import Graph, join
@@ -74,8 +74,8 @@ def test_a_tap_ends_with_its_graph(flowedge: Any) -> None:
     tap = flowedge.start("tap", "street/MotionDetect")
     assert json.loads(tap.stdout.readline())
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
-    _, errors = tap.communicate(timeout=30)
+    process.communicate(timeout=SECONDS)
+    _, errors = tap.communicate(timeout=SECONDS)
     assert tap.returncode == 1
     assert errors == "error: street has ended\n"
 
@@ -99,10 +99,10 @@ def test_junk_on_a_topic_is_counted_and_does_not_end_a_tap(
         publisher = session.declare_publisher("flowedge/g/Door/north")
         publisher.declare_matching_listener(lambda status: matched.set() if status.matching else None)
         process = flowedge.start("tap", "g/Door", "--count", "2")
-        assert matched.wait(30)
+        assert matched.wait(SECONDS)
         for message in (b"junk", b"", good[:-5], newer, good, other, good):
             publisher.put(message)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, errors
     assert len(output.splitlines()) == 2
     first, last = errors.splitlines()

@@ -11,7 +11,7 @@ import pytest
 
 from flowedge import ConfigError, GraphError
 from flowedge.graph.knobs import Parameter
-from flowedge.graph.loading import UserFile, load, module_of, user_file
+from flowedge.graph.loading import UserFile, load, load_several, module_of, user_file
 
 WITH_OPERATOR = """
 from __future__ import annotations
@@ -187,3 +187,37 @@ def test_a_file_that_runs_its_graph_when_it_is_loaded(tmp_path: Path) -> None:
     path = written(tmp_path, WITH_OPERATOR + "from flowedge import Run\nwith Run(graph) as run: run.wait()\n")
     with pytest.raises(GraphError, match=r"runs its graph while it is loaded, .* put that below if"):
         load(path, {})
+
+
+SMALL = """
+from flowedge import Graph, param
+from flowedge.operators import Null, Resize, video
+graph = Graph("NAME")
+video(graph, param("source", "street://")) >> Resize(param("width_NAME", 320)) >> Null()
+"""
+
+
+def test_a_value_is_for_all_graphs_that_have_it_unless_it_names_one(tmp_path: Path) -> None:
+    files = [written(tmp_path, SMALL.replace("NAME", name), f"{name}.py") for name in ("one", "two")]
+    given = {"source": "a.mp4", "two.source": "b.mp4", "width_one": "64", "two.width_two": "32"}
+    one, two = load_several(files, given)
+    assert (one.graph.name, one.path, dict(one.given)) == (
+        "one", files[0], {"source": "a.mp4", "width_one": "64"},
+    )  # fmt: skip
+    assert dict(two.given) == {"source": "b.mp4", "width_two": "32"}
+    assert load(two.path, two.given)[0] == two.graph
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("two.widht_two", 'two.widht_two: .*two.py has no such parameter; did you mean "width_two"'),
+        ("one.width_two", "one.width_two: .*one.py has no such parameter"),
+        ("sorce", "sorce: none of the graphs has such a parameter"),
+        ("three.source", "three.source: none of the graphs has such a parameter"),
+    ],
+)
+def test_a_value_for_nobody_is_refused(tmp_path: Path, name: str, said: str) -> None:
+    files = [written(tmp_path, SMALL.replace("NAME", stem), f"{stem}.py") for stem in ("one", "two")]
+    with pytest.raises(ConfigError, match=said):
+        load_several(files, {name: "3"})

@@ -122,9 +122,9 @@ def test_v8_decodes_a_full_output_quickly() -> None:
     raw[4:, 60:] *= 0.2
     times = []
     for _ in range(20):
-        started = time.perf_counter()
+        started = time.thread_time()  # which is not that of other programs
         decode_v8(raw, 0.25)
-        times.append(time.perf_counter() - started)
+        times.append(time.thread_time() - started)
     # Under 0.3 ms on an idle machine; a copy of the whole output alone would take longer than that.
     assert min(times) < 2e-3
 

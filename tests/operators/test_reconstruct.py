@@ -472,7 +472,7 @@ def test_replicas_at_once_keep_one_set_of_identities(store: str) -> None:
 
         def work(which: int) -> None:
             for n in range(1 + which, len(frames) - 1, 2):
-                meeting.wait(10)
+                meeting.wait(60)
                 results[n] = replicas[which].gather(frames[n])
 
         threads = [threading.Thread(target=work, args=(which,)) for which in (0, 1)]

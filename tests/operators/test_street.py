@@ -57,7 +57,7 @@ def test_stop_ends_a_waiting_street_at_once():
     threading.Timer(0.1, stop.set).start()
     began = time.monotonic()
     assert next(values, None) is None
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 9  # the next picture is due after 10 s
 
 
 def test_defaults():

@@ -102,6 +102,15 @@ def test_a_new_frame_size_is_scaled_and_told_once(tmp_path: Path, caplog: pytest
     assert caplog.text.count("frames are now 128 x 96, scaled to the file's 64 x 48") == 1
 
 
+def test_a_run_that_switches_between_sizes_is_told_of_each_once(tmp_path: Path, caplog) -> None:
+    small, large = frames(12, 64, 48), frames(12, 128, 96)
+    with caplog.at_level(logging.WARNING):
+        record(tmp_path / "out.mp4", [(large if n // 2 % 2 else small)[n] for n in range(12)])
+    assert [record.message.partition("frames")[2] for record in caplog.records] == [
+        " are now 128 x 96, scaled to the file's 64 x 48"
+    ]
+
+
 def test_each_camera_has_its_file_or_an_error_says_how(tmp_path: Path) -> None:
     north, south = frames(1, 64, 48, "north"), frames(1, 64, 48, "south")
     sink = record(tmp_path / "{camera}" / "out.mp4", north + south)
@@ -163,7 +172,7 @@ except UserError as error:
 
 def run_writer(path: Path, *, limit: int = 0, killed_after: int = -1) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", _WRITER, str(path), str(limit), str(killed_after)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_a_killed_process_leaves_all_but_the_last_seconds(tmp_path: Path) -> None:

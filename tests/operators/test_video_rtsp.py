@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 import socket
@@ -25,20 +26,26 @@ from flowedge.operators.decode import Decode
 from flowedge.operators.video import Video
 from flowedge.video import camera as camera_module
 from flowedge.video.tls import fingerprint
-from tools.rtp import Clip
+from tools.rtp import Clip, RtpStream
 from tools.rtsp_server import RtspServer
 
 video_module = import_module("flowedge.operators.video")  # the package's own `video` is the function
-PATIENCE = 15.0  # seconds after which something that should happen has not
+PATIENCE = 60.0  # seconds after which something that should happen has not
 SECRET = "hunter2"
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """Faults are noticed and retried in fractions of a second."""
-    monkeypatch.setattr(video_module, "RTSP", replace(video_module.RTSP, silent_after=0.6))
+    """What fails is tried again in fractions of a second, but no camera counts as silent because it is slow."""
+    monkeypatch.setattr(video_module, "RTSP", replace(video_module.RTSP, silent_after=PATIENCE))
     monkeypatch.setattr(camera_module, "FIRST_PAUSE", 0.05)
     monkeypatch.setattr(camera_module, "LONGEST_PAUSE", 0.2)
+
+
+@pytest.fixture
+def soon_silent(monkeypatch):
+    """A camera that freezes is noticed in a fraction of a second."""
+    monkeypatch.setattr(video_module, "RTSP", replace(video_module.RTSP, silent_after=0.6))
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +87,7 @@ class Watcher:
         self.error: SourceError | None = None
         self.stop = threading.Event()
         self._changed = threading.Condition()
-        self._source = Video({"north": url}, **{"connect_timeout": 0.5, **options})
+        self._source = Video({"north": url}, **{"connect_timeout": PATIENCE, **options})
         self._thread = threading.Thread(target=self._read)
 
     def __enter__(self) -> Self:
@@ -124,17 +131,33 @@ def refused(url: str, **options: object) -> SourceError:
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_attach(server, transport, log):
-    began = time.monotonic()
     with Watcher(server.url("stream"), transport=transport) as watcher:
         watcher.until(lambda: len(watcher.packets) > 5)
     first = watcher.packets[0]
-    assert first.origin.monotonic - began < 0.8
     assert first.keyframe
     assert (first.parameters.codec, first.origin.width, first.origin.height) == ("h264", 64, 48)
     assert [packet.origin.index for packet in watcher.packets] == list(range(len(watcher.packets)))
     assert watcher.packets[5].origin.media == pytest.approx(5 / 25, abs=0.001)
-    assert log.messages[0].startswith("north: attached, 64x48 h264 25 fps, after 0.")
+    assert log.messages[0].startswith("north: attached, 64x48 h264 25 fps, after ")
     assert Decode().process(first) is not None
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_the_first_picture_does_not_wait_for_a_second_of_pictures(server, transport, monkeypatch):
+    """FFmpeg by itself watches the stream for a second, 27 pictures, before it says what it holds."""
+    sent, packets, frozen = itertools.count(1), RtpStream.packets, threading.Event()
+
+    def freezing(*arguments: object) -> list[bytes]:
+        if next(sent) == 3:
+            server.running.clear()
+            frozen.set()
+        return packets(*arguments)
+
+    monkeypatch.setattr(RtpStream, "packets", freezing)
+    with Watcher(server.url("stream"), transport=transport) as watcher:
+        watcher.until(lambda: watcher.packets)
+        assert frozen.wait(PATIENCE)
+        server.thaw()
 
 
 def test_a_scheme_in_capitals(server):
@@ -145,7 +168,7 @@ def test_a_scheme_in_capitals(server):
 def test_a_slow_camera_attaches_where_the_setting_says(server, monkeypatch):
     described = Clip.sdp
     monkeypatch.setattr(Clip, "sdp", lambda clip: time.sleep(1) or described(clip))
-    with Watcher(server.url("stream"), connect_timeout=3.0) as watcher:
+    with Watcher(server.url("stream"), connect_timeout=30.0) as watcher:
         watcher.until(lambda: watcher.packets)
     assert watcher.packets[0].origin.session == 0
 
@@ -197,15 +220,13 @@ def test_a_camera_that_goes_and_comes_back(server, log):
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_a_camera_that_freezes_is_noticed(server, log, transport):
+def test_a_camera_that_freezes_is_noticed(server, log, transport, soon_silent):
     with Watcher(server.url("stream"), transport=transport) as watcher:
         watcher.until(lambda: len(watcher.packets) > 3)
         server.freeze()
-        began = time.monotonic()
         watcher.until(lambda: any("no picture" in message for message in log.messages))
-        assert time.monotonic() - began < 2
         server.thaw()
-        watcher.until(lambda: watcher.packets[-1].origin.session == 1)
+        watcher.until(lambda: watcher.packets[-1].origin.session > 0)
     assert any(
         m.startswith(f"north: no picture from {server.url('stream')} for 0.6 s; next try") for m in log.messages
     )
@@ -213,7 +234,7 @@ def test_a_camera_that_freezes_is_noticed(server, log, transport):
 
 def test_a_camera_that_accepts_and_does_not_answer(server, log):
     server.freeze()
-    with Watcher(server.url("stream")) as watcher:
+    with Watcher(server.url("stream"), connect_timeout=0.5) as watcher:
         watcher.until(lambda: any("no answer" in message for message in log.messages))
         server.thaw()
         watcher.until(lambda: watcher.packets)
@@ -284,8 +305,6 @@ def test_a_closed_port_is_retried_quietly_until_stopped(log):
         url = f"rtsp://admin:{SECRET}@127.0.0.1:{free.getsockname()[1]}/x"
         with Watcher(url) as watcher:
             watcher.until(lambda: len(log.messages) > 3)
-            began = time.monotonic()
-    assert time.monotonic() - began < 1
     assert watcher.error is None
     assert [record.levelname for record in log.records[:3]] == ["WARNING", "DEBUG", "DEBUG"]
 
@@ -305,13 +324,12 @@ def test_what_answers_is_no_camera(nonsense, log):
     assert log.messages[0].startswith(f"north: what answers at {url} does not speak RTSP; next try in")
 
 
-def test_stop_ends_a_frozen_camera(server):
+def test_stop_ends_a_frozen_camera(server, soon_silent):
     with Watcher(server.url("stream")) as watcher:
         watcher.until(lambda: len(watcher.packets) > 3)
         server.freeze()
-        began = time.monotonic()
         watcher.stop.set()
-    assert time.monotonic() - began < 1.5
+    assert watcher.error is None
 
 
 def certificate(folder: Path, name: str, address: str) -> tuple[Path, Path]:
@@ -350,7 +368,7 @@ def test_rtsps_with_the_fingerprint_of_the_cameras_certificate(secure):
     server, _, right = secure
     pairs = ":".join(right[7:].upper()[n : n + 2] for n in range(0, 64, 2))  # as openssl prints it
     for trust in (right, {"north": f"sha256:{pairs}"}):
-        with Watcher(server.url("stream"), connect_timeout=5.0, trust=trust) as watcher:
+        with Watcher(server.url("stream"), trust=trust) as watcher:
             watcher.until(lambda watcher=watcher: watcher.packets)
 
 
@@ -360,29 +378,28 @@ def test_rtsps_with_the_fingerprint_of_a_certificate_that_another_signed(clip, a
     cert, key = signed_certificate(tmp_path, address)
     right = fingerprint(ssl.PEM_cert_to_DER_cert(cert.read_text()))
     with RtspServer({"stream": clip}, tls=(cert, key)) as server:
-        with Watcher(server.url("stream"), connect_timeout=5.0, trust=right) as watcher:
+        with Watcher(server.url("stream"), trust=right) as watcher:
             watcher.until(lambda: watcher.packets)
-        unknown = refused(server.url("stream"), connect_timeout=5.0)
+        unknown = refused(server.url("stream"))
         assert str(unknown).endswith(f'unable to get local issuer certificate; trust="{right}" trusts this one')
 
 
 def test_rtsps_with_a_file_of_authorities(clip, tmp_path):
     cert, key = certificate(tmp_path, "localhost", "IP:127.0.0.1")
-    options = {"connect_timeout": 5.0, "trust": str(cert)}
     with (
         RtspServer({"stream": clip}, tls=(cert, key)) as server,
-        Watcher(server.url("stream"), **options) as watcher,
+        Watcher(server.url("stream"), trust=str(cert)) as watcher,
     ):
         watcher.until(lambda: watcher.packets)
 
 
 def test_rtsps_refuses_who_is_not_trusted(secure):
     server, _, right = secure
-    unknown = refused(server.url("stream"), connect_timeout=5.0)
+    unknown = refused(server.url("stream"))
     assert unknown.kind == "tls"
     assert f"the certificate of {server.url('stream')} is not trusted: self" in str(unknown)
     assert f'trust="{right}"' in str(unknown)
-    other = refused(server.url("stream"), connect_timeout=5.0, trust=f"sha256:{'0' * 64}")
+    other = refused(server.url("stream"), trust=f"sha256:{'0' * 64}")
     assert f"it has the fingerprint {right}, not sha256:000" in str(other)
 
 

@@ -14,7 +14,7 @@ from flowedge.plane.item import End, Item
 from flowedge.plane.mailbox import Mailbox
 from flowedge.values import Absent, Event, FrameId, Origin, Outcome
 
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 def item(index: int, camera: str = "north", *, live: bool = True) -> Item:

@@ -13,7 +13,7 @@ from flowedge.plane.item import End, Item
 from flowedge.plane.join import Join
 from flowedge.values import Event, FrameId, Origin, Outcome
 
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 def frame_id(index: int, session: int = 0) -> FrameId:

@@ -14,7 +14,7 @@ import pytest
 from flowedge.plane.state import StateTopic, Watched
 from flowedge.plane.topics import RunningGraph, connect, open_router, state_topic
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -59,13 +59,13 @@ def test_what_a_client_publishes_reaches_nobody(folder: Path) -> None:
         subscriber = reader.declare_subscriber("flowedge/**", note)
         publisher = session.declare_publisher("flowedge/g/Detect/north")
         publisher.declare_matching_listener(lambda status: matched.set() if status.matching else None)
-        assert matched.wait(10)
+        assert matched.wait(60)
         publisher.put(b"true")
         for _ in range(100):
             attacker.put("flowedge/g/Detect/north", b"junk")
         attacker.delete("flowedge/g/Detect/north")
         publisher.put(b"last")
-        assert done.wait(10)
+        assert done.wait(60)
         subscriber.undeclare()
     assert came == [b"true", b"last"]
     assert list(folder.glob("*/*")) == []

@@ -48,8 +48,9 @@ def test_what_takes_no_time_is_free() -> None:
 
 def test_parts_of_a_core_are_models_and_for_quick_operators_only() -> None:
     parts = [each for each in profiles_of(GRID, "pi", shares=(0.1,)).services if each.cores < 1]
-    assert {(each.operator, round(each.seconds, 9)) for each in parts} == {("Track", 0.005), ("Null", 1e-5)}
-    assert all(each.source == "model: 0.1 of the time of one core" for each in parts)
+    rates = {(each.operator, each.seconds, round(each.rate)) for each in parts}
+    assert rates == {("Track", 0.0005, 200), ("Null", 1e-6, 100_000)}
+    assert all(each.source == "model: 0.1 of a core, with what others leave idle" for each in parts)
     assert len(parts) == 2 * len(SIZES)
 
 

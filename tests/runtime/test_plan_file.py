@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flowedge import ConfigError, Event, Graph, choose
-from flowedge.runtime.plan_file import configurations
+from flowedge.runtime.plan_file import LocalPlan, local_plan
 from flowedge.runtime.routes import Configuration
 from flowedge.runtime.run import Run
 from tests.runtime.fake_steps import SECONDS, Collect, Play, event
@@ -39,8 +39,12 @@ def plan(*routes: dict[str, Any], replicas: int = 1) -> dict[str, Any]:
     return {"strategy": "flowedge", "found": True, "deployments": deployments, "routes": list(routes)}
 
 
+def whole(data: Any, *cameras: str) -> LocalPlan:
+    return local_plan(graph_of(*(cameras or ("north",)))[0], "plan.json", json.dumps(data))
+
+
 def read(data: Any, *cameras: str) -> list[tuple[Configuration, tuple[str, ...] | None]]:
-    return configurations(graph_of(*(cameras or ("north",)))[0], "plan.json", json.dumps(data))
+    return whole(data, *cameras).configurations
 
 
 def at(number: int, **workers: tuple[str, ...]) -> Configuration:
@@ -53,6 +57,41 @@ def test_one_setting_is_for_all_cameras_however_many() -> None:
 
 def test_replicas_are_workers() -> None:
     assert read(plan(route("street"), replicas=2)) == [(at(2, Mark=("w1", "w2")), None)]
+
+
+@pytest.mark.parametrize(
+    ("replicas", "cores", "work", "shares", "threads"),
+    [
+        (2, 0.5, 0.0, {"w1": 0.5, "w2": 0.5}, None),
+        (2, 2, 0.0, {"w1": 2, "w2": 2}, None),
+        (2, 0.5, 0.01, {}, None),  # it may use what others leave idle
+        (1, 0.5, 0.0, {"w1": 0.5}, None),
+        (1, 0.5, 0.01, {}, None),
+        (1, 2, 0.0, {}, 2),
+        (1, 0, 0.0, {}, None),
+    ],
+)
+def test_what_replicas_have_for_themselves_is_kept_for_them(
+    replicas: int, cores: float, work: float, shares: dict[str, float], threads: int | None
+) -> None:
+    data = other("deployments.0", cores=cores, work=work)(plan(route("street"), replicas=replicas))
+    planned = whole(data)
+    assert (planned.shares, planned.threads, planned.not_kept) == (shares, threads, ())
+    workers = ("w1", "w2")[:replicas] if shares or replicas > 1 else ()
+    assert planned.configurations[0][0].workers == ({"Mark": workers} if workers else {})
+
+
+def test_a_worker_has_the_cores_of_all_that_works_on_it() -> None:
+    data = plan(route("north", number=1), route("south", number=2, deployment=1), replicas=2)
+    data["deployments"].append({"operator": "Mark", "node": "here", "replicas": 3, "cores": 0.25})
+    assert whole(data, "north", "south").shares == {"w1": 1.25, "w2": 1.25, "w3": 0.25}
+
+
+def test_a_part_of_a_core_that_nobody_can_keep_is_named() -> None:
+    data = plan(route("street"))
+    data["deployments"].append({"operator": "Collect", "node": "here", "replicas": 1, "cores": 0.1})
+    data["routes"][0]["placements"]["Collect"]["deployment"] = 1
+    assert whole(data).not_kept == ("Collect",)
 
 
 def test_a_class_with_the_name_of_a_camera_is_that_camera() -> None:
@@ -104,6 +143,8 @@ PLACED = {"node": "here", "deployment": None}
         (other("routes.0.placements.Mark", deployment=5), "Mark: there is no deployment 5"),
         (other("routes.0.placements.Collect", deployment=0), "operator: is Mark, but Collect is placed there"),
         (other("routes.0", placements={"Play": PLACED}), "has no value for the knob"),
+        (other("deployments.0", cores="2"), "deployments[0].cores: '2' is not a number from 0"),
+        (other("deployments.0", cores=float("inf")), "deployments[0].cores: inf is not a number from 0"),
         (other("deployments.0", replicas=0), "deployments[0].replicas: 0 is not a whole number from 1"),
     ],
 )
@@ -133,13 +174,13 @@ def test_different_settings_need_as_many_cameras() -> None:
 
 def test_not_json() -> None:
     with pytest.raises(ConfigError, match=r"^plan\.json: is not JSON: "):
-        configurations(graph_of("north")[0], "plan.json", "strategy = 3")
+        local_plan(graph_of("north")[0], "plan.json", "strategy = 3")
 
 
 def test_every_frame_goes_by_the_plan_from_the_first_on() -> None:
     graph, came = graph_of("north", "south")
     data = plan(route("north", number=3), route("south", number=2))
-    with Run(graph, plan=configurations(graph, "plan.json", json.dumps(data))) as run:
+    with Run(graph, plan=local_plan(graph, "plan.json", json.dumps(data)).configurations) as run:
         report = run.wait(SECONDS)
     assert {(value.origin.camera, value.data["Mark"]) for value in came} == {("north", 3), ("south", 2)}
     assert len(came) == 6

@@ -12,8 +12,8 @@ from flowedge.monitor.report import Decision, Report
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.routes import Configuration
 from flowedge.runtime.run import Run
-from tests.runtime.fake_steps import SECONDS, Collect, Play
-from tests.runtime.test_routes import Mark, wait_for
+from tests.runtime.fake_steps import SECONDS, Collect, Play, wait_until
+from tests.runtime.test_routes import Mark
 
 
 class Street:
@@ -42,7 +42,7 @@ class Street:
         for _ in range(count):
             self._ages.append(late)
             self._more.release()
-            assert wait_for(lambda: len(self.came) == len(self._ages))
+            wait_until(lambda: len(self.came) == len(self._ages))
 
 
 @pytest.fixture
@@ -54,12 +54,13 @@ def test_times_and_rates_are_those_of_the_last_seconds_while_it_runs(limits: Lim
     street = Street()
     with Run(street.graph, limits=limits, clock=lambda: street.now) as run:
         street.give(20, late=1.0)
+        wait_until(lambda: run.report().cameras["north"].delivered == 20)  # before the clock goes on
         for _ in range(8):  # the slow frames are more than five seconds ago then
             street.now += 1.0
             run._reporter.sample()
         street.give(5, late=0.1)
+        wait_until(lambda: run.report().cameras["north"].delivered == 25)
         street.now += 1.0
-        assert wait_for(lambda: run.report().cameras["north"].delivered == 25)
         now = run.report()
         assert now.cameras["north"].latency_ms["p99"] == pytest.approx(100, rel=0.02)
         assert now.latency_ms["p99"] == pytest.approx(100, rel=0.02)
@@ -73,7 +74,7 @@ def test_times_and_rates_are_those_of_the_last_seconds_while_it_runs(limits: Lim
 def test_the_knobs_in_force_are_those_of_the_next_frame(limits: Limits) -> None:
     street = Street()
     with Run(street.graph, limits=limits) as run:
-        assert wait_for(lambda: "north" in run.report().cameras)
+        wait_until(lambda: "north" in run.report().cameras)
         assert (run.report().cameras["north"].knobs, run.report().cameras["north"].route) == ({"number": 1}, 0)
         run.routes.switch(Configuration((("number", 2),)), ["north"])
         assert (run.report().cameras["north"].knobs, run.report().cameras["north"].route) == ({"number": 2}, 1)

@@ -15,7 +15,7 @@ from flowedge import ConfigError, Event, Gather, Graph, Operator, Origin, Split,
 from flowedge.graph.contract import State
 from flowedge.runtime.routes import Configuration, first_setting
 from flowedge.runtime.run import Run
-from tests.runtime.fake_steps import SECONDS, Collect, Play, event, index_of
+from tests.runtime.fake_steps import SECONDS, Collect, Play, event, index_of, wait_until
 
 CLOSED: list[str] = []
 
@@ -113,7 +113,7 @@ def test_a_frame_goes_all_its_way_in_one_setting_and_state_goes_on():
     with Run(graph) as run:
         for turn in range(30):
             feed.give(20)  # of both cameras together
-            wait_for(lambda turn=turn: len(came) >= 20 * turn + 10)  # frames are on their way at the switch
+            wait_until(lambda turn=turn: len(came) >= 20 * turn + 10)  # frames are on their way at the switch
             wanted = at(number=draws.choice((1, 2, 3)), parts=draws.choice((1, 2, 4)))
             cameras = draws.choice((None, ["north"], ["south"]))
             run.routes.switch(wanted, cameras)
@@ -134,7 +134,7 @@ def test_copies_are_closed_when_their_last_frame_has_left():
     graph, came = graph_of(feed)
     with Run(graph) as run:
         feed.give(1)
-        assert wait_for(lambda: len(came) == 1)
+        wait_until(lambda: len(came) == 1)
         run.routes.switch(at(number=2, parts=1))
         run.routes.close_unused()
         feed.give(1)  # the camera's state goes over with its next frame
@@ -165,7 +165,7 @@ def test_nobody_waits_for_an_operator_that_takes_long_to_close():
         for number in (2, 1):
             run.routes.switch(at(number=number))
             feed.give(1)
-            assert wait_for(lambda: len(came) == 3 - number)  # noqa: B023
+            wait_until(lambda: len(came) == 3 - number)  # noqa: B023
             run.routes.close_unused()
             assert closing.wait(SECONDS)
         assert not run.routes.wait_closed(0.0)
@@ -173,6 +173,26 @@ def test_nobody_waits_for_an_operator_that_takes_long_to_close():
         assert run.routes.wait_closed(SECONDS)
         feed.give(1)
         assert run.wait(SECONDS).cameras["north"].delivered == 3
+
+
+def test_a_configuration_that_is_kept_stays_set_up():
+    CLOSED.clear()
+    feed = Feed(3)
+    graph, came = graph_of(feed)
+    with Run(graph) as run:
+        former = at(number=1, parts=1)
+        run.routes.switch(former)
+        run.routes.keep([former])
+        run.routes.switch(at(number=2, parts=1))
+        feed.give(1)
+        wait_until(lambda: len(came) == 1)
+        run.routes.close_unused()
+        assert not CLOSED
+        run.routes.keep([])
+        run.routes.close_unused()
+        assert sorted(CLOSED) == ["first=1", "second=1"]
+        feed.give(2)
+        assert run.finished_within(SECONDS)
 
 
 def test_a_setting_that_cannot_be_set_up_changes_nothing():
@@ -209,15 +229,6 @@ def test_the_setting_of_a_sink_cannot_change():
 @dataclass
 class Noted(Collect):
     size: int = field(default=1, kw_only=True)
-
-
-def wait_for(condition: Any) -> bool:
-    reached = threading.Event()
-    for _ in range(2000):
-        if condition():
-            return True
-        reached.wait(0.005)
-    return False
 
 
 def test_a_camera_that_comes_later_goes_by_the_route_of_all():

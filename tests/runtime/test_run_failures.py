@@ -374,7 +374,7 @@ def test_a_camera_that_fails_in_an_operator_is_attached_again_and_the_others_nev
     stream = graph.source(Play({"good": "", "bad": ""}, flaky.play, as_live=True))
     stream >> Apply(flaky.look, name="look") >> Collect(came.append)
     with Run(graph, limits=SOON) as run:
-        wait_until(lambda: flaky.opened >= 5)
+        wait_until(lambda: flaky.opened >= 5 and run.report().cameras["good"].delivered)
         report = run.report()
         assert (report.cameras["bad"].state, report.cameras["good"].state) == ("failing", "live")
         assert "look failed on" in report.cameras["bad"].reason

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flowedge import Detections, Event, Frame, Graph, Origin, join
+from flowedge import Detections, Event, Frame, Graph, Origin, choose, join
 from flowedge.errors import RunError
 from flowedge.plane.reassembly import Reassembly
 from flowedge.runtime.limits import Limits
+from flowedge.runtime.routes import Configuration
 from flowedge.runtime.run import Run
 from tests.runtime.fake_steps import (
     FILE_WINDOW,
@@ -156,7 +157,7 @@ def test_a_split_without_parts_fails_its_frame():
 
 def test_a_live_gather_past_its_deadline_gives_what_it_has():
     """The last tile of the first frame is stuck; the next frame waits outside until it is done."""
-    graph, feed, gate, came = Graph("test"), Feed(), Turnstile(), []
+    graph, feed, gate, came, now = Graph("test"), Feed(), Turnstile(), [], [100.0]
 
     def detect(tile: Frame) -> Detections:
         if tile.origin.tile == 3 and tile.origin.index == 0:
@@ -166,9 +167,10 @@ def test_a_live_gather_past_its_deadline_gives_what_it_has():
     stream = graph.source(feed.source("north", live=True)) >> as_frame()
     gather = Together(merged, deadline=0.05)
     stream >> Tiles(4) >> Apply(detect, name="detect") >> gather >> Collect(came.append)
-    with Run(graph) as run:
+    with Run(graph, clock=lambda: now[0]) as run:
         feed.push("north", 0)
         gate.await_entry()
+        now[0] += 0.06
         wait_until(lambda: came)
         (partial,) = came
         assert (len(partial), partial.missing) == (3, ((6, 0, 8, 2),))
@@ -185,16 +187,37 @@ def test_a_live_gather_past_its_deadline_gives_what_it_has():
     assert report.cameras["north"].delivered == 2
 
 
-def test_a_region_behind_a_stuck_tile_takes_no_more_frames():
+def test_the_deadline_of_a_gather_changes_while_it_runs():
     graph, feed, gate, came = Graph("test"), Feed(), Turnstile(), []
+
+    def detect(tile: Frame) -> Detections:
+        return one_object(gate.pass_through(tile) if tile.origin.tile == 3 else tile)
+
+    stream = graph.source(feed.source("north", live=True)) >> as_frame()
+    gather = Together(merged, deadline=choose("deadline", 1000.0, 0.05))
+    stream >> Tiles(4) >> Apply(detect, name="detect") >> gather >> Collect(came.append)
+    with Run(graph) as run:
+        run.routes.switch(Configuration((("deadline", 0.05),)))
+        feed.push("north", 0)
+        gate.await_entry()
+        wait_until(lambda: came)
+        gate.open()
+        feed.end("north")
+        finish(run)
+    assert [len(partial) for partial in came] == [3]
+
+
+def test_a_region_behind_a_stuck_tile_takes_no_more_frames():
+    graph, feed, gate, came, now = Graph("test"), Feed(), Turnstile(), [], [100.0]
     stream = graph.source(feed.source("north", live=True)) >> as_frame()
     tiles = stream >> Tiles(2) >> gate.step("detect")
     tiles >> Together(lambda parts: parts[0], deadline=0.02) >> Collect(came.append)
-    with Run(graph) as run:
+    with Run(graph, clock=lambda: now[0]) as run:
         feed.push("north", 0)
         gate.await_entry()
         gate.let_pass()
         gate.await_entry()
+        now[0] += 0.03
         wait_until(lambda: came)
         for n in range(1, 6):
             feed.push("north", n)
@@ -208,13 +231,14 @@ def test_a_region_behind_a_stuck_tile_takes_no_more_frames():
 
 
 def test_a_gather_of_a_file_waits_past_its_deadline():
-    graph, gate, came = Graph("test"), Turnstile(), []
+    graph, gate, came, now = Graph("test"), Turnstile(), [], [100.0]
     tiles = pictures(graph, 2) >> Tiles(2) >> gate.step("detect")
     tiles >> Together(Marks, deadline=0.01) >> Collect(came.append)
-    with Run(graph) as run:
+    with Run(graph, clock=lambda: now[0]) as run:
         gate.await_entry()
         gate.let_pass()
         gate.await_entry()
+        now[0] += 0.02
         run.wait(0.05)
         assert came == []
         gate.open()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -152,23 +150,19 @@ def test_a_file_that_breaks_off_leaves_the_other_without_partners():
     assert report.cameras["north"].dropped == {"no partner at Synchronize": 25}
 
 
-def now(camera: str, index: int) -> Event:
-    moment = time.monotonic()
-    return Event(Origin(camera, index=index, monotonic=moment), "frame")
-
-
 def test_a_live_camera_that_is_silent_keeps_the_other_for_the_deadline_only():
-    feed, graph = Feed(), Graph("pairs")
+    feed, graph, now = Feed(), Graph("pairs"), [100.0]
     stream = graph.source(feed.source("north", "south", live=True))
     pairs: list[Any] = []
     synchronize(stream, cameras=("north", "south"), deadline=0.02) >> Collect(pairs.append)
-    with Run(graph) as run:
-        feed.push("north", now("north", 0))
+    with Run(graph, clock=lambda: now[0]) as run:
+        feed.push("north", Event(Origin("north", index=0, monotonic=now[0]), "frame"))
+        feed.settle()
+        now[0] += 0.03
         wait_until(lambda: run.report().cameras["north"].dropped)
         assert run.report().cameras["north"].dropped == {"partner overdue at Synchronize": 1}
-        moment = time.monotonic()
         for camera in ("south", "north"):
-            feed.push(camera, replace(now(camera, 1), origin=Origin(camera, index=1, monotonic=moment)))
+            feed.push(camera, Event(Origin(camera, index=1, monotonic=now[0]), "frame"))
         wait_until(lambda: pairs)
         feed.end("south", "north")
         finish(run)

@@ -7,7 +7,6 @@ import itertools
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -79,17 +78,15 @@ class Obey(Operator[Event, Event]):
 
 @dataclass
 class Import(Operator[Event, Event]):
-    """Its setup imports a module, if it is to; it says whether its process has."""
+    """Its setup imports a module."""
 
     module: str
-    imports: bool = True
 
     def setup(self) -> None:
-        if self.imports:
-            importlib.import_module(self.module)
+        importlib.import_module(self.module)
 
     def process(self, value: Event, /) -> Event:
-        return Event(value.origin, value.kind, {"imported": self.module in sys.modules, "pid": os.getpid()})
+        return value
 
 
 @dataclass
@@ -160,17 +157,24 @@ class Count(Operator[Event, Event]):
 
     state: ClassVar[State] = State.PER_CAMERA
 
-    mark: str = ""
-    """A file that `snapshot` makes."""
+    marks: str = ""
+    """A folder in which `snapshot` makes a file named as `Count.mark` says."""
+
+    @staticmethod
+    def mark(pid: int, count: int) -> str:
+        """The name of the file that says that a process gave this count away."""
+        return f"{pid}.{count}"
 
     def setup(self) -> None:
         self._counts: dict[str, int] = {}
         self._epochs: dict[str, int] = {}
 
     def snapshot(self, camera: str) -> dict[str, int] | None:
-        if self.mark:
-            Path(self.mark).touch()
-        return {"count": self._counts[camera]} if camera in self._counts else None
+        if camera not in self._counts:
+            return None
+        if self.marks:
+            Path(self.marks, self.mark(os.getpid(), self._counts[camera])).touch()
+        return {"count": self._counts[camera]}
 
     def restore(self, camera: str, state: Any) -> None:
         if "count" not in state:

@@ -168,7 +168,7 @@ def test_a_server_that_never_answers_is_not_waited_for_long(monkeypatch: pytest.
         begun = time.monotonic()
         with pytest.raises(ConfigError, match="gives no answer"):
             RedisStore(f"redis://127.0.0.1:{silent.getsockname()[1]}/0").open()
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 60 * _TIMEOUT
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def test_live_pictures_come_at_their_pace(folder):
     frames = list(source.read("north", threading.Event()))
     assert source.live("north")
     assert len(frames) == 3
-    assert 0.08 <= time.monotonic() - began < 2
+    assert time.monotonic() - began >= 0.08
 
 
 def test_an_unreadable_picture_is_one_failed_frame(folder, caplog):

@@ -6,7 +6,7 @@ import struct
 import subprocess
 import sys
 import tracemalloc
-from dataclasses import fields
+from dataclasses import fields, replace
 from fractions import Fraction
 from types import MappingProxyType
 
@@ -498,6 +498,7 @@ GOOD = bytes(encode(FOUND))
         (changed(FOUND, origin=7), "detections: origin: a map of camera, .* 7 was given"),
         (changed(FOUND, origin={**header_of(FOUND)[0]["origin"], "index": "x"}), "origin: index: an integer"),
         (changed(FOUND, origin={**header_of(FOUND)[0]["origin"], "index": True}), "index: .* True was given"),
+        (changed(FOUND, origin={**header_of(FOUND)[0]["origin"], "index": 1 << 63}), "index: an integer from"),
         (
             changed(FOUND, origin={**header_of(FOUND)[0]["origin"], "time": None}),
             "time: float or int is needed",
@@ -615,6 +616,14 @@ def test_keys_of_a_later_version_are_ignored():
     assert same(decode(made(header, buffers + bytes(80))), TRACKS)
 
 
+def test_numbers_of_other_types_than_usual():
+    event = Event(Origin("north", index=np.int64(7), media=3, time=np.float64(2.5)), "door")
+    with pytest.raises(WireError, match="origin: index: an integer"):
+        encode(event)
+    origin = decode(encode(Event(replace(event.origin, index=7), "door"))).origin
+    assert (origin.index, origin.media, origin.time) == (7, 3, 2.5)
+
+
 # ---------------------------------------------------------------- what has no wire form
 
 
@@ -627,6 +636,7 @@ def test_keys_of_a_later_version_are_ignored():
         (Event(ORIGIN, "\ud800"), "Event does not fit msgpack"),
         (Event(ORIGIN, "x" * (1 << 20)), "needs a header of"),
         (Event(Origin(3), "door"), "event: origin: camera: str is needed, 3 was given"),
+        (Event(Origin("north", index=1 << 63), "door"), "event: origin: index: an integer from"),
         (Detections(ORIGIN, [], [], [], names=("a",) * 20000), "names: 20000 items are more than"),
         (Frame(ORIGIN, av.VideoFrame(0, 0)), "a picture without pixels"),
         (Frame(ORIGIN, av.VideoFrame(8, 8, "pal8")), "pictures in pal8 have no wire form: reformat them"),

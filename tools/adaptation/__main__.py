@@ -2,11 +2,12 @@
 
     python -m tools.adaptation graphs/continuum.py latency=350ms --scenario cameras --output DIR
 
-Live synthetic cameras change as the scenario says: `cameras` (4, 8, 4 of them), `busy` (another program keeps a
-core), `people` (12, 60, 5 on the street). Every run has a process of its own. A row for every second goes to
-DIR/SCENARIO.csv, a picture to DIR/SCENARIO.png; printed are, from `--settle` seconds after the start and every
-event on, the share of seconds in which the goal was kept, F1 at IoU 0.5 against the truth of the streets, and
-what was expected of every change beside what came.
+Live synthetic cameras change as the scenario says: `cameras` (4, 8, 4 of them, or as `--cameras` says), `busy`
+(another program keeps a core), `people` (12, 60, 5 on the street). Every run has a process of its own. A row
+for every second goes to DIR/SCENARIO.csv, a picture to DIR/SCENARIO.png; printed are, from `--settle` seconds
+after the start and every event on, the share of seconds in which the goal was kept, F1 at IoU 0.5 against the
+truth of the streets, and what was expected of every change beside what came. "F1 all" is of all frames, also
+those that were lost: for them what was found last stands.
 
 `--costs` says whether adaptation begins knowing nothing ("new"), or with what an earlier run learnt ("kept").
 
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--fps", type=float, default=3.0, help="of every camera")
     parser.add_argument("--size", type=int, nargs=2, default=(1280, 720), metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--people", type=int, default=12, help="on the street at first")
+    parser.add_argument("--cameras", type=int, default=4, help="at first")
     parser.add_argument("--costs", choices=("new", "kept", "both"), default="both")
     parser.add_argument("--only-adaptive", action="store_true", help="leave the fixed settings out")
     parser.add_argument("--output", type=Path, default=Path("."), help="the folder for rows and pictures")
@@ -55,7 +57,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     given = dict(word.split("=", 1) for word in options.given)
-    street = Street(options.size[0], options.size[1], options.fps, options.people)
+    street = Street(options.size[0], options.size[1], options.fps, options.people, options.cameras)
     if options.predict:
         for line in compared(_alone(pairs, options.graph, given, options.predict, street, options.seconds)):
             print(line)

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowedge.graph.loading import load
+from flowedge.planner.model import units
 from flowedge.planner.model.profiles import Setting
 from flowedge.runtime.controller.adaptation import Cost, Situation, expected
-from flowedge.runtime.controller.controller import NEARLY_ALL, by_frame
+from flowedge.runtime.controller.experience import Experience
 from flowedge.runtime.controller.learning import Learning
-from flowedge.runtime.measuring import Window
+from flowedge.runtime.controller.observation import Observation
+from flowedge.runtime.measuring import Window, together
 from flowedge.runtime.routes import Configuration, settings
 from flowedge.runtime.run import Run
 from tools.adaptation.running import SWITCH_SECONDS, Usage, words
@@ -26,7 +28,7 @@ SETTLE_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Pair:
-    """A setting under a load, expected while another one ran: seconds of latency and frames a second.
+    """A setting under a load, expected while another ran, or that under another load: seconds and frames/s.
 
     `others` is how many cores other programs kept busy.
     """
@@ -37,6 +39,8 @@ class Pair:
     setting: str
     latency: float
     latency_expected: float
+    mean: float
+    mean_expected: float
     throughput: float
     throughput_expected: float
     others: float
@@ -50,10 +54,10 @@ def pairs(
     with tempfile.TemporaryDirectory() as folder:
         output = {"output": str(Path(folder) / "{camera}.mp4")}
         graph, _ = load(path, {"source": street.address(0), **output, **given})
+        goal = units.seconds(graph.goal.latency, "Goal.latency") if graph.goal.latency else float("inf")
         with Run(graph) as run:
             costs = _learnt(run)
-            load_ = Load(run, street)
-            return [pair for count in loads for pair in _under(run, load_, count, street.fps, costs, seconds)]
+            return list(_Deployed(run, goal, street, seconds).pairs(loads, costs))
 
 
 def _learnt(run: Run) -> Mapping[Setting, Cost]:
@@ -67,31 +71,53 @@ def _learnt(run: Run) -> Mapping[Setting, Cost]:
         learning.close()
 
 
-def _under(
-    run: Run, load_: Load, count: int, fps: float, costs: Mapping[Setting, Cost], seconds: float
-) -> Iterator[Pair]:
-    load_.cameras(count)
-    order = sorted(costs, key=lambda setting: sum(costs[setting].work.values()))
-    before: tuple[Setting, Situation] | None = None
-    for setting in (*order, order[0]):
-        run.routes.switch(Configuration(setting))
-        time.sleep(SETTLE_SECONDS)
-        measuring, usage = run.measuring(), Usage()
-        time.sleep(seconds)
-        window = measuring.window()
-        latency = window.latency.quantile(NEARLY_ALL)
-        if latency is None:
-            before = None
-            continue
-        rates = {run.graph.name: [fps] * count}
-        situation = Situation(setting, by_frame(run.graph, window), rates, latency)
-        if before is not None:
-            come = expected(before[1], costs, {setting: 1.0})
-            yield Pair(
-                run.graph.name, count, words(before[0]), words(setting), latency, come.latency,
-                _delivered(window), count * fps / max(1.0, come.busy), usage.since()[1],
-            )  # fmt: skip
-        before = setting, situation
+class _Deployed:
+    """A run that is deployed in one setting after the other, under one load after the other."""
+
+    def __init__(self, run: Run, goal: float, street: Street, seconds: float) -> None:
+        self._run = run
+        self._load = Load(run, street)
+        self._observation = Observation(run, goal)
+        self._experience = Experience()
+        self._seconds = round(seconds)
+
+    def pairs(self, loads: Sequence[int], costs: Mapping[Setting, Cost]) -> Iterator[Pair]:
+        """Each setting, expected from the one before it; the first of a load, from the load before it."""
+        order = sorted(costs, key=lambda setting: sum(costs[setting].work.values()))
+        before: Situation | None = None
+        for count in loads:
+            self._load.cameras(count)
+            for setting in (*order, order[0]):
+                self._run.routes.switch(Configuration(setting))
+                time.sleep(SETTLE_SECONDS)
+                usage = Usage()
+                now, throughput = self._measured()
+                if now is not None and before is not None:
+                    known = self._experience.corrected(costs)
+                    come = expected(before.with_load(now.load), known, {setting: 1.0})
+                    asked = sum(map(sum, now.rates.values()))
+                    yield Pair(
+                        self._run.graph.name, count, _named(before), words(setting), now.latency, come.latency,
+                        now.mean, come.mean,
+                        throughput, come.delivered * asked, usage.since()[1],
+                    )  # fmt: skip
+                    if count == len(next(iter(before.rates.values()))):
+                        self._experience.note(before, now, costs)
+                before = now
+
+    def _measured(self) -> tuple[Situation | None, float]:
+        measuring, windows = self._run.measuring(), []
+        for _ in range(self._seconds):
+            time.sleep(1.0)
+            windows.append(measuring.window())
+            self._observation.note(windows[-1])
+        window = together(windows)
+        return self._observation.situation(window), _delivered(window)
+
+
+def _named(situation: Situation) -> str:
+    """The setting and the load, in words."""
+    return f"{words(situation.setting)} x {sum(map(len, situation.rates.values()))}"
 
 
 def _delivered(window: Window) -> float:
@@ -101,16 +127,19 @@ def _delivered(window: Window) -> float:
 def compared(found: Sequence[Pair]) -> Iterator[str]:
     """The pairs as lines, and how far they are apart."""
     yield (
-        f"{'graph':<11}{'cameras':>8}  {'before':<10}{'setting':<10}{'p95 ms':>8}{'expected':>9}{'fps':>7}"
+        f"{'graph':<11}{'cameras':>8}  {'before':<14}{'setting':<10}{'p95 ms':>8}{'expected':>9}"
+        f"{'mean ms':>9}{'expected':>9}{'fps':>7}"
         f"{'expected':>9}{'others':>8}"
     )
     for pair in found:
         yield (
-            f"{pair.graph:<11}{pair.cameras:>8}  {pair.before:<10}{pair.setting:<10}{1e3 * pair.latency:>8.0f}"
-            f"{1e3 * pair.latency_expected:>9.0f}{pair.throughput:>7.1f}{pair.throughput_expected:>9.1f}"
+            f"{pair.graph:<11}{pair.cameras:>8}  {pair.before:<14}{pair.setting:<10}{1e3 * pair.latency:>8.0f}"
+            f"{1e3 * pair.latency_expected:>9.0f}{1e3 * pair.mean:>9.0f}{1e3 * pair.mean_expected:>9.0f}"
+            f"{pair.throughput:>7.1f}{pair.throughput_expected:>9.1f}"
             f"{pair.others:>8.2f}"
         )
-    yield _errors("latency", [pair.latency_expected / pair.latency - 1 for pair in found])
+    yield _errors("mean latency", [pair.mean_expected / pair.mean - 1 for pair in found])
+    yield _errors("p95 of latency", [pair.latency_expected / pair.latency - 1 for pair in found])
     yield _errors("throughput", [pair.throughput_expected / max(pair.throughput, 1e-9) - 1 for pair in found])
 
 

@@ -16,12 +16,14 @@ class Figures:
     """A run in figures, from some seconds after its start and every event on.
 
     `met` is the share of seconds whose latency kept the goal, `latency` the median of their p95 in seconds,
-    `lost` the share of frames; `first` is when the first plan was made, None without one.
+    `lost` the share of frames; `f1` is that of the frames that came, `f1_all` of all; `first` is when the first
+    plan was made, None without one.
     """
 
     name: str
     met: float
     f1: float | None
+    f1_all: float | None
     latency: float
     lost: float
     fps: float
@@ -39,6 +41,7 @@ def figures(result: Result, settle: float) -> Figures:
         result.name,
         statistics.fmean(kept(row, result.goal) for row in rows),
         result.f1,
+        result.f1_all,
         statistics.median(latencies) if latencies else float("nan"),
         sum(row.lost for row in rows) / produced if produced else 0.0,
         sum(row.delivered for row in rows) / len(rows),
@@ -63,22 +66,22 @@ def best_fixed(fixed: Sequence[Figures], met: float) -> Figures | None:
     if not fixed:
         return None
     keeping = [one for one in fixed if one.met >= min(met, 0.95)]
-    return max(keeping, key=lambda one: one.f1 or 0.0) if keeping else max(fixed, key=lambda one: one.met)
+    return max(keeping, key=lambda one: one.f1_all or 0.0) if keeping else max(fixed, key=lambda one: one.met)
 
 
 def table(runs: Sequence[Result], settle: float) -> Iterator[str]:
     """The runs as lines, and what was expected of every change beside what came."""
     every = [figures(run, settle) for run in runs]
     yield (
-        f"{'run':<22}{'goal met':>9}{'F1':>7}{'p95 ms':>8}{'lost':>7}{'fps':>7}{'others':>8}"
+        f"{'run':<22}{'goal met':>9}{'F1':>7}{'F1 all':>8}{'p95 ms':>8}{'lost':>7}{'fps':>7}{'others':>8}"
         f"{'changes':>9}{'first s':>9}"
     )
     for one in every:
-        f1 = "" if one.f1 is None else f"{one.f1:.3f}"
+        f1, f1_all = ("" if value is None else f"{value:.3f}" for value in (one.f1, one.f1_all))
         first = "" if one.first is None else f"{one.first:.1f}"
         yield (
-            f"{one.name:<22}{one.met:>9.1%}{f1:>7}{1e3 * one.latency:>8.0f}{one.lost:>7.1%}{one.fps:>7.1f}"
-            f"{one.others:>8.2f}{one.changes:>9}{first:>9}"
+            f"{one.name:<22}{one.met:>9.1%}{f1:>7}{f1_all:>8}{1e3 * one.latency:>8.0f}{one.lost:>7.1%}"
+            f"{one.fps:>7.1f}{one.others:>8.2f}{one.changes:>9}{first:>9}"
         )
     adaptive = [one for one in every if one.name.startswith("adaptive")]
     fixed = [one for one in every if not one.name.startswith("adaptive")]
@@ -181,7 +184,7 @@ def draw(runs: Sequence[Result], title: str, path: Path) -> None:
             panels[3].plot(at, [_mean_place(row, names) for row in run.seconds], drawstyle="steps-pre", **style)
     panels[0].axhline(1e3 * runs[0].goal, color="black", ls=":", lw=1)
     panels[0].set(ylabel="latency p95, ms", yscale="log", title=title)
-    panels[1].set(ylabel="F1 (5 s mean)")
+    panels[1].set(ylabel="F1 of all frames (5 s mean)")
     panels[2].set(ylabel="frames lost, 1/s")
     panels[3].set(ylabel="setting (mean)", xlabel="time, s", yticks=range(len(names)), yticklabels=names)
     for panel in panels:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import psutil  # type: ignore[import-untyped]
 
 from flowedge import Detections, Tracks
@@ -43,7 +44,7 @@ class Second:
     """What one second of a run was like.
 
     `latency` is the p95 from capture to sink in seconds, None where nothing came out. `f1` (at IoU 0.5) is that
-    of the frames found in this second, None without any. `produced`, `delivered` and `lost` are frames.
+    of the frames of this second, see `Quality`. `produced`, `delivered` and `lost` are frames.
     `settings` counts the cameras in each; `cores` is what the process kept busy, `children` what its
     rehearsals did, `others` all other programs.
     """
@@ -62,7 +63,7 @@ class Second:
 
 @dataclass(frozen=True)
 class Result:
-    """A run: its seconds, the F1 of all its frames from `settled` on, and what its controller did.
+    """A run: its seconds, the F1 of the frames that came and of all, and what its controller did.
 
     `events` are times and what happened then. `memory` is what the process holds at the end in bytes,
     `controlling` the seconds of the processor that its controller took for every window.
@@ -73,6 +74,7 @@ class Result:
     seconds: Sequence[Second]
     events: Sequence[tuple[float, str]]
     f1: float | None
+    f1_all: float | None
     decisions: Sequence[Decision] = ()
     memory: int = 0
     controlling: Sequence[float] = ()
@@ -106,7 +108,7 @@ def run_scenario(
             load_ = Load(run, street)
             if setting is not None:
                 run.routes.switch(Configuration(setting))
-            load_.cameras(4)
+            load_.cameras(street.cameras)
             events = [(share * seconds, name, act) for share, name, act in SCENARIOS[scenario]]
             with Watched(run) if setting is None else nullcontext() as controller:
                 begun = time.monotonic()
@@ -114,14 +116,14 @@ def run_scenario(
             load_.busy(0)
         goal = units.seconds(graph.goal.latency, "Goal.latency") if graph.goal.latency else float("inf")
         times = [(at, name) for at, name, _ in events]
-        f1s, total = found.quality(truths, begun, seconds, [0.0, *(at for at, _ in times)], settle)
-        rows = [replace(row, f1=f1s.get(round(row.at) - 1)) for row in rows]
+        quality = found.quality(truths, begun, seconds, [0.0, *(at for at, _ in times)], settle)
+        rows = [replace(row, f1=quality.by_second.get(round(row.at) - 1)) for row in rows]
         name = "adaptive" if setting is None else words(setting)
         decisions = [made for made in run.decisions.so_far() if made.settings]
         memory = psutil.Process().memory_info().rss
         if controller is None:
-            return Result(name, goal, rows, times, total, memory=memory)
-        return Result(name, goal, rows, times, total, decisions, memory, controller.spent)
+            return Result(name, goal, rows, times, quality.came, quality.every, memory=memory)
+        return Result(name, goal, rows, times, quality.came, quality.every, decisions, memory, controller.spent)
 
 
 class Watched(Controller):
@@ -243,20 +245,45 @@ class Found:
         seconds: float,
         events: Sequence[float],
         settle: float,
-    ) -> tuple[dict[int, float], float | None]:
-        """F1 by second, and of all frames that came when the run had settled."""
+    ) -> Quality:
+        """F1 against the truth of the streets; `events` are those after which frames settle."""
         last = next((name for name in reversed(self._order) if self._found[name]), None)
+        found = {(value.origin.camera, value.origin.index): value for _, value in self._found[last or ""]}
         by_second: dict[int, list[tuple[Detections, Tracks]]] = defaultdict(list)
-        settled: list[tuple[Detections, Tracks]] = []
-        for came, found in self._found[last] if last else ():
-            at = came - begun
-            truth = truths.get((found.origin.camera, found.origin.index))
-            if truth is None or not 0 <= at < seconds:
+        came: list[tuple[Detections, Tracks]] = []
+        every: list[tuple[Detections, Tracks]] = []
+        known: dict[str, Detections] = {}  # the latest of each camera
+        for (camera, index), truth in sorted(truths.items(), key=lambda pair: pair[1].origin.monotonic):
+            own = found.get((camera, index))
+            known[camera] = own or known.get(camera) or _nothing(truth)
+            shown = replace(known[camera], origin=truth.origin)
+            at = truth.origin.monotonic - begun
+            if not 0 <= at < seconds:
                 continue
-            by_second[int(at)].append((found, truth))
+            by_second[int(at)].append((shown, truth))
             if is_settled(at, events, settle):
-                settled.append((found, truth))
-        return {at: _f1(pairs) for at, pairs in by_second.items()}, _f1(settled) if settled else None
+                every.append((shown, truth))
+                if own is not None:
+                    came.append((own, truth))
+        return Quality(
+            {at: _f1(pairs) for at, pairs in by_second.items()},
+            _f1(came) if came else None,
+            _f1(every) if every else None,
+        )
+
+
+@dataclass(frozen=True)
+class Quality:
+    """F1 of the frames of every second, of all frames that came once the run had settled, and of all that were
+    produced then: for a frame that was lost, what was found last stands."""
+
+    by_second: Mapping[int, float]
+    came: float | None
+    every: float | None
+
+
+def _nothing(truth: Tracks) -> Detections:
+    return Detections(truth.origin, np.empty((0, 4)), [], [], truth.names)
 
 
 def is_settled(at: float, events: Sequence[float], settle: float) -> bool:

@@ -12,12 +12,14 @@ from flowedge.runtime.run import Run
 
 @dataclass(frozen=True)
 class Street:
-    """The synthetic cameras of a scenario: pixels, frames a second, people about."""
+    """The synthetic cameras of a scenario: pixels, frames a second, people about, and how many they are at
+    first."""
 
     width: int = 1280
     height: int = 720
     fps: float = 3.0
     people: int = 12
+    cameras: int = 4
 
     def address(self, seed: int, people: int | None = None) -> str:
         """The live camera of this seed."""
@@ -34,6 +36,7 @@ class Load:
     def __init__(self, run: Run, street: Street) -> None:
         self._run = run
         self._street = street
+        self.usual = street.cameras
         self._programs: list[BaseProcess] = []
         self._last = 0
 
@@ -70,16 +73,16 @@ Step = tuple[float, str, Callable[[Load], None]]
 SCENARIOS: dict[str, tuple[Step, ...]] = {
     "steady": (),
     "cameras": (
-        (1 / 3, "8 cameras", lambda load: load.cameras(8)),
-        (2 / 3, "4 cameras", lambda load: load.cameras(4)),
+        (1 / 3, "twice the cameras", lambda load: load.cameras(2 * load.usual)),
+        (2 / 3, "as before", lambda load: load.cameras(load.usual)),
     ),
     "busy": (
         (1 / 3, "another program", lambda load: load.busy(1)),
         (2 / 3, "alone again", lambda load: load.busy(0)),
     ),
     "people": (
-        (1 / 3, "60 people", lambda load: load.cameras(4, 60, anew=True)),
-        (2 / 3, "5 people", lambda load: load.cameras(4, 5, anew=True)),
+        (1 / 3, "60 people", lambda load: load.cameras(load.usual, 60, anew=True)),
+        (2 / 3, "5 people", lambda load: load.cameras(load.usual, 5, anew=True)),
     ),
 }
-"""Each begins with four cameras and is cut in three parts of the same length."""
+"""Each begins with the usual cameras and is cut in three parts of the same length."""

@@ -32,14 +32,17 @@ FLOOD = 5  # times as many pictures in the second part
 
 
 class Ours:
-    """A `Frame` as a worker sends it: block, pool, message over Zenoh, and back. A picture of BGR pixels."""
+    """A `Frame` as a run sends it to a worker: block, pool, request over Zenoh, and back. BGR pixels."""
 
     def __init__(self, folder: Path, sends: bool) -> None:
         import zenoh
 
         from flowedge.plane.topics import connect, open_router
+        from flowedge.plane.transports import requests
         from flowedge.plane.transports.shared_memory import Pool, Views
+        from flowedge.wire import blocks
 
+        self.requests, self.blocks = requests, blocks
         place = folder / "endpoint"
         if sends:
             self.pool, self.index = Pool("sender", WINDOW * 7_000_000), 0
@@ -60,27 +63,25 @@ class Ours:
             time.sleep(0.001)
 
     def pictures(self) -> Iterator[tuple[Any, Picture]]:
-        """Pictures to send, and the bytes that the time is written into."""
+        """Frames to send, and the bytes that the time is written into."""
         for image in arrays():
-            yield image, image
+            yield self.frame(image), image
 
-    def send(self, picture: Any) -> None:
+    def frame(self, picture: Any) -> Any:
         from flowedge.values import Frame, Origin
-        from flowedge.wire.blocks import block
 
-        frame = Frame(Origin("camera", index=self.index, width=WIDTH, height=HEIGHT), picture)
-        slot = self.pool.write(block(frame), ("receiver",), timeout=30)
+        return Frame(Origin("camera", monotonic=time.monotonic(), width=WIDTH, height=HEIGHT), picture)
+
+    def send(self, frame: Any) -> None:
+        slot = self.pool.write(self.blocks.block(frame), ("receiver",), timeout=30)
         assert slot is not None
-        self.publisher.put(slot)
+        self.publisher.put(self.requests.pack(self.index, "Detect.1", self.requests.Request(slot)))
         self.index += 1
 
     def receive(self) -> Picture:
-        from flowedge.values import Frame
-        from flowedge.wire.blocks import decode
-
-        value = decode(self.views.read(self.messages.recv().payload.to_bytes()))
-        assert isinstance(value, Frame)
-        return self.shown(value.picture)
+        request: Any = self.requests.unpack(self.messages.recv().payload.to_bytes()).message
+        frame: Any = self.blocks.decode(self.views.read(request.slot))
+        return self.shown(frame.picture)
 
     def shown(self, picture: Any) -> Picture:
         """The bytes of a picture."""
@@ -98,7 +99,7 @@ class OursNative(Ours):
 
         for image in arrays():
             picture = av.VideoFrame.from_ndarray(image, "bgr24").reformat(format="yuv420p")
-            yield picture, np.frombuffer(memoryview(picture.planes[0]), np.uint8)
+            yield self.frame(picture), np.frombuffer(memoryview(picture.planes[0]), np.uint8)
 
     def shown(self, picture: Any) -> Picture:
         for plane in picture.planes[1:]:

@@ -149,7 +149,7 @@ def _deployments_as_data(plan: Plan, prediction: Prediction) -> list[dict[str, A
         {
             "operator": deployment.operator, "node": deployment.node, "replicas": deployment.replicas,
             "cores": service.cores, "gpu": service.gpu, "memory": service.memory,
-            "batch": service.batch, "service": service.seconds,
+            "batch": service.batch, "service": service.seconds, "work": service.work,
             "setting": dict(service.setting), "source": service.source,
             "frames_per_second": load, "utilisation": used,
         }

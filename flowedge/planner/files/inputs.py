@@ -97,6 +97,7 @@ def profiles_as_data(known_profiles: Profiles) -> dict[str, Any]:
                 "deviation": _written(entry.deviation, "s"),
                 "batch": entry.batch,
                 "memory": _written(entry.memory, "B"),
+                "work": _written(entry.work, "s"),
                 "setting": _setting_as_data(entry.setting),
                 "source": entry.source,
             }
@@ -210,7 +211,19 @@ def _profiles(file: File) -> Profiles:
 
 def service(data: object, where: str) -> Service:
     """One of a profile file's services; `where` is its place for messages. Raises `ConfigError`."""
-    names = ["operator", "kind", "cores", "gpu", "time", "deviation", "batch", "memory", "setting", "source"]
+    names = [
+        "operator",
+        "kind",
+        "cores",
+        "gpu",
+        "time",
+        "deviation",
+        "batch",
+        "memory",
+        "work",
+        "setting",
+        "source",
+    ]
     table = Table(data, where, names)
     seconds = table.quantity("time", units.seconds)
     if seconds == 0:
@@ -226,6 +239,7 @@ def service(data: object, where: str) -> Service:
         memory=table.quantity("memory", units.size, 0.0),
         setting=table.setting(),
         source=table.text("source", "measured"),
+        work=table.quantity("work", units.seconds, 0.0),
     )
 
 

@@ -25,7 +25,7 @@ from flowedge.planner.model import units
 from flowedge.planner.model.profiles import Accuracy, OutputSize, Profiles, Service, Setting
 from flowedge.values import Scalar
 
-SERVICE = ("operator", "kind", "cores", "gpu", "time", "deviation", "batch", "memory", "source")
+SERVICE = ("operator", "kind", "cores", "gpu", "time", "deviation", "batch", "memory", "work", "source")
 COLUMNS = (*SERVICE, "output", "codec", "accuracy", "setting.")
 _NUMBERS = ("cores", "gpu", "batch", "accuracy")
 

@@ -224,7 +224,8 @@ def reserved_watts(node: Node, service: Service) -> float:
 
 def frame_joules(node: Node, service: Service) -> float:
     """Joules that a frame takes beyond the idle power."""
-    return (service.cores * node.power.core + service.gpu * node.power.gpu) * service.seconds / service.batch
+    on_gpu = service.gpu * node.power.gpu * service.seconds
+    return (service.core_seconds * node.power.core + on_gpu) / service.batch
 
 
 def fixed_cost(problem: Problem, node: Node) -> float:

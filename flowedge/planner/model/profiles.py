@@ -23,6 +23,10 @@ Setting: TypeAlias = tuple[tuple[str, Scalar], ...]
 """Values of knobs by name, in the order of the names: one variant of a graph or of an operator."""
 
 
+THIS_MACHINE = "this-machine"
+"""The kind of the machine on which profiles are measured, unless it is given a name."""
+
+
 def setting(**knobs: Scalar) -> Setting:
     """A setting of these knobs.
 
@@ -62,6 +66,11 @@ class Service:
         """The most frames a second of one replica."""
         alone = self.batch / self.seconds
         return min(alone, self.batch * self.cores / self.work) if self.work else alone
+
+    @property
+    def core_seconds(self) -> float:
+        """How long a batch keeps cores busy, all of them together."""
+        return self.work or self.cores * self.seconds
 
     def fits_on(self, node: Node) -> bool:
         """Whether one replica fits on the empty node."""
@@ -215,7 +224,7 @@ def holds(part: Setting, chosen: Setting) -> bool:
 
 def _negligible(service: Service) -> bool:
     """Whether it is done in no time worth counting; a part of a core takes longer in proportion."""
-    on_a_core = min(service.cores, 1.0) * service.seconds / service.batch
+    on_a_core = (service.work or min(service.cores, 1.0) * service.seconds) / service.batch
     return service.cores > 0 and not service.gpu and on_a_core <= FREE_SECONDS
 
 

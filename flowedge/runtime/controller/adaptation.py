@@ -2,15 +2,18 @@
 
 Times in a running graph contain the contention of all its operators, and of other programs. So a setting that
 does not run is predicted from one that does (`expected`): an operator will take as much longer as its work
-(core-seconds a frame) is more, and frames wait for it as a queue of that service time lets expect. That bounds
-the work that can be planned; the plan itself is `flowedge.planner`'s, for a cluster of this one machine.
+(core-seconds a frame) is more, the frames of the cameras go through such operators in a simulation
+(`queueing`), and what that says is corrected by as much as it is wrong about the setting that runs. That
+bounds the work that can be planned; the plan itself is `flowedge.planner`'s, for a cluster of this one machine.
 """
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flowedge.graph.graph import Graph
@@ -21,6 +24,7 @@ from flowedge.planner.model.cluster import Cluster, Node
 from flowedge.planner.model.problem import CameraClass, Problem
 from flowedge.planner.model.profiles import FREE_SECONDS, Accuracy, Profiles, Service, Setting
 from flowedge.planner.planning import Planned, solved
+from flowedge.runtime.controller.queueing import Camera, Passed, Station, passed
 
 HERE = "here"
 """The name, kind and tier of the machine that a graph runs on, in its plans."""
@@ -35,8 +39,14 @@ MARGIN = 0.8
 FULL = 0.95
 """The share of the time that the slowest operator may be planned to work: it works on one frame at a time."""
 
-TAIL = math.log(20)
-"""How many times the mean an exponential waiting time is that 95 % do not exceed."""
+NEARLY_ALL = 0.95
+"""The share of the frames whose latency is compared with the goal."""
+
+LEAST_DELIVERED = 0.98
+"""The share of the frames sent of which a plan expects that they are delivered."""
+
+CORRECTION = (0.5, 3.0)
+"""The least and most by which a simulated latency is corrected: a window with more than that is no queue."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +58,37 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Load:
+    """The rates and phases of cameras, see `Situation`."""
+
+    rates: Mapping[str, Sequence[float]]
+    phases: Mapping[str, Sequence[float]]
+
+    @classmethod
+    def of(cls, cameras: Iterable[tuple[str, float, float]]) -> Load:
+        """Of cameras with the application, the rate and the phase of each."""
+        rates: dict[str, list[float]] = {}
+        phases: dict[str, list[float]] = {}
+        for application, rate, phase in cameras:
+            rates.setdefault(application, []).append(rate)
+            phases.setdefault(application, []).append(phase)
+        return cls(rates, phases)
+
+
+@dataclass(frozen=True)
 class Situation:
     """What was measured of a graph while it ran in one setting.
 
-    `service` are seconds a frame by operator; `rates` the frames a second that every camera of an application
-    produces; `latency` the seconds within which nearly all frames went from capture to sink. Where cameras
-    differ in their settings, `setting` is the commonest and `mix` has the shares (0..1) of all. Where cameras
-    have come or gone since, `measured_rates` are those with which service and latency were measured.
+    `service` are seconds a frame by operator, and `spread` equally likely factors of them; `rates` the frames a
+    second that every camera of an application produces, and `phases` moments (s) at which frames of these were
+    captured; `latency` the seconds within which nearly all frames went from capture to sink, `mean` those that
+    they took in the mean (0 where that is not known), and `lost` the share (0..1) of the frames that did not
+    come there. Where cameras differ in their settings, `setting` is the
+    commonest and `mix` has the shares (0..1) of all. Where cameras have come or gone since, `measured` are
+    those with which the rest was measured.
+
+    `stations` are those of the graph, by default one for each operator that took time; `goal` is the latency
+    that its frames must keep or give way.
     """
 
     setting: Setting
@@ -62,7 +96,22 @@ class Situation:
     rates: Mapping[str, Sequence[float]]
     latency: float
     mix: Mapping[Setting, float] = field(default_factory=dict)
-    measured_rates: Mapping[str, Sequence[float]] | None = None
+    phases: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    spread: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    lost: float = 0.0
+    mean: float = 0.0
+    stations: Sequence[Station] = ()
+    goal: float = math.inf
+    measured: Load | None = None
+
+    @property
+    def load(self) -> Load:
+        """The cameras that there are now."""
+        return Load(self.rates, self.phases)
+
+    def with_load(self, load: Load) -> Situation:
+        """The same measurements, where there are other cameras now."""
+        return replace(self, rates=load.rates, phases=load.phases, measured=self.measured or self.load)
 
 
 @dataclass(frozen=True)
@@ -99,25 +148,26 @@ def proposal(
     limit = (
         units.seconds(graph.goal.latency, "Goal.latency") * (1 - headroom) if graph.goal.latency else math.inf
     )
-    stretch = _Queue.of(situation, costs).stretch
+    correction = _Correction.of(situation, costs)
     for served in RATES:
-        work = _most_work(situation, costs, limit, served)
-        if work is None:
+        most = _most(situation, costs, limit, served, correction)
+        if most is None:
             continue
+        longest = max(_total(costs[setting]) for setting in most)
+        usable = {setting: cost for setting, cost in costs.items() if _total(cost) <= longest}
+        work = sum(_mixed(costs, most).values())
         rate = served * sum(sum(rates) for rates in situation.rates.values())
         given = _problem(
             graph,
             situation,
-            costs,
-            _services(situation, costs, served),
+            usable,
+            [service for service in _services(situation, costs, served) if service.setting in usable],
             min(cores, 1.001 * rate * work / MARGIN),
             served,
         )
-        limits = (
-            replace(application, latency=application.latency * (1 - headroom) / stretch)
-            for application in given.applications
-        )
-        done = solved(replace(given, applications=tuple(limits)), strategy)
+        # The latency has bounded the work: the planner's own waits know nothing of the phases of the cameras.
+        free = tuple(replace(application, latency=math.inf) for application in given.applications)
+        done = solved(replace(given, applications=free), strategy)
         if done.found:
             return _proposed(done, situation, costs, served)
     return _least(situation, costs)
@@ -125,60 +175,112 @@ def proposal(
 
 @dataclass(frozen=True)
 class Expected:
-    """What is expected of a mix of settings: nearly all frames take `latency` seconds at most, and the operator
-    that takes longest works for `busy` of every second, above 1 where it cannot serve all frames."""
+    """What is expected of a mix of settings: nearly all frames take `latency` seconds at most, their mean is
+    `mean`, the share `delivered` (0..1) of all is delivered, and the operator that takes longest works for
+    `busy` of every second, above 1 where it cannot serve all frames."""
 
     latency: float
+    mean: float
+    delivered: float
     busy: float
 
 
-def expected(situation: Situation, costs: Mapping[Setting, Cost], mix: Mapping[Setting, float]) -> Expected:
-    """What is to be expected if the shares `mix` (0..1, by setting) of the cameras had these settings.
+def expected(
+    situation: Situation, costs: Mapping[Setting, Cost], mix: Mapping[Setting, float], *, served: float = 1.0
+) -> Expected:
+    """What is to be expected if the shares `mix` (0..1, by setting) of the cameras had these settings, and the
+    share `served` of their frames were sent."""
+    return _expected(situation, costs, mix, served, _Correction.of(situation, costs), situation.goal)
 
-    The measured latency is taken apart into work, `stretch` times what operators take, and waiting, a `share`
-    of what the queue in front of the slowest operator lets expect; both are kept.
-    """
-    now = _Queue.of(situation, costs)
-    work, before = _mixed(costs, mix), _mixed(costs, situation.mix or {situation.setting: 1.0})
-    service = _scaled(situation.service, work, before)
-    total, slowest = sum(service.values()), max(service.values(), default=0.0)
+
+def _expected(
+    situation: Situation,
+    costs: Mapping[Setting, Cost],
+    mix: Mapping[Setting, float],
+    served: float,
+    correction: _Correction,
+    goal: float,
+) -> Expected:
+    come = _simulated(situation, costs, mix, situation.load, served, goal / correction.most)
+    service = _service(situation, costs, _mixed(costs, mix))
     return Expected(
-        now.stretch * total + now.share * _wait(slowest, situation.rates),
-        slowest * sum(sum(rates) for rates in situation.rates.values()),
+        correction.most * come.quantile(NEARLY_ALL),
+        correction.mean * come.mean,
+        come.delivered,
+        max(service, default=0.0) * sum(map(sum, situation.rates.values())),
     )
 
 
 @dataclass(frozen=True)
-class _Queue:
-    """What a measured latency consists of, see `expected`."""
+class _Correction:
+    """By how much latencies are longer than simulated: the mean, and that which nearly all frames keep.
 
-    stretch: float
-    share: float
+    The slowest of a few frames say little by themselves, so the latter is corrected by the geometric mean of
+    what it and the mean say.
+    """
+
+    mean: float
+    most: float
 
     @classmethod
-    def of(cls, situation: Situation, costs: Mapping[Setting, Cost]) -> _Queue:
-        now = _mixed(costs, situation.mix or {situation.setting: 1.0})
-        service = _scaled(situation.service, now, now)
-        rates = situation.rates if situation.measured_rates is None else situation.measured_rates
-        total, wait = sum(service.values()), _wait(max(service.values(), default=0.0), rates)
-        if not total or situation.latency <= total:
-            return cls(1.0, 0.0)
-        if situation.latency < total + wait:
-            return cls(1.0, (situation.latency - total) / wait)
-        return cls((situation.latency - wait) / total, 1.0)
+    def of(cls, situation: Situation, costs: Mapping[Setting, Cost]) -> _Correction:
+        """From what was measured."""
+        mix = situation.mix or {situation.setting: 1.0}
+        come = _simulated(situation, costs, mix, situation.measured or situation.load, 1.0, situation.goal)
+        most = _bounded(situation.latency / max(come.quantile(NEARLY_ALL), 1e-6))
+        mean = _bounded(situation.mean / max(come.mean, 1e-6)) if situation.mean else most
+        return cls(mean, math.sqrt(mean * most))
 
 
-def _wait(service: float, rates: Mapping[str, Sequence[float]]) -> float:
-    """The seconds that nearly all frames (95 %) wait at most for an operator of this service time.
+def _bounded(correction: float) -> float:
+    least, most = CORRECTION
+    return min(most, max(least, correction))
 
-    The tail of an M/D/1 queue falls exponentially, so that 95 % wait at most ln 20 times its mean,
-    s rho / (2 (1 - rho)) (Pollaczek-Khinchine). But periodic cameras wait for one frame of each other at most,
-    and no longer than until their own next frame, which takes their place.
-    """
-    every = [rate for camera in rates.values() for rate in camera]
-    busy = service * sum(every)
-    longest = min((len(every) - 1) * service, 1 / max(min(every), 1e-9)) if every else 0.0
-    return longest if busy >= 1 else min(longest, TAIL * service * busy / (2 * (1 - busy)))
+
+def _simulated(
+    situation: Situation,
+    costs: Mapping[Setting, Cost],
+    mix: Mapping[Setting, float],
+    load: Load,
+    served: float,
+    goal: float,
+) -> Passed:
+    services = [_service(situation, costs, costs[setting].work) for setting in mix]
+    rates = [rate for every in load.rates.values() for rate in every]
+    phases = [phase for every in load.phases.values() for phase in every] or [0.0] * len(rates)
+    cameras, shares = [], list(itertools.accumulate(mix.values()))
+    for number, (rate, phase) in enumerate(zip(rates, phases, strict=True)):
+        place = bisect.bisect_left(shares, (number + 0.5) / len(rates) * shares[-1])
+        cameras.append(Camera(rate, phase, services[min(place, len(services) - 1)]))
+    chain = _chain(situation)
+    spread = [_spread(situation, station) for station in chain]
+    return passed(cameras, chain, spread=spread, goal=goal, served=served)
+
+
+def _chain(situation: Situation) -> Sequence[Station]:
+    if situation.stations:
+        return situation.stations
+    return tuple(
+        Station((name,), (index - 1,) if index else ()) for index, name in enumerate(sorted(situation.service))
+    )
+
+
+def _service(situation: Situation, costs: Mapping[Setting, Cost], work: Mapping[str, float]) -> list[float]:
+    """Seconds a frame at each station."""
+    now = _mixed(costs, situation.mix or {situation.setting: 1.0})
+    service = _scaled(situation.service, work, now)
+    return [sum(service.get(name, 0.0) for name in station.steps) for station in _chain(situation)]
+
+
+def _spread(situation: Situation, station: Station) -> Sequence[float]:
+    """The spread of the step that takes most of a station's time."""
+    longest = max(station.steps, key=lambda name: situation.service.get(name, 0.0))
+    return situation.spread.get(longest, ())
+
+
+def _total(cost: Cost) -> float:
+    """Core-seconds a frame."""
+    return sum(cost.work.values())
 
 
 def _mixed(costs: Mapping[Setting, Cost], mix: Mapping[Setting, float]) -> dict[str, float]:
@@ -202,19 +304,21 @@ def _scaled(
     }
 
 
-def _most_work(
-    situation: Situation, costs: Mapping[Setting, Cost], limit: float, served: float
-) -> float | None:
-    """The most core-seconds a frame that keep a latency (s) with this share of the frames; None where none do.
+def _most(
+    situation: Situation, costs: Mapping[Setting, Cost], limit: float, served: float, correction: _Correction
+) -> Mapping[Setting, float] | None:
+    """The mix of settings that takes most and keeps a latency (s) with this share of the frames; None where
+    none does.
 
     Looked for among mixes of two settings that follow one another in what they take.
     """
     cameras = sum(map(len, situation.rates.values()))
-    order = sorted(costs, key=lambda setting: sum(costs[setting].work.values()))
+    order = sorted(costs, key=lambda setting: _total(costs[setting]))
 
     def keeps(mix: Mapping[Setting, float]) -> bool:
-        come = expected(situation, costs, mix)
-        return come.latency <= limit and come.busy * served <= FULL
+        come = _expected(situation, costs, mix, served, correction, math.inf)
+        enough = come.delivered >= LEAST_DELIVERED * served
+        return come.latency <= limit and enough and come.busy * served <= FULL
 
     most = None
     for place, setting in enumerate(order):
@@ -227,7 +331,7 @@ def _most_work(
         mix = {order[most]: 1 - count / cameras, order[most + 1]: count / cameras}
         if keeps(mix):
             best = mix
-    return sum(_mixed(costs, best).values())
+    return best
 
 
 def _services(situation: Situation, costs: Mapping[Setting, Cost], served: float) -> tuple[Service, ...]:
@@ -289,7 +393,7 @@ def _proposed(done: Planned, situation: Situation, costs: Mapping[Setting, Cost]
 
 
 def _least(situation: Situation, costs: Mapping[Setting, Cost]) -> Proposal:
-    setting = min(costs, key=lambda known: sum(costs[known].work.values()))
+    setting = min(costs, key=lambda known: _total(costs[known]))
     cameras = {name: [(setting, len(rates))] for name, rates in situation.rates.items() if rates}
     come = expected(situation, costs, {setting: 1.0})
     return Proposal(cameras, RATES[-1], come.latency, costs[setting].accuracy, reached=False)

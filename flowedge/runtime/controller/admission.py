@@ -1,6 +1,6 @@
 """Who may run: jobs that share workers, admitted as gangs by least attained service, and three plain policies.
 
-`flowedge run` does not use it yet; `tools.papers` compares the policies.
+`sharing` uses it for the graphs of one command; `tools.papers` compares the policies.
 
 A job is a graph whose operators are its parts: all of them are placed or none. `decide` says which jobs run
 where; it is pure, and so are the steps of a job's account (`started`, `stopped`, `advanced`, `reviewed`). A

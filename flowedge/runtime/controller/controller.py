@@ -11,20 +11,19 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Self
 
 from flowedge.errors import UserError
-from flowedge.graph.contract import Gather, Split
-from flowedge.graph.graph import Graph
 from flowedge.monitor.report import Decision
 from flowedge.plane.clock import Clock
 from flowedge.planner.model import units
 from flowedge.planner.model.profiles import Setting
 from flowedge.profiling.measure import cores_here
 from flowedge.runtime.controller.adaptation import Cost, Proposal, Situation, proposal
+from flowedge.runtime.controller.experience import Experience
 from flowedge.runtime.controller.learning import Learning
+from flowedge.runtime.controller.observation import Observation
 from flowedge.runtime.controller.offloading import Offloading
 from flowedge.runtime.controller.pace import Pace
 from flowedge.runtime.controller.search import Search
@@ -40,9 +39,6 @@ TICK_SECONDS = 1.0
 WINDOWS = 3
 """How many windows a plan is made from: one has few frames, and what is unusual in it asks for a plan."""
 
-RATE_WEIGHT = 0.5
-"""Of the last window in the frames a second of a camera."""
-
 START_SECONDS = 5.0
 """How long models, encoders and the first rehearsal are given before a missed goal means anything."""
 
@@ -52,15 +48,16 @@ EQUAL = 0.005
 ROTATION_SECONDS = 10.0
 """How long a camera has a lesser setting than others before it is another one's turn."""
 
-NEARLY_ALL = 0.95
-"""The share of the frames of a window whose latency is compared with the goal."""
+CONFIRMED = 2
+"""How many times in a row more must be found possible before it is taken."""
 
 
 class Controller:
     """Adapts a run that has begun until it is closed; use it as a context manager inside that of the run.
 
     Only live cameras are adapted: frames of files wait for nobody. `cores` is how many the run may use, by
-    default all that the process may. What was changed is noted in `run.decisions`.
+    default all that the process may. `costs` are what settings are taken to cost until that has been measured.
+    What was changed is noted in `run.decisions`.
     """
 
     def __init__(
@@ -69,6 +66,7 @@ class Controller:
         *,
         cores: float | None = None,
         strategy: str = "flowedge",
+        costs: Mapping[Setting, Cost] | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         goal = run.graph.goal.latency
@@ -77,11 +75,18 @@ class Controller:
         self._strategy = strategy
         self._clock = clock
         self._pace = Pace(units.seconds(goal, "Goal.latency") if goal else float("inf"))
-        self._learning = Learning(run.graph, settings(run.graph), run.source_outlets, self._live_cameras)
+        self._observation = Observation(run, self._pace.goal)
+        self._live_cameras = self._observation.live_cameras
+        self._learning = Learning(
+            run.graph, settings(run.graph), run.source_outlets, self._live_cameras, costs=costs
+        )
         self._offloading = Offloading(run, cores=int(cores) if cores else None)
         self._measuring = run.measuring()
         self._searching = Search(settings(run.graph), self._pace.goal)
-        self._rates: dict[str, float] = {}
+        self._experience = Experience()
+        self._left: Situation | None = None  # before a change of all cameras, until that is judged
+        self._confirmed = 0
+        self._refused: set[Setting] = set()  # those that could not be set up
         self._steady: Situation | None = None  # the last one that was measured since the last change
         self._default: Setting | None = None  # of cameras to come
         self._proposal: Proposal | None = None
@@ -124,11 +129,11 @@ class Controller:
 
     def look(self, window: Window) -> None:
         """Judge the last window, and change the settings where there is a reason; not thread-safe."""
-        self._note_rates(window)
-        situation = self._situation(window)
+        self._observation.note(window)
+        situation = self._observation.situation(window)
         if situation is None:
             return
-        if not self._learning.costs.keys() >= situation.mix.keys():
+        if not self._costs.keys() >= situation.mix.keys():
             self._search(situation)
             return
         news = self._news()
@@ -136,13 +141,17 @@ class Controller:
         steady = self._steady
         if steady is not None and _counted(steady.rates) != _counted(situation.rates):
             # The queue is that of neither load yet: reckon from what was measured before.
-            situation = replace(steady, rates=situation.rates, measured_rates=steady.rates)
+            situation = steady.with_load(situation.load)
             self._windows.clear()
-            self._steady = None
+            self._steady = self._left = None
         else:
             self._windows.append(window)
-            situation = self._situation(together(self._windows)) or situation
+            situation = self._observation.situation(together(self._windows)) or situation
             self._steady = situation
+            if self._left is not None and len(self._windows) == WINDOWS:
+                if len(situation.mix) == 1:
+                    self._experience.note(self._left, situation, self._learning.costs)
+                self._left = None
         if reason is None:
             self._rotate()
         else:
@@ -154,8 +163,7 @@ class Controller:
         if wanted is None:
             return
         begun = self._clock()
-        with self._offloading.lock:
-            self._run.routes.switch(Configuration(wanted, self._offloading.workers))
+        self._switch(wanted)
         self._measuring.window()
         self._searching.changed(self._clock())
         cameras = sum(map(len, situation.rates.values()))
@@ -168,22 +176,34 @@ class Controller:
 
     def _news(self) -> str | None:
         """That more settings have become known than when there was a plan last, if so."""
-        before, self._known = self._known, len(self._learning.costs)
+        before, self._known = self._known, len(self._costs)
         return f"{self._known} settings are known" if self._known > before else None
 
+    @property
+    def _costs(self) -> Mapping[Setting, Cost]:
+        """What is known of the settings that can be had."""
+        known = self._experience.corrected(self._learning.costs)
+        return {setting: known[setting] for setting in known if setting not in self._refused}
+
     def _plan(self, reason: str, situation: Situation) -> None:
-        costs, begun = self._learning.costs, self._clock()
+        costs, begun = self._costs, self._clock()
         wanted = proposal(
             self._run.graph, situation, costs,
             cores=self._cores, headroom=self._pace.headroom, strategy=self._strategy,
         )  # fmt: skip
         planned = self._clock()
         if self._proposal is not None and wanted.cameras == self._proposal.cameras:
+            self._confirmed = 0
+            if not self._pace.more:
+                self._pace.unchanged(planned)
             return
-        if self._pace.more and not _better(wanted, situation.mix, costs):
-            return  # with less to spare, what is in force keeps the goal
-        self._proposal = wanted
-        self._take_turns()
+        if self._pace.more:
+            better = _better(wanted, situation.mix, costs)  # else with less to spare, what is in force does it
+            self._confirmed = self._confirmed + 1 if better else 0
+            if self._confirmed < CONFIRMED:
+                return
+        self._confirmed = 0
+        self._take_turns(wanted)
         done = self._clock()
         self._note(
             Decision(
@@ -196,67 +216,45 @@ class Controller:
         after = max(_work(costs[setting]) for shares in wanted.cameras.values() for setting, _ in shares)
         self._measuring.window()  # what was measured meanwhile belongs to neither setting
         self._windows.clear()
+        calm = self._pace.more  # else something else has changed too
+        self._left = self._steady if calm and len(situation.mix) == 1 else None
         self._steady = None
         self._pace.changed(done, more=after > before)
-
-    def _situation(self, window: Window) -> Situation | None:
-        """What the window says of the live cameras; None while it says too little."""
-        cameras = self._live_cameras()
-        rates: dict[str, list[float]] = {}
-        for application, camera in cameras:
-            if rate := self._rates.get(camera):
-                rates.setdefault(self._application(application), []).append(rate)
-        latency = window.latency.quantile(NEARLY_ALL)
-        if latency is None or not rates:
-            return None
-        used = Counter(self._run.routes.of(camera).setting for _, camera in cameras)
-        mix = {setting: count / used.total() for setting, count in used.items()}
-        return Situation(used.most_common(1)[0][0], by_frame(self._run.graph, window), rates, latency, mix)
-
-    def _note_rates(self, window: Window) -> None:
-        """Frames a second of every camera, over some windows: in one, a slow camera may give none at all."""
-        for camera, rate in window.cameras.items():
-            before = self._rates.get(camera, rate.produced)
-            self._rates[camera] = before + RATE_WEIGHT * (rate.produced - before)
-
-    def _application(self, source: str) -> str:
-        """The planner's name for what begins at a source."""
-        graph = self._run.graph
-        return graph.name if len(graph.sources()) == 1 else f"{graph.name}.{source}"
-
-    def _live_cameras(self) -> list[tuple[str, str]]:
-        """Pairs of a source and a live camera that runs."""
-        return [pair for pair in self._run.cameras() if self._run.is_live(pair[1])]
 
     def _rotate(self) -> None:
         """Where cameras differ in their settings, let others have the lesser one (CONTINUUM)."""
         mixed = self._proposal and any(len(shares) > 1 for shares in self._proposal.cameras.values())
         if mixed and self._clock() - self._turned >= ROTATION_SECONDS:
+            assert self._proposal is not None
             self._turn += 1
-            self._take_turns()
+            self._take_turns(self._proposal)
 
-    def _take_turns(self) -> None:
-        """Give every camera the setting that it is its turn to have."""
-        assert self._proposal is not None
-        routes, places = self._run.routes, dict.fromkeys(self._proposal.cameras, 0)
-        costs = self._learning.costs
-        chosen = [setting for shares in self._proposal.cameras.values() for setting, _ in shares]
+    def _take_turns(self, wanted: Proposal) -> None:
+        """Give every camera the setting that it is its turn to have; raises what setting one up raises."""
+        places, costs = dict.fromkeys(wanted.cameras, 0), self._costs
+        chosen = [setting for shares in wanted.cameras.values() for setting, _ in shares]
         least = min(chosen, key=lambda setting: _work(costs[setting]))
+        self._run.routes.keep([self._run.routes.of(camera) for _, camera in self._live_cameras()])
         if least != self._default:  # cameras that come must not bring more than there is room for
-            with self._offloading.lock:
-                routes.switch(Configuration(least, self._offloading.workers))
+            self._switch(least)
             self._default = least
         for source, camera in self._live_cameras():
-            application = self._application(source)
-            spread = [
-                setting for setting, count in self._proposal.cameras.get(application, ()) for _ in range(count)
-            ]
+            application = self._observation.application(source)
+            spread = [setting for setting, count in wanted.cameras.get(application, ()) for _ in range(count)]
             if spread:
-                setting = spread[(places[application] + self._turn) % len(spread)]
+                self._switch(spread[(places[application] + self._turn) % len(spread)], [camera])
                 places[application] += 1
-                with self._offloading.lock:
-                    routes.switch(Configuration(setting, self._offloading.workers), [camera])
+        self._proposal = wanted
         self._turned = self._clock()
+
+    def _switch(self, setting: Setting, cameras: Collection[str] | None = None) -> None:
+        """Let cameras go by a setting; one that cannot be set up is not planned with again."""
+        with self._offloading.lock:
+            try:
+                self._run.routes.switch(Configuration(setting, self._offloading.workers), cameras)
+            except Exception:
+                self._refused.add(setting)
+                raise
 
     def _note(self, decision: Decision) -> None:
         self._run.decisions.add(decision)
@@ -288,21 +286,6 @@ def _accuracy(cost: Cost) -> float:
 
 def _work(cost: Cost) -> float:
     return sum(cost.work.values())
-
-
-def by_frame(graph: Graph, window: Window) -> dict[str, float]:
-    """Mean seconds a frame by operator, also where it sees every tile of a frame by itself."""
-    seconds = dict(window.service)
-    splits: dict[str, str] = {}  # the split that cut what a step sees
-    for node in graph.nodes:
-        if isinstance(node.step, Split):
-            splits[node.name] = node.name
-        elif not isinstance(node.step, Gather):
-            for split in {splits[name] for name in node.feeders if name in splits}:
-                splits[node.name] = split
-                if node.name in seconds and split in window.rates:
-                    seconds[node.name] *= window.rates[node.name] / window.rates[split]
-    return seconds
 
 
 def _counts(wanted: Proposal) -> dict[str, int]:

@@ -13,35 +13,49 @@ import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from flowedge.graph.graph import Graph
 from flowedge.graph.serialization import digest
 from flowedge.planner.model.profiles import Setting
 from flowedge.profiling.measure import cores_here
 from flowedge.runtime.controller.adaptation import Cost
+from flowedge.runtime.controller.agreements import Agreements
 from flowedge.version import __version__
 
 
-def load(graph: Graph, settings: Sequence[Setting]) -> dict[Setting, Cost]:
+def load(graph: Graph, settings: Sequence[Setting]) -> tuple[dict[Setting, Cost], Agreements]:
     """What an earlier run learnt of these settings; nothing where it does not know all of them."""
     try:
         rows = json.loads(_path(graph).read_text())
         known = {
-            tuple((str(name), value) for name, value in row["setting"]): Cost(
+            _setting(row): Cost(
                 {str(name): float(work) for name, work in row["work"].items()},
                 None if row["accuracy"] is None else float(row["accuracy"]),
             )
             for row in rows
         }
+        agreements = Agreements.of_rows({_setting(row): row["agreements"] for row in rows})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}
-    return {setting: known[setting] for setting in settings} if known.keys() >= set(settings) else {}
+        return {}, Agreements()
+    if not known.keys() >= set(settings):
+        return {}, Agreements()
+    return {setting: known[setting] for setting in settings}, agreements
 
 
-def save(graph: Graph, costs: Mapping[Setting, Cost]) -> None:
+def _setting(row: Mapping[str, Any]) -> Setting:
+    return tuple((str(name), value) for name, value in row["setting"])
+
+
+def save(graph: Graph, costs: Mapping[Setting, Cost], agreements: Agreements) -> None:
     """Keep what is known for the next run; that it cannot be kept is no reason to end this one."""
     rows = [
-        {"setting": list(setting), "work": dict(cost.work), "accuracy": cost.accuracy}
+        {
+            "setting": list(setting),
+            "work": dict(cost.work),
+            "accuracy": cost.accuracy,
+            "agreements": agreements.rows(setting),
+        }
         for setting, cost in costs.items()
     ]
     path = _path(graph)

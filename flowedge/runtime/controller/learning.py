@@ -18,6 +18,7 @@ from flowedge.profiling.measure import WARM
 from flowedge.profiling.rehearsal import Rehearsal, Rehearsed, agreement
 from flowedge.runtime.controller import cost_cache
 from flowedge.runtime.controller.adaptation import Cost
+from flowedge.runtime.controller.agreements import Agreements
 from flowedge.runtime.runner import Outlet
 from flowedge.values import Packet
 
@@ -38,9 +39,6 @@ SHARE = 0.1
 
 RETRY_SECONDS = 1.0
 """Until cameras are looked for again where none gave enough."""
-
-WEIGHT = 0.5
-"""Of the latest rehearsal in what is known of a setting's accuracy for a camera."""
 
 
 class Samples:
@@ -98,8 +96,11 @@ class Samples:
 class Learning:
     """Rehearses settings from a thread of its own, from `start` to `close`; `costs` is what is known so far.
 
-    The accuracy of a setting is how well its detections agree with those of the setting that takes most.
-    `outlets` are those of the sources; `cameras` gives pairs of a source and a camera that runs.
+    The accuracy of a setting is how well its detections agree with those of the setting that takes most, in the
+    mean of the cameras that run, at this hour of the day where enough is known of it (`agreements`).
+    `outlets` are those of the sources; `cameras` gives pairs of a source and a camera that runs. `costs` are
+    believed, if given, until every setting has been rehearsed: of figures from elsewhere and from here, none
+    could be compared.
     """
 
     def __init__(
@@ -108,19 +109,24 @@ class Learning:
         settings: Sequence[Setting],
         outlets: Mapping[str, Outlet],
         cameras: Callable[[], Sequence[tuple[str, str]]],
+        costs: Mapping[Setting, Cost] | None = None,
+        hour: Callable[[], int] = lambda: time.localtime().tm_hour,
     ) -> None:
         self._graph = graph
         self._settings = list(settings)
         self._cameras = cameras
+        self._hour = hour
         self._samples = Samples(outlets)
         self._rehearsal = Rehearsal(graph)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._learn, name="flowedge-rehearsal", daemon=True)
-        self.costs: Mapping[Setting, Cost] = cost_cache.load(graph, settings)
-        self._agreed: dict[Setting, dict[str, float | None]] = {}  # accuracy by camera
+        self.costs: Mapping[Setting, Cost]
+        self.costs, self._agreements = (costs, Agreements()) if costs else cost_cache.load(graph, settings)
+        self._given: dict[Setting, Rehearsed] | None = {} if costs else None  # what replaces them in the end
         self._settings.sort(key=lambda setting: sum(self.costs[setting].work.values()) if self.costs else 0.0)
 
     def start(self) -> None:
+        self._see()
         self._thread.start()
 
     def close(self) -> None:
@@ -168,30 +174,44 @@ class Learning:
         if not tried or self._closed.is_set():
             return
         self.costs = _compared(tried)
+        reference = max(tried, key=lambda setting: _total(tried[setting]))
         self._rehearsal.take_time()
-        self._agreed = {setting: {camera: cost.accuracy} for setting, cost in self.costs.items()}
+        for setting, cost in self.costs.items():
+            if cost.accuracy is not None and setting != reference:
+                self._agreements.note(setting, camera, self._hour(), cost.accuracy)
         self._settings.sort(key=lambda setting: _total(tried[setting]))
-        cost_cache.save(self._graph, self.costs)
+        cost_cache.save(self._graph, self.costs, self._agreements)
 
     def _again(self, turn: int, source: str, camera: str, values: list[Any]) -> None:
-        """One setting, and the reference, on values of today; accuracy is the mean of the running cameras."""
+        """One setting, and the reference, on values of now."""
         *others, reference = self._settings
         setting = others[turn % len(others)]
         expected, known = self._try(reference, source, values), self._try(setting, source, values)
         if expected is None or known is None:
             return
-        agreed, latest = self._agreed.setdefault(setting, {}), _accuracy(known, expected)
-        if latest is None:
-            return
-        before = agreed.get(camera)
-        agreed[camera] = latest if before is None else WEIGHT * latest + (1 - WEIGHT) * before
-        running = {name for _, name in self._cameras()}
-        agreements = [value for name, value in agreed.items() if value is not None and name in running]
-        if not agreements:  # the camera has left meanwhile
-            return
-        accuracy = sum(agreements) / len(agreements)
-        self.costs = {**self.costs, setting: replace(self.costs[setting], accuracy=accuracy)}
-        cost_cache.save(self._graph, self.costs)
+        latest = _accuracy(known, expected)
+        if latest is not None:
+            self._agreements.note(setting, camera, self._hour(), latest)
+        if self._given is not None:
+            self._given |= {reference: expected, setting: known}
+            if not self._given.keys() >= set(self._settings):
+                return
+            self.costs = {
+                name: Cost(_work(tried), _accuracy(tried, tried) if name == reference else None)
+                for name, tried in self._given.items()
+            }
+            self._given = None
+        self._see()
+        cost_cache.save(self._graph, self.costs, self._agreements)
+
+    def _see(self) -> None:
+        """Let the accuracy of settings be that for the cameras that run, at this hour."""
+        running, hour = [name for _, name in self._cameras()], self._hour()
+        seen = {setting: self._agreements.mean(setting, running, hour) for setting in self.costs}
+        self.costs = {
+            setting: cost if seen[setting] is None else replace(cost, accuracy=seen[setting])
+            for setting, cost in self.costs.items()
+        }
 
     def _try(self, setting: Setting, source: str, values: list[Any]) -> Rehearsed | None:
         """What the rehearsal of a setting tells; one that fails is not tried again."""

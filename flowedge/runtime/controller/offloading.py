@@ -155,7 +155,7 @@ class Offloading:
     def _look(self, taken: float) -> None:
         """Consider the last second; what happened in it is added up only where that may matter."""
         matters = taken >= TAKEN - SCATTER or bool(self.workers)
-        if time.monotonic() < self._not_before or not matters:
+        if time.monotonic() < self._not_before or not matters or self._run.preempted:
             self._measuring = None
             self._recent.clear()
             return

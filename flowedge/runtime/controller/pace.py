@@ -11,23 +11,36 @@ SETTLED_SECONDS = 3.0
 """How long a change is given to show what it does before the next."""
 
 HURRY_SECONDS = 2.0
-"""As that, where the goal is missed by more than half: the first window still has the frames that waited while
-operators were set up, which would have every change for more taken back."""
+"""As that, where the goal is missed by far: the first window still has the frames that waited while operators
+were set up, which would have every change for more taken back."""
+
+FAR = 1.5
+"""A latency of so many times the goal is missed by far."""
+
+LOST, FAR_LOST = 0.05, 0.3
+"""The shares of the frames whose loss counts as a miss, and as one by far: they gave way to those in time."""
 
 MISSES = 2
-"""How many windows in a row must miss the goal, by less than half, before there is a plan."""
+"""How many windows in a row must miss the goal, but not by far, before there is a plan."""
 
 LOOK_SECONDS = 5.0
-"""How often it is asked whether more can be had."""
+"""How often it is asked whether more can be had, and how long the goal must have been kept before; how often
+a plan is made while the goal is missed and no plan changes anything."""
 
-TOLERANCE = 0.1
+PROBATION_SECONDS = 20.0
+"""How long after a change for more a missed goal is taken for its failure."""
+
+TOLERANCE = 0.15
 """The share of the latency goal that a plan leaves: what comes is seldom just what is expected."""
 
-HEADROOM = 0.2
-"""The share that a setting must leave before it is taken for more than the present one."""
+HEADROOM = 0.25
+"""The share that a setting must leave where the present one keeps the goal."""
 
-LONGEST_SECONDS = 160.0
-"""The longest that more is not asked for again after that went wrong: the time doubles each time."""
+FIRST_PAUSE, LONGEST_PAUSE = 20.0, 640.0
+"""How long more is not asked for again after that went wrong: the first time, and at most. It doubles."""
+
+LESS = 0.75
+"""The share of the frames a second with which it went wrong from which on that counts no longer."""
 
 
 @dataclass
@@ -45,39 +58,77 @@ class Pace:
 
     goal: float
     headroom: float = TOLERANCE
-    """The share of the goal to leave in the plan that `reason` asked for."""
+    """The share of the goal to leave in the plan that `reason` asked for, or for whatever else there is one."""
     more: bool = False
     """Whether it asked for more than what is in force, which keeps the goal."""
     _missed: int = 0
+    _kept_since: float = math.inf
     _changed: float = -math.inf
     _looked: float = -math.inf
-    _asked_for_more: bool = False
+    _in_vain: float = -math.inf
+    _more_since: float = math.inf
     _not_before: float = -math.inf
-    _pause: float = 2 * LOOK_SECONDS
+    _failed_at: float = math.inf
+    _pause: float = FIRST_PAUSE
+    _load: float = 0.0
     _cameras: dict[str, int] = field(default_factory=dict)
 
     def reason(self, now: float, situation: Situation) -> str | None:
         """Why to plan now, in a few words; None where there is no reason."""
         cameras = {name: len(rates) for name, rates in situation.rates.items()}
         before, self._cameras = self._cameras, cameras
-        settled = now - self._changed >= SETTLED_SECONDS
-        self.headroom, self.more = TOLERANCE, False
+        self._load = sum(map(sum, situation.rates.values()))
+        self.headroom, self.more = HEADROOM, False
         if before and cameras != before:
+            if sum(cameras.values()) > sum(before.values()):
+                self.headroom = TOLERANCE
+            self._more_since = math.inf  # what comes now is not the fault of what was changed
+            self._kept_since = math.inf
             return f"{sum(cameras.values())} cameras instead of {sum(before.values())}"
-        self._missed = self._missed + 1 if situation.latency > self.goal else 0
-        hurry = situation.latency > 1.5 * self.goal and now - self._changed >= HURRY_SECONDS
-        if hurry or (self._missed >= MISSES and settled):
-            if self._asked_for_more and now - self._changed < 2 * LOOK_SECONDS:
-                self._not_before, self._pause = now + self._pause, min(2 * self._pause, LONGEST_SECONDS)
-            return f"latency {1e3 * situation.latency:.0f} ms, above the goal of {1e3 * self.goal:.0f} ms"
-        if settled and now >= self._not_before and now - self._looked >= LOOK_SECONDS:
+        if missed := self._miss(situation):
+            self.headroom = TOLERANCE
+            self._missed, self._kept_since = self._missed + 1, math.inf
+        else:
+            self._missed, self._kept_since = 0, min(self._kept_since, now)
+        if self._must_change(now, situation):
+            self._note_failure(now)
+            return missed
+        if self._may_ask_for_more(now):
             self._looked = now
-            self.headroom, self.more = HEADROOM, True
+            self.more = True
             return "there may be room for more"
         return None
 
     def changed(self, now: float, *, more: bool) -> None:
         """The settings were changed; `more` if the new ones take more than those before."""
-        if self._asked_for_more and now - self._changed >= 2 * LOOK_SECONDS:
-            self._pause = 2 * LOOK_SECONDS  # that went well
-        self._changed, self._asked_for_more, self._missed = now, more, 0
+        self._changed, self._missed, self._kept_since = now, 0, math.inf
+        self._more_since = now if more else math.inf
+
+    def unchanged(self, now: float) -> None:
+        """A plan was made because the goal is missed, and it is what is in force."""
+        self._in_vain = now
+
+    def _miss(self, situation: Situation) -> str:
+        """How the goal is missed, in words."""
+        if situation.latency > self.goal:
+            return f"latency {1e3 * situation.latency:.0f} ms, above the goal of {1e3 * self.goal:.0f} ms"
+        return f"{situation.lost:.0%} of the frames are lost" if situation.lost > LOST else ""
+
+    def _must_change(self, now: float, situation: Situation) -> bool:
+        if now - self._in_vain < LOOK_SECONDS:
+            return False
+        far = situation.latency > FAR * self.goal or situation.lost > FAR_LOST
+        if far and now - self._changed >= HURRY_SECONDS:
+            return True
+        return self._missed >= MISSES and now - self._changed >= SETTLED_SECONDS
+
+    def _note_failure(self, now: float) -> None:
+        if now - self._more_since <= PROBATION_SECONDS:
+            self._not_before, self._failed_at = now + self._pause, self._load
+            self._pause, self._more_since = min(2 * self._pause, LONGEST_PAUSE), math.inf
+
+    def _may_ask_for_more(self, now: float) -> bool:
+        if now - self._more_since > LONGEST_PAUSE / 4:
+            self._pause = FIRST_PAUSE  # that went well
+        tried = now < self._not_before and self._load > LESS * self._failed_at
+        return not tried and now - max(self._kept_since, self._looked) >= LOOK_SECONDS

@@ -10,6 +10,7 @@ from flowedge import Graph, choose
 from flowedge.operators import Null, Resize, video
 from flowedge.runtime.controller import cost_cache
 from flowedge.runtime.controller.adaptation import Cost
+from flowedge.runtime.controller.agreements import Agreements
 
 SMALL, LARGE = (("width", 320),), (("width", 640),)
 COSTS = {SMALL: Cost({"Resize": 0.01}, 0.5), LARGE: Cost({"Resize": 0.03}, None)}
@@ -31,26 +32,26 @@ def kept(tmp_path: Path) -> list[Path]:
 
 
 def test_what_was_saved_is_loaded_by_the_same_graph_only(tmp_path: Path):
-    cost_cache.save(graph(320, 640), COSTS)
-    assert cost_cache.load(graph(320, 640), [SMALL, LARGE]) == COSTS
-    assert cost_cache.load(graph(320, 640, 800), [SMALL, LARGE]) == {}
+    cost_cache.save(graph(320, 640), COSTS, Agreements())
+    assert cost_cache.load(graph(320, 640), [SMALL, LARGE])[0] == COSTS
+    assert cost_cache.load(graph(320, 640, 800), [SMALL, LARGE])[0] == {}
     assert len(kept(tmp_path)) == 1
 
 
 def test_half_of_what_is_needed_is_nothing():
-    cost_cache.save(graph(320, 640), {SMALL: COSTS[SMALL]})
-    assert cost_cache.load(graph(320, 640), [SMALL, LARGE]) == {}
+    cost_cache.save(graph(320, 640), {SMALL: COSTS[SMALL]}, Agreements())
+    assert cost_cache.load(graph(320, 640), [SMALL, LARGE])[0] == {}
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"setting": [], "work": 3, "accuracy": null}]', "\x00"])
 def test_a_file_that_makes_no_sense_is_done_without(tmp_path: Path, text: str):
-    cost_cache.save(graph(320, 640), COSTS)
+    cost_cache.save(graph(320, 640), COSTS, Agreements())
     kept(tmp_path)[0].write_text(text)
-    assert cost_cache.load(graph(320, 640), [SMALL, LARGE]) == {}
+    assert cost_cache.load(graph(320, 640), [SMALL, LARGE])[0] == {}
 
 
 def test_a_folder_that_cannot_be_made_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    cost_cache.save(graph(320, 640), COSTS)
-    assert cost_cache.load(graph(320, 640), [SMALL, LARGE]) == {}
+    cost_cache.save(graph(320, 640), COSTS, Agreements())
+    assert cost_cache.load(graph(320, 640), [SMALL, LARGE])[0] == {}

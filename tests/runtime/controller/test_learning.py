@@ -18,6 +18,8 @@ from flowedge.profiling.fitting import Measurement, StepTime
 from flowedge.profiling.rehearsal import Rehearsed
 from flowedge.runtime.controller import cost_cache
 from flowedge.runtime.controller import learning as module
+from flowedge.runtime.controller.adaptation import Cost
+from flowedge.runtime.controller.agreements import Agreements
 from flowedge.runtime.controller.learning import FRAMES, Learning, Samples
 from flowedge.runtime.runner import Outlet
 from flowedge.testing import frames
@@ -128,7 +130,7 @@ def test_two_settings_are_enough_to_begin_with_and_the_one_in_force_is_first(out
         wait_for(lambda: not Fake.latest.hasty)
     finally:
         learnt.close()
-    assert cost_cache.load(graph(), list(map(at, SIZES))) == learnt.costs
+    assert cost_cache.load(graph(), list(map(at, SIZES)))[0] == learnt.costs
 
 
 def test_a_setting_that_fails_is_left_out_and_not_tried_again(outlet: Outlet):
@@ -149,7 +151,7 @@ def test_what_an_earlier_run_learnt_is_known_at_once_and_only_checked(outlet: Ou
     first.start()
     Fake.latest.gate.release(3)
     wait_for(lambda: len(first.costs) == 3)
-    wait_for(lambda: cost_cache.load(graph(), list(map(at, SIZES))))
+    wait_for(lambda: cost_cache.load(graph(), list(map(at, SIZES)))[0])
     first.close()
     second = learning(outlet)
     assert second.costs == first.costs
@@ -213,3 +215,47 @@ def test_nobody_waits_for_samples_after_they_were_cancelled():
     samples = Samples({"video": Outlet()})
     samples.cancel()
     assert samples.take("video", "north", SECONDS) == []
+
+
+def test_given_costs_are_believed_until_every_setting_has_been_rehearsed(outlet: Outlet):
+    given = {at(size): Cost({"Resize": 9.0 * size}, 0.1) for size in SIZES}
+    learnt = Learning(
+        graph(), list(map(at, SIZES)), {"video": outlet}, lambda: [("video", "north")], costs=given
+    )
+    assert learnt.costs == given
+    learnt.start()
+    try:
+        Fake.latest.gate.release(2)  # the reference, and one more
+        wait_for(lambda: len(Fake.latest.tried) == 2)
+        assert learnt.costs == given
+        Fake.latest.gate.release(2)
+        wait_for(lambda: learnt.costs != given)
+    finally:
+        learnt.close()
+    assert learnt.costs[at(640)] == Cost({"Resize": 0.64}, 1.0)
+    assert learnt.costs[at(320)].work == {"Resize": 0.32}
+    assert learnt.costs[at(320)].accuracy == pytest.approx(2 / 3)
+
+
+def test_what_was_seen_at_an_hour_counts_at_that_hour_and_for_the_cameras_that_run(outlet: Outlet):
+    sizes = list(map(at, SIZES))
+    agreements = Agreements()
+    for hour, value in [*[(2, 0.4)] * 3, *[(12, 0.9)] * 9]:
+        agreements.note(at(320), "north", hour, value)
+    agreements.note(at(320), "south", 12, 0.5)
+    cost_cache.save(graph(), {size: Cost({"Resize": 1.0}, 0.7) for size in sizes}, agreements)
+
+    def begun(hour: int, *cameras: str) -> float | None:
+        learnt = Learning(
+            graph(), sizes, {"video": outlet}, lambda: [("video", name) for name in cameras], hour=lambda: hour
+        )
+        learnt.start()
+        learnt.close()
+        assert learnt.costs[at(416)].accuracy == 0.7  # of which nothing is known by camera
+        return learnt.costs[at(320)].accuracy
+
+    assert begun(2, "north") == pytest.approx(0.4)
+    assert begun(12, "north") == pytest.approx(0.9, abs=0.01)
+    assert begun(17, "north") == pytest.approx(0.9, abs=0.01)
+    assert begun(2, "north", "south") == pytest.approx(0.45)
+    assert begun(2, "west") == 0.7

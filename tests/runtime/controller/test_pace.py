@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flowedge.runtime.controller.adaptation import Situation
 from flowedge.runtime.controller.pace import LOOK_SECONDS, SETTLED_SECONDS, Pace
 
@@ -46,7 +48,7 @@ def test_now_and_then_more_is_asked_for_with_room_to_spare():
     pace = Pace(GOAL)
     pace.changed(100.0, more=False)
     asked = [second for second in range(101, 131) if pace.reason(float(second), now(0.1))]
-    assert len(asked) == 30 // LOOK_SECONDS
+    assert asked == list(range(106, 131, int(LOOK_SECONDS)))
 
 
 def test_more_that_went_wrong_is_not_asked_for_again_at_once_and_ever_later():
@@ -68,3 +70,40 @@ def test_without_a_goal_nothing_is_too_slow():
     pace = Pace(float("inf"))
     pace.changed(0.0, more=False)
     assert pace.reason(1.0, now(1e6)) is None
+
+
+def test_frames_that_are_lost_are_a_missed_goal():
+    pace = Pace(GOAL)
+    pace.changed(100.0, more=False)
+    lossy = replace(now(0.1), lost=0.1)
+    assert [pace.reason(103.0 + second, lossy) for second in range(2)] == [None, "10% of the frames are lost"]
+
+
+def test_what_went_wrong_may_be_tried_again_under_less_load():
+    pace = Pace(GOAL)
+    pace.changed(100.0, more=True)
+    pace.reason(102.0, now(0.4, cameras=8))
+    pace.changed(102.0, more=False)
+    assert [pace.reason(float(second), now(0.1, cameras=8)) for second in range(103, 115)] == [None] * 12
+    asked = [pace.reason(float(second), now(0.1, cameras=4)) for second in range(115, 123)]
+    assert asked[0] == "4 cameras instead of 8"
+    assert "there may be room for more" in asked[1:]
+
+
+def test_a_plan_that_changes_nothing_is_not_made_again_every_second():
+    pace = Pace(GOAL)
+    pace.changed(100.0, more=False)
+    planned = []
+    for second in range(102, 122):
+        if pace.reason(float(second), now(0.4)):
+            planned.append(second)
+            pace.unchanged(float(second))
+    assert planned == list(range(102, 122, int(LOOK_SECONDS)))
+
+
+def test_more_is_not_asked_for_where_the_goal_has_not_been_kept_for_a_while():
+    pace = Pace(GOAL)
+    pace.changed(100.0, more=False)
+    assert not any(
+        pace.reason(100.0 + second, now(0.25 if second % 4 == 0 else 0.1)) for second in range(1, 40)
+    )
