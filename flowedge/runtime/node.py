@@ -138,7 +138,7 @@ class Node:
         with self._lock:
             if name in self._workers:
                 raise ValueError(f"worker {name} is kept already")
-            if cores is not None:
+            if cores is not None and self.machine.is_here:  # processes elsewhere are out of reach
                 self._shares.reserve(name, cores)
             self._workers[name] = _Worker(name)
         self._ring()
@@ -279,13 +279,9 @@ class Node:
             self._spawn(worker)
             return
         assert worker.life is not None
-        self._keep_share(worker, worker.life)
+        self._shares.keep(worker.name, worker.life.pid)
         for owner in owners:
             _told(owner.worker_up, worker.life.link)
-
-    def _keep_share(self, worker: _Worker, life: Life) -> None:
-        if self.machine.is_here:  # processes elsewhere are out of reach
-            self._shares.keep(worker.name, life.pid)
 
     def _spawn(self, worker: _Worker) -> None:
         machine = self.machine
@@ -394,7 +390,7 @@ class Node:
         with self._lock:
             life.is_ready = True
             owners = tuple(worker.owners)
-            self._keep_share(worker, life)  # from now on: it is there sooner with all that is idle
+            self._shares.keep(worker.name, life.pid)  # from now on: it is there sooner with all that is idle
             if self._spare.life is None and self._spare.due is None and not self._spare.error:
                 self._spare.due = self._clock() + self._patience.spare
                 self._ring()

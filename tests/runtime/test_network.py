@@ -142,9 +142,10 @@ def test_a_machine_that_goes_takes_its_work_along_and_one_that_returns_is_used_a
     with remote(endpoint) as (network, node, process), working(node, [Obey()]) as (copies, answers):
         send_all(copies, [command(0)])
         (first,) = answers.wait(1)
+        os.kill(first.result.data["pids"][0], signal.SIGSTOP)
+        assert copies.send(item(command(1), live=True))
         process.kill()
         process.wait(SECONDS)
-        copies.send(item(command(1), live=True))
         lost = answers.wait(2)[1]
         assert not network.machines
         with dialled(endpoint):
