@@ -29,7 +29,7 @@ Insecure = Annotated[
 GraphsAndGiven = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[GRAPH]... [NAME=VALUE]...",
+        metavar="GRAPH | NAME=VALUE",
         help="Further graphs, and values for parameters; with several graphs FILE.NAME=VALUE is for FILE.py.",
     ),
 ]

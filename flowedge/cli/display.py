@@ -35,11 +35,11 @@ Show = Callable[[Callable[[], Sequence[Report]]], None]
 
 
 @contextmanager
-def display() -> Iterator[Show]:
-    """A function to call again and again with the means to reports."""
+def display(*, named: bool = False) -> Iterator[Show]:
+    """A function to call again and again with the means to reports; lines begin with a name if `named`."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _paced(_print_lines, LINE_SECONDS)
+        yield _paced(lambda reports: _print_lines(reports, named=named), LINE_SECONDS)
         return
     live = Live(console=console, auto_refresh=False, transient=True)
     with _logs_above(live):
@@ -47,10 +47,9 @@ def display() -> Iterator[Show]:
         yield _paced(lambda reports: live.update(Group(*map(tables, reports)), refresh=True), TABLE_SECONDS)
 
 
-def _print_lines(reports: Sequence[Report]) -> None:
-    """A line for each graph, with its name where there are several."""
+def _print_lines(reports: Sequence[Report], *, named: bool) -> None:
     for report in reports:
-        name = f"{report.graph}: " if len(reports) > 1 else ""
+        name = f"{report.graph}: " if named else ""
         print(f"{name}{progress(report)}", file=sys.stderr, flush=True)
 
 
@@ -211,7 +210,8 @@ def summary(report: Report) -> Iterator[str]:
     if not report.cameras or (not produced and report.error):
         return
     milliseconds = quantiles(report.latency_ms)
-    waited = f", {report.preempted_seconds:.1f} s of them preempted" if report.preempted_seconds else ""
+    waits = sum(decision.preempted is True for decision in report.decisions)
+    waited = f" (preempted {_number(waits, 'time')}, {report.preempted_seconds:.1f} s)" if waits else ""
     yield (
         f"{report.graph}: {report.seconds:.1f} s{waited}, {report.fps:.1f} frames/s, "
         f"latency {milliseconds} ms (p50/p95/p99), {report.cpu_seconds:.1f} s of processor, "
@@ -232,7 +232,7 @@ def summary(report: Report) -> Iterator[str]:
         use = f"{worker.cpu_seconds:.1f} s of processor, {worker.peak_rss_bytes / 2**20:.0f} MiB"
         kept = f", kept to {_share(worker)}" if worker.share is not None else ""
         yield f"  {name}: {use}{kept}{deaths}"
-    if report.decisions:
+    if any(decision.preempted is None for decision in report.decisions):
         yield _plans(report)
     for name, notes in report.notes.items():
         yield from (f"  {name}: {count} {what}" for what, count in notes.items())
@@ -243,7 +243,7 @@ def summary(report: Report) -> Iterator[str]:
 
 def _plans(report: Report) -> str:
     """How often it was planned anew, and what that came to."""
-    parts = [_number(len(report.decisions), "re-plan")]
+    parts = [_number(sum(decision.preempted is None for decision in report.decisions), "re-plan")]
     if any(camera.knobs for camera in report.cameras.values()):
         cameras = Counter(setting(camera) for camera in report.cameras.values())
         ends = ", ".join(f"{words} for {_number(count, 'camera')}" for words, count in cameras.items())

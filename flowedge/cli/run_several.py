@@ -48,7 +48,7 @@ def run_several(
     )
     with noted_signals() as signals:
         try:
-            with display() as show, homes:
+            with display(named=True) as show, homes:
                 signals.only_noted = True
                 _follow(homes, signals, limit, show)
         except KeyboardInterrupt:
@@ -73,7 +73,7 @@ def _follow(homes: Homes, signals: Signals, limit: float | None, show: Show) -> 
     aborted = False
     while not homes.look():
         time.sleep(TICK_SECONDS)
-        show(homes.reports)
+        show(lambda: homes.reports(running=True))
         if begun is None and all(home.begun or home.ended for home in homes.homes):
             begun = time.monotonic()
         due = limit is not None and begun is not None and time.monotonic() - begun >= limit

@@ -18,14 +18,21 @@ from pathlib import Path
 from flowedge.errors import UserError
 
 PERIOD_MICROSECONDS = 10_000
-"""How often the kernel deals out processor time.
+"""How often the kernel deals out processor time, at the most.
 
 With the kernel's own default, 100 ms, half of a core lets a frame of 40 ms pass in 40 ms, and the next one
 stands still for 50 ms somewhere on its way.
 """
 
+TURN_MICROSECONDS = 5000
+"""How long a group may work at a stretch where its share is small.
+
+In turns of 1 ms, as a tenth of a core has in a period of 10 ms, a detector needed 1.7 times the processor time.
+"""
+
+LONGEST_MICROSECONDS = 1_000_000
 LEAST_MICROSECONDS = 1000
-"""The least quota that the kernel takes."""
+"""The longest period and the least quota that the kernel takes."""
 
 PREFIX = "flowedge"
 
@@ -111,11 +118,11 @@ def remove(group: Path) -> None:
 def _quota(cores: float) -> tuple[int, int]:
     """Microseconds of processor time, and of the period in which they may be used.
 
-    >>> _quota(0.5), _quota(2), _quota(0.02)
-    ((5000, 10000), (20000, 10000), (1000, 50000))
+    >>> _quota(0.5), _quota(2), _quota(0.1), _quota(0.0001)
+    ((5000, 10000), (20000, 10000), (5000, 50000), (1000, 1000000))
     """
-    period = max(PERIOD_MICROSECONDS, round(LEAST_MICROSECONDS / cores))
-    return max(LEAST_MICROSECONDS, round(cores * period)), min(period, 1_000_000)
+    period = max(PERIOD_MICROSECONDS, min(round(TURN_MICROSECONDS / cores), LONGEST_MICROSECONDS))
+    return max(LEAST_MICROSECONDS, round(cores * period)), period
 
 
 def _paths(root: Path) -> dict[str, str]:

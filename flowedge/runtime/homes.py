@@ -169,9 +169,10 @@ class Homes:
         for home in self.homes:
             home.order("abort")
 
-    def reports(self) -> Sequence[Report]:
-        """The last reports of all graphs that have begun."""
-        return [home.report for home in self.homes if home.report is not None]
+    def reports(self, *, running: bool = False) -> Sequence[Report]:
+        """The last reports of all graphs that have begun, or of those only that have not ended."""
+        asked = [home for home in self.homes if not (running and home.ended)]
+        return [home.report for home in asked if home.report is not None]
 
     def look(self) -> bool:
         """Let those run whose turn it is; whether all have ended."""

@@ -101,3 +101,10 @@ def test_a_mistake_is_one_clear_sentence_before_anything_begins(
     assert said in done.stderr
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_on_a_terminal_tables_give_way_to_what_came_of_it(graphs: Any) -> None:
+    text = graphs.on_terminal("run", "one.py", "two.py")
+    assert all(f"running {name}; tap it at" in text for name in ("one", "two"))
+    assert "values/s" not in text
+    assert text.rstrip().endswith("wrote two.json")

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.cli.conftest import SECONDS
+
 SCENARIOS = Path(__file__).resolve().parents[2] / "tools" / "scenarios"
 STREET = str(SCENARIOS / "street.toml")
 REPLANNED = str(SCENARIOS / "replanned.toml")
@@ -76,6 +78,6 @@ def test_an_interrupt_leaves_nothing_half_written(flowedge: Any) -> None:
     process = flowedge.start("simulate", "long.toml", "--csv", "long.csv", "--plot", "long.png")
     (flowedge.folder / "long.toml").write_text(text)  # once it is read
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=SECONDS)
     assert (process.returncode != 0, output) == (True, "")
     assert not list(flowedge.folder.glob("long.csv*")) + list(flowedge.folder.glob("long.png*"))

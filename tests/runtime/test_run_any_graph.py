@@ -73,7 +73,10 @@ def grown(stream: Stream[Any], others: list[Stream[Any]], kind: str, name: str) 
 steps = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 20), st.integers(0, 20)), max_size=7)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(steps, st.booleans())
 def test_every_frame_of_every_graph_is_accounted_for(steps, live):
     graph = Graph("test")

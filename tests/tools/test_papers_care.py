@@ -10,7 +10,9 @@ import pytest
 from flowedge.errors import UserError
 from flowedge.graph.loading import load
 from flowedge.planner.model.profiles import Profiles, Service, setting
-from tools.papers import care, care_profile
+from flowedge.planner.planning import solved
+from tools.papers import care, care_live, care_live_runs, care_profile
+from tools.papers.care_live_runs import Profile, Quality, parts_of
 from tools.papers.care_profile import GRAPH, TILES, Instance, on_cpu, on_gpu
 
 QUALITY = {1: 0.72, 2: 0.79, 4: 0.85, 6: 0.88}
@@ -104,3 +106,26 @@ def test_the_graph_of_an_instance_shows_its_tile() -> None:
     graph, _ = load(str(GRAPH), {"part": "2/4"})
     graph.check()
     assert [node.name for node in graph.nodes][-4:] == ["Tile", "Detect", "TrackTile", "Null"]
+
+
+LIVE = {tiles: Profile(parts_of(tiles), 0.05, 0.04 + 0.01 * tiles) for tiles in TILES}
+
+
+def test_a_live_instance_takes_longer_with_less_of_a_core() -> None:
+    assert care_live.expected_latency(LIVE, 4, 0.1) == pytest.approx(0.58)
+    assert care_live.expected_latency(LIVE, 4, 0.5) == pytest.approx(0.18)
+
+
+@pytest.mark.parametrize("strategy", care_live.STRATEGIES)
+def test_live_choices_hold_the_goal_with_the_fewest_cores(
+    strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(care_live, "cores_here", lambda: 2)
+    qualities = {tiles: Quality(QUALITY[tiles], 0.0, 0.0, 0.0) for tiles in TILES}
+    planned = solved(care_live.composite(LIVE, qualities, least=0.8), strategy)
+    shares = [each.service.cores for each in planned.plan.deployments if each.operator.startswith("part")]
+    tiles = care_live_runs.chosen_tiles(planned.plan.routes[0].setting)
+    assert (tiles, [cores for cores in shares if cores]) == (4, [pytest.approx(0.15)] * 5)
+    assert planned.prediction.latencies[0].total == pytest.approx(
+        care_live.expected_latency(LIVE, 4, 0.15), rel=0.01
+    )

@@ -1,11 +1,15 @@
-"""CARE's Figure 4, run again: latency and energy by instances, cores and GPU, and what was chosen and tried."""
+"""CARE's Figure 4, run again: latency and energy by instances, cores and GPU, and what was chosen and tried.
+
+`draw_live` draws what `tools.papers.care_live` measured.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tools.papers.care_live_runs import Deployed, Quality
 from tools.papers.care_profile import MOST_CORES, TILES, Instance
 from tools.papers.care_rows import StrategyRow
 
@@ -74,3 +78,38 @@ def _bars(axes: Any, rows: Sequence[StrategyRow], what: str, value: Any, without
     axes.set_ylim(top=1.3 * axes.get_ylim()[1])
     axes.set_title(f"Quality at least {_QUALITY:.0%} (Table I)", fontsize=10)
     axes.legend(fontsize="small", loc="upper left", ncols=2)
+
+
+def draw_live(
+    runs: Sequence[Deployed],
+    expected: Mapping[Deployed, float],
+    qualities: Mapping[int, Quality],
+    paper: Mapping[int, Mapping[int, float]],
+    goal: float,
+    path: Path,
+) -> None:
+    """Two panels: measured latency by cores of an instance, and quality by tiles beside the paper's."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4.8), layout="constrained")
+    latency, quality = figure.subplots(1, 2)
+    for tiles in TILES:
+        color = _COLORS[tiles]
+        mine = sorted((run for run in runs if run.tiles == tiles and run.cores), key=lambda run: run.cores or 0)
+        cores = [run.cores for run in mine]
+        latency.plot(cores, [1e3 * run.mean for run in mine], "o-", color=color, label=f"x={tiles}")
+        latency.plot(cores, [1e3 * expected[run] for run in mine], "--", color=color, alpha=0.6)
+        alone = next(run for run in runs if run.tiles == tiles and run.cores is None)
+        latency.axhline(1e3 * alone.mean, color=color, linestyle=":", alpha=0.6)
+    latency.axhline(1e3 * goal, color="black", linewidth=1)
+    latency.set(xlabel="cores of an instance", ylabel="latency of a frame, ms", ylim=0)
+    latency.set_title("measured (line), expected (dashed), in one process (dotted), goal (black)", fontsize=10)
+    latency.legend(title="tiles")
+    quality.plot(TILES, [100 * qualities[tiles].tracked for tiles in TILES], "o-", label="measured")
+    for objects, values in paper.items():
+        shares = [100 * values[tiles] for tiles in TILES]
+        quality.plot(TILES, shares, "s--", label=f"paper, {objects} objects")
+    quality.set(xlabel="tiles", ylabel="objects correctly tracked, %", xticks=TILES, ylim=(0, 100))
+    quality.set_title("Quality, 1080p", fontsize=10)
+    quality.legend()
+    figure.savefig(path, dpi=110)

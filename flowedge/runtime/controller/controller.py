@@ -194,8 +194,7 @@ class Controller:
         planned = self._clock()
         if self._proposal is not None and wanted.cameras == self._proposal.cameras:
             self._confirmed = 0
-            if not self._pace.more:
-                self._pace.unchanged(planned)
+            self._pace.unchanged(planned)
             return
         if self._pace.more:
             better = _better(wanted, situation.mix, costs)  # else with less to spare, what is in force does it

@@ -23,6 +23,10 @@ ALIKE = 0.03
 """Cameras whose rates differ by less than this share have the same: else a forecast has them drift apart."""
 
 
+EXPECTED = 2.0
+"""A window in which fewer frames of a camera were to be expected does not say that it is slower now."""
+
+
 class Observation:
     """Makes a `Situation` of windows of a run whose goal is a latency (s); remembers the rates of cameras."""
 
@@ -36,16 +40,30 @@ class Observation:
 
     def note(self, window: Window) -> None:
         """Frames a second of every camera, over some windows: in one, a slow camera may give none at all."""
+        usual = self._usual
         for camera, rate in window.cameras.items():
-            latest = 1 / rate.interval if rate.interval > 0 else rate.produced
-            before = self._rates.get(camera, latest)
-            self._rates[camera] = before + RATE_WEIGHT * (latest - before)
+            before = self._rates.get(camera, 0.0)
+            if rate.interval > 0:
+                latest = 1 / rate.interval
+            elif rate.produced and not before:
+                latest = usual or rate.produced  # one frame tells no interval
+            elif before * window.seconds < EXPECTED:
+                latest = before or rate.produced
+            else:
+                latest = rate.produced
+            self._rates[camera] = before + RATE_WEIGHT * (latest - before) if before else latest
             self._captured[camera] = rate.captured
+
+    @property
+    def _usual(self) -> float:
+        """The median rate of the cameras, 0 where none is known."""
+        known = list(filter(None, self._rates.values()))
+        return statistics.median(known) if known else 0.0
 
     def situation(self, window: Window) -> Situation | None:
         """What the window says of the live cameras; None while it says too little."""
         cameras = self.live_cameras()
-        usual = statistics.median(known) if (known := list(filter(None, self._rates.values()))) else 0.0
+        usual = self._usual
         load = Load.of(
             (
                 self.application(source),

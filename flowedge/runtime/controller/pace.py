@@ -23,7 +23,7 @@ LOST, FAR_LOST = 0.05, 0.3
 MISSES = 2
 """How many windows in a row must miss the goal, but not by far, before there is a plan."""
 
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 3.0
 """How often it is asked whether more can be had, and how long the goal must have been kept before; how often
 a plan is made while the goal is missed and no plan changes anything."""
 
@@ -66,6 +66,7 @@ class Pace:
     _changed: float = -math.inf
     _looked: float = -math.inf
     _in_vain: float = -math.inf
+    _urgent: bool = False
     _more_since: float = math.inf
     _not_before: float = -math.inf
     _failed_at: float = math.inf
@@ -78,7 +79,7 @@ class Pace:
         cameras = {name: len(rates) for name, rates in situation.rates.items()}
         before, self._cameras = self._cameras, cameras
         self._load = sum(map(sum, situation.rates.values()))
-        self.headroom, self.more = HEADROOM, False
+        self.headroom, self.more, self._urgent = HEADROOM, False, False
         if before and cameras != before:
             if sum(cameras.values()) > sum(before.values()):
                 self.headroom = TOLERANCE
@@ -90,7 +91,8 @@ class Pace:
             self._missed, self._kept_since = self._missed + 1, math.inf
         else:
             self._missed, self._kept_since = 0, min(self._kept_since, now)
-        if self._must_change(now, situation):
+        self._urgent = self._must_change(now, situation)
+        if self._urgent:
             self._note_failure(now)
             return missed
         if self._may_ask_for_more(now):
@@ -105,8 +107,9 @@ class Pace:
         self._more_since = now if more else math.inf
 
     def unchanged(self, now: float) -> None:
-        """A plan was made because the goal is missed, and it is what is in force."""
-        self._in_vain = now
+        """The plan that there was a reason for is what is in force."""
+        if self._urgent:
+            self._in_vain = now
 
     def _miss(self, situation: Situation) -> str:
         """How the goal is missed, in words."""

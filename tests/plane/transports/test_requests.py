@@ -17,6 +17,8 @@ from flowedge.plane.transports.requests import (
     Flush,
     Gave,
     Host,
+    Import,
+    Imported,
     LogLine,
     Message,
     Ready,
@@ -40,6 +42,8 @@ failures = st.builds(Failure, texts, texts, texts, texts)
 services = st.lists(st.builds(Service, numbers, st.sampled_from(Gave)), max_size=4).map(tuple)
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Host, texts),
+    st.builds(Import, texts),
+    st.builds(Imported, texts),
     st.builds(Retire),
     st.builds(Request, st.none() | st.binary()),
     st.builds(Flush, texts),
@@ -100,7 +104,7 @@ def test_a_message_that_is_cut_off_is_refused(message: Message, data: Any) -> No
         ([7, "Detect"], "a number, an instance and a message are needed"),
         ([-1, "Detect", {"type": "retire"}], "an integer from 0"),
         ([7, 8, {"type": "retire"}], "str is needed"),
-        ([7, "Detect", {"type": "reboot"}], "one of host, retire"),
+        ([7, "Detect", {"type": "reboot"}], "one of host, import, retire"),
         ([7, "Detect", {"type": "flush"}], "camera is missing"),
         ([7, "Detect", {"type": "flush", "camera": 3}], "flush: camera: str is needed, 3 was given"),
         ([7, "Detect", {"type": "reply", "services": [[1, "lost"]], "slot": None, "failure": None}], "lost"),

@@ -48,7 +48,7 @@ def test_now_and_then_more_is_asked_for_with_room_to_spare():
     pace = Pace(GOAL)
     pace.changed(100.0, more=False)
     asked = [second for second in range(101, 131) if pace.reason(float(second), now(0.1))]
-    assert asked == list(range(106, 131, int(LOOK_SECONDS)))
+    assert asked == list(range(104, 131, int(LOOK_SECONDS)))
 
 
 def test_more_that_went_wrong_is_not_asked_for_again_at_once_and_ever_later():
