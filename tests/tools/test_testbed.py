@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tools.testbed import Bed, Link, attach, missing, open_bed
-from tools.testbed.bed import PREFIX, STATES, clear_leftovers
+from tools.testbed.bed import GROUP, STATES, clear_leftovers
 from tools.testbed.groups import groups
 
 REASON = missing()
@@ -72,6 +72,12 @@ REPEATER = """
 import sys
 for line in sys.stdin:
     print(line.strip(), flush=True)
+"""
+ASKED_TO_END = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+print("ready", flush=True)
+signal.pause()
 """
 SPIN = "while True: pass"
 OWNER = """
@@ -190,6 +196,13 @@ def test_what_is_killed_is_gone_and_the_node_stays(bed: Bed, frozen: bool) -> No
         assert bed.run("edge", ["hostname"], timeout=SECONDS).stdout == "edge\n"
 
 
+def test_a_signal_reaches_the_command(bed: Bed) -> None:
+    with Started(bed, "edge", *PYTHON, ASKED_TO_END) as started:
+        assert started.hear() == "ready"
+        bed.signal(started.process, signal.SIGTERM)
+        assert started.process.wait(SECONDS) == 7
+
+
 def test_a_share_of_the_cpus_holds(bed: Bed) -> None:
     with Started(bed, "cloud", *PYTHON, SPIN):
         deadline = time.monotonic() + SECONDS
@@ -211,7 +224,7 @@ def test_at_the_end_nothing_is_left() -> None:
         name, process = bed.name, bed.popen("edge", ["sleep", "1000"])
         bed.freeze("edge")
     assert process.wait(SECONDS) != 0
-    assert groups(f"{PREFIX}{name}-") == []
+    assert groups(GROUP.format(bed=name, node="*")) == []
     assert not (STATES / name).exists()
 
 
@@ -228,7 +241,7 @@ def test_after_its_owner_was_killed_nothing_is_left(state: str) -> None:
             clear_leftovers()
         assert select.select([init], [], [], SECONDS)[0]  # its first process has ended, and so have all others
         clear_leftovers()
-        assert groups(f"{PREFIX}{name}-") == []
+        assert groups(GROUP.format(bed=name, node="*")) == []
         with pytest.raises(FileNotFoundError):
             attach(name)
     finally:
@@ -259,6 +272,8 @@ def test_the_command_line_reaches_a_bed_that_runs() -> None:
         (["up", "-l", "a-a"], "a link from a to itself"),
         (["up", "-l", "a-b", "--cpus", "c=1"], "c has a share of the CPUs but no link"),
         (["up", "-l", "averylongname-b"], "at most 12 letters"),
+        (["--name", "a/b", "up"], 'a test bed called "a/b"'),
+        (["up", "--", "flowedge-is-not-here"], "No such file or directory: 'flowedge-is-not-here'"),
     ],
 )
 def test_a_mistake_is_one_sentence(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
