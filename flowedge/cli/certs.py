@@ -72,7 +72,13 @@ def _line(issued: Issued) -> str:
 
 
 def _next_step(folder: Path, addresses: dict[str, list[str]]) -> str:
-    """The command that takes one machine its files; there is no other that a machine needs."""
-    name, hosts = next(((name, hosts) for name, hosts in addresses.items() if name != "home"), ("home", []))
+    """What to do with the files, as commands."""
+    from flowedge.plane.access import HOME
+
+    name = next((name for name in addresses if name != HOME), HOME)
+    host = next(iter(addresses[name]), name)
     files = " ".join(str(folder / file) for file in ("ca.pem", f"{name}.pem", f"{name}.key"))
-    return f"Next: take each machine ca.pem and its own two files, e.g.\n  scp {files} {(hosts or [name])[0]}:"
+    step = f"Next: take each machine ca.pem and its own two files, e.g.\n  scp {files} {host}:"
+    if not (folder / f"{HOME}.pem").exists():
+        step += f"\n`flowedge run` needs a certificate, too:\n  flowedge certs {folder} {HOME}=ADDRESS"
+    return step

@@ -30,7 +30,7 @@ LEASE_MILLISECONDS = 1000
 KEEP_ALIVES_PER_LEASE = 4
 
 MAX_MESSAGE_BYTES = 64 << 20
-"""A picture of 4K takes 25 MB at most; by default Zenoh would collect up to 1 GiB for whoever sends it."""
+"""A raw picture of 4K takes 25 MB; Zenoh would collect up to 1 GiB for whoever sends it. More is dropped."""
 
 REFUSAL_SECONDS = 1.0
 """How long to listen for the reason of a refusal, once a session could not be opened."""

@@ -30,6 +30,12 @@ def test_names_are_added_later_and_keys_stay(flowedge: Flowedge) -> None:
     assert (flowedge.folder / "certs/gate.key").read_bytes() == key
 
 
+def test_it_says_that_home_has_no_certificate_yet(flowedge: Flowedge) -> None:
+    hint = "flowedge certs certs home=ADDRESS"
+    assert hint in flowedge("certs", "certs", "gate").stdout
+    assert hint not in flowedge("certs", "certs", "home=10.0.0.5").stdout
+
+
 def test_a_name_given_twice_is_refused(flowedge: Flowedge) -> None:
     done = flowedge("certs", "certs", "gate=10.0.0.5", "gate=10.0.0.6")
     assert done.returncode == 1

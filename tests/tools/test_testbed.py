@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import queue
 import select
 import signal
 import subprocess
@@ -11,19 +11,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.node_process import SECONDS, NodeProcess
 from tools.testbed import Bed, Link, attach, missing, open_bed
-from tools.testbed.bed import PREFIX, STATES, clear_leftovers
+from tools.testbed.bed import GROUP, STATES, clear_leftovers
 from tools.testbed.groups import groups
 
 REASON = missing()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
-
-SECONDS = 60.0
-"""How long anything may take that will come for sure."""
 
 SLOW, FAST = 4.0, 40.0
 """Rates in Mbit/s."""
@@ -73,6 +70,12 @@ import sys
 for line in sys.stdin:
     print(line.strip(), flush=True)
 """
+ASKED_TO_END = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+print("ready", flush=True)
+signal.pause()
+"""
 SPIN = "while True: pass"
 OWNER = """
 import sys, time
@@ -86,38 +89,6 @@ with open_bed([Link("edge", "fog")], name=sys.argv[1]) as bed:
 """
 
 
-class Started:
-    """A process in a node, with which the test talks line by line."""
-
-    def __init__(self, bed: Bed, node: str, *command: str) -> None:
-        self.process: subprocess.Popen[str] = bed.popen(
-            node, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self._input, self._output = self.process.stdin, self.process.stdout
-
-    def say(self, line: str) -> None:
-        self._input.write(f"{line}\n")
-
-    def hear(self) -> str:
-        assert self.can_hear(SECONDS)
-        return self._output.readline().strip()
-
-    def can_hear(self, seconds: float) -> bool:
-        return bool(select.select([self._output], [], [], seconds)[0])
-
-    def __enter__(self) -> Started:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self._input.close()
-        self._output.close()
-        self.process.wait()
-
-
 @pytest.fixture(scope="module")
 def bed() -> Iterator[Bed]:
     links = [Link("edge", "fog", mbit=SLOW, delay_ms=DELAY_MS), Link("fog", "cloud")]
@@ -127,7 +98,7 @@ def bed() -> Iterator[Bed]:
 
 def measured_rate(bed: Bed) -> float:
     """Mbit/s of half a megabyte from edge to fog, as the receiver has it."""
-    with Started(bed, "fog", *PYTHON, SINK) as sink:
+    with NodeProcess(bed, "fog", *PYTHON, SINK) as sink:
         assert sink.hear() == "listening"
         assert bed.run("edge", [*PYTHON, FLOOD], timeout=SECONDS).returncode == 0
         return float(sink.hear())
@@ -143,7 +114,10 @@ def test_a_link_holds_its_rate_and_takes_another(bed: Bed) -> None:
 
 
 def test_a_link_has_its_delay(bed: Bed) -> None:
-    with Started(bed, "fog", *PYTHON, ECHO) as echo, Started(bed, "edge", *PYTHON, CALLER, "fog") as caller:
+    with (
+        NodeProcess(bed, "fog", *PYTHON, ECHO) as echo,
+        NodeProcess(bed, "edge", *PYTHON, CALLER, "fog") as caller,
+    ):
         assert echo.hear() == "listening"
         begin = time.monotonic()
         caller.say("ping")
@@ -152,7 +126,10 @@ def test_a_link_has_its_delay(bed: Bed) -> None:
 
 
 def test_a_cut_loses_everything_and_a_heal_restores(bed: Bed) -> None:
-    with Started(bed, "cloud", *PYTHON, ECHO) as echo, Started(bed, "edge", *PYTHON, CALLER, "cloud") as caller:
+    with (
+        NodeProcess(bed, "cloud", *PYTHON, ECHO) as echo,
+        NodeProcess(bed, "edge", *PYTHON, CALLER, "cloud") as caller,
+    ):
         assert echo.hear() == "listening"  # behind the fog: two links away
         caller.say("before")
         assert {caller.hear(), caller.hear()} == {"sent", "before"}
@@ -166,19 +143,23 @@ def test_a_cut_loses_everything_and_a_heal_restores(bed: Bed) -> None:
 
 
 def test_what_is_frozen_goes_on_when_thawed(bed: Bed) -> None:
-    with Started(bed, "edge", *PYTHON, REPEATER) as repeater:
+    with NodeProcess(bed, "edge", *PYTHON, REPEATER) as repeater:
         repeater.say("one")
         assert repeater.hear() == "one"
         bed.freeze("edge")
         repeater.say("two")
-        assert not repeater.can_hear(0.3)
+        with pytest.raises(queue.Empty):
+            repeater.hear(seconds=0.3)
         bed.thaw("edge")
         assert repeater.hear() == "two"
 
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_what_is_killed_is_gone_and_the_node_stays(bed: Bed, frozen: bool) -> None:
-    with Started(bed, "edge", *PYTHON, REPEATER) as repeater, Started(bed, "fog", *PYTHON, REPEATER) as other:
+    with (
+        NodeProcess(bed, "edge", *PYTHON, REPEATER) as repeater,
+        NodeProcess(bed, "fog", *PYTHON, REPEATER) as other,
+    ):
         repeater.say("one")
         assert repeater.hear() == "one"
         if frozen:
@@ -190,8 +171,15 @@ def test_what_is_killed_is_gone_and_the_node_stays(bed: Bed, frozen: bool) -> No
         assert bed.run("edge", ["hostname"], timeout=SECONDS).stdout == "edge\n"
 
 
+def test_a_signal_reaches_the_command(bed: Bed) -> None:
+    with NodeProcess(bed, "edge", *PYTHON, ASKED_TO_END) as started:
+        assert started.hear() == "ready"
+        bed.signal(started.process, signal.SIGTERM)
+        assert started.process.wait(SECONDS) == 7
+
+
 def test_a_share_of_the_cpus_holds(bed: Bed) -> None:
-    with Started(bed, "cloud", *PYTHON, SPIN):
+    with NodeProcess(bed, "cloud", *PYTHON, SPIN):
         deadline = time.monotonic() + SECONDS
         while not bed.throttled("cloud"):
             assert time.monotonic() < deadline
@@ -211,7 +199,7 @@ def test_at_the_end_nothing_is_left() -> None:
         name, process = bed.name, bed.popen("edge", ["sleep", "1000"])
         bed.freeze("edge")
     assert process.wait(SECONDS) != 0
-    assert groups(f"{PREFIX}{name}-") == []
+    assert groups(GROUP.format(bed=name, node="*")) == []
     assert not (STATES / name).exists()
 
 
@@ -228,7 +216,7 @@ def test_after_its_owner_was_killed_nothing_is_left(state: str) -> None:
             clear_leftovers()
         assert select.select([init], [], [], SECONDS)[0]  # its first process has ended, and so have all others
         clear_leftovers()
-        assert groups(f"{PREFIX}{name}-") == []
+        assert groups(GROUP.format(bed=name, node="*")) == []
         with pytest.raises(FileNotFoundError):
             attach(name)
     finally:
@@ -259,6 +247,8 @@ def test_the_command_line_reaches_a_bed_that_runs() -> None:
         (["up", "-l", "a-a"], "a link from a to itself"),
         (["up", "-l", "a-b", "--cpus", "c=1"], "c has a share of the CPUs but no link"),
         (["up", "-l", "averylongname-b"], "at most 12 letters"),
+        (["--name", "a/b", "up"], 'a test bed called "a/b"'),
+        (["up", "--", "flowedge-is-not-here"], "No such file or directory: 'flowedge-is-not-here'"),
     ],
 )
 def test_a_mistake_is_one_sentence(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:

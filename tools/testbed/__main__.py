@@ -16,6 +16,7 @@ ends with the command's exit code. Several beds at once need a --name each. Need
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import signal
 import subprocess
@@ -34,16 +35,10 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         if reason := missing():
             raise ValueError(reason)
-        if options.verb == "up":
-            return _up(options)
-        return _control(options, attach(options.name))
-    except FileNotFoundError:
-        return _fail(f'no test bed "{options.name}" runs: python -m tools.testbed up')
-    except FileExistsError:
-        return _fail(f'a test bed "{options.name}" runs already: give another --name')
+        return _up(options) if options.verb == "up" else _control(options, _attached(options.name))
     except KeyError as error:
-        return _fail(f"no such node or link in the test bed: {error}")
-    except (ValueError, RuntimeError) as error:
+        return _fail(f"the test bed has no {error.args[0]}: see python -m tools.testbed list")
+    except (ValueError, RuntimeError, OSError) as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         return 130
@@ -58,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", default=NAME, help="which bed, where there are several (default %(default)s)")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     up = verbs.add_parser("up", help="make nodes and links; take them away at the end")
-    up.add_argument("-l", "--link", action="append", help=f"FIRST-SECOND[:MBIT[:DELAY_MS]] (default {TIERS})")
+    up.add_argument(
+        "-l", "--link", action="append", help=f"FIRST-SECOND[:MBIT[:DELAY_MS]] (default {' '.join(TIERS)})"
+    )
     up.add_argument("--cpus", action="append", default=[], metavar="NODE=CPUS", help="a share of the CPUs")
     up.add_argument("command", nargs="*", help="after --: what to run meanwhile")
     run = verbs.add_parser("run", help="run a command in a node")
@@ -87,7 +84,11 @@ def _up(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by which the bed is taken away
     links = [_link(text) for text in options.link or TIERS]
     cpus = dict(_share(text) for text in options.cpus)
-    with open_bed(links, cpus=cpus, name=options.name) as bed:
+    with contextlib.ExitStack() as stack:
+        try:
+            bed = stack.enter_context(open_bed(links, cpus=cpus, name=options.name))
+        except FileExistsError:
+            return _fail(f'a test bed "{options.name}" runs already: give another --name')
         _list(bed)
         if options.command:
             return subprocess.run(options.command).returncode
@@ -96,11 +97,25 @@ def _up(options: argparse.Namespace) -> int:
     return 0
 
 
+def _attached(name: str) -> Bed:
+    try:
+        return attach(name)
+    except FileNotFoundError:
+        raise ValueError(f'no test bed "{name}" runs: python -m tools.testbed up') from None
+
+
+def _run(options: argparse.Namespace, bed: Bed) -> int:
+    process = bed.popen(options.node, options.command)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: bed.signal(process, number))
+    code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
 def _control(options: argparse.Namespace, bed: Bed) -> int:
     match options.verb:
         case "run":
-            process = bed.popen(options.node, options.command)
-            return process.wait()
+            return _run(options, bed)
         case "cut":
             bed.cut(options.first, options.second)
         case "heal":

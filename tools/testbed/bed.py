@@ -6,9 +6,11 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,8 +22,8 @@ from typing import IO, Any
 
 from tools.testbed.groups import Group, groups
 
-PREFIX = "flowedge-testbed-"
-"""What the names of control groups begin with."""
+GROUP = "flowedge-testbed.{bed}.{node}"
+"""What control groups are called; no name of a bed or a node has a dot."""
 
 STATES = Path("/run/flowedge-testbed")
 """A folder for each bed: who is where, and the sockets of its relays."""
@@ -115,13 +117,13 @@ class Bed:
     def popen(self, node: str, command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """Start a command in a node, in the folder of this process; options as `subprocess.Popen` has them.
 
-        The process that is returned waits for the command, which is its child: send signals to the group,
-        `os.killpg(process.pid, signal.SIGTERM)`.
+        The process that is returned waits for the command, which is its child, and ends as it does: `signal`
+        reaches the command itself.
         """
         place = self._nodes[node]
-        joins = "; ".join(f"echo $$ > {path}" for path in place.group.joins)
+        joins = " && ".join(f"echo $$ > {path}" for path in place.group.joins)
         # The groups come first: inside, their folders are not to be seen.
-        enter = f'{joins}; exec nsenter -t {place.pid} -n -m -p -u -- sh -c \'cd "$0" && exec "$@"\' "$@"'
+        enter = f'{joins} && exec nsenter -t {place.pid} -n -m -p -u -- sh -c \'cd "$0" && exec "$@"\' "$@"'
         environment = {**options.pop("env", os.environ), "XDG_RUNTIME_DIR": "/dev/shm"}
         arguments = ["sh", "-c", enter, "sh", str(options.pop("cwd", Path.cwd())), *command]
         return subprocess.Popen(arguments, env=environment, start_new_session=True, **options)
@@ -136,9 +138,19 @@ class Bed:
                 output, errors = process.communicate(timeout=timeout)
             except BaseException:
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, 9)
+                    os.killpg(process.pid, signal.SIGKILL)
                 raise
         return subprocess.CompletedProcess(list(command), process.returncode, output, errors)
+
+    def signal(self, process: subprocess.Popen[Any], number: int) -> None:
+        """Send a signal to a command that `popen` has started, or to what is about to become it."""
+        try:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        except FileNotFoundError:
+            return  # it has ended
+        for pid in children or [process.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), number)
 
     def cut(self, first: str, second: str) -> None:
         """Lose every frame from now on, also those under way; neither node sees its interface go down."""
@@ -175,7 +187,10 @@ class Bed:
         self._nodes[node].group.kill()
 
     def _link(self, first: str, second: str) -> Link:
-        return self._links[frozenset((first, second))]
+        try:
+            return self._links[frozenset((first, second))]
+        except KeyError:
+            raise KeyError(f"{first}-{second}") from None
 
     def _tell(self, first: str, second: str, word: str) -> None:
         path = self._folder / f"{self._link(first, second).name}.sock"
@@ -192,19 +207,20 @@ def open_bed(
 ) -> Iterator[Bed]:
     """Make the nodes that the links join, and take them away at the end.
 
-    `cpus` gives nodes a share of the CPUs. Raises `ValueError` for nodes that no link has or that cannot reach
-    one another, `FileExistsError` where a bed of this name runs, and `RuntimeError` with what a command said.
+    `cpus` gives nodes a share of the CPUs. Names have letters, digits and _, that of the bed also -. Raises
+    `ValueError` for other names, nodes that no link has or that cannot reach one another, `FileExistsError`
+    where a bed of this name runs, and `RuntimeError` with what a command said.
     """
     names = list(dict.fromkeys(name for link in links for name in (link.first, link.second)))
     _check(names, links, cpus or {})
+    folder = _folder(name or secrets.token_hex(4))
     clear_leftovers()
-    folder = STATES / (name or secrets.token_hex(4))
     with contextlib.ExitStack() as stack:
         stack.enter_context(_owned(folder))
         nodes = {}
         hosts = "127.0.0.1 localhost\n" + "".join(f"{_address(i)} {name}\n" for i, name in enumerate(names))
         for index, node in enumerate(names):
-            group = Group(f"{PREFIX}{folder.name}-{node}")
+            group = Group(GROUP.format(bed=folder.name, node=node))
             stack.callback(group.remove)
             group.make()
             group.set_cpus((cpus or {}).get(node))
@@ -220,7 +236,7 @@ def open_bed(
 
 def attach(name: str) -> Bed:
     """The bed of this name that another process has made. Raises `FileNotFoundError` where there is none."""
-    folder = STATES / name
+    folder = _folder(name)
     state = json.loads((folder / "state.json").read_text())
     nodes = {
         node["name"]: Node(node["name"], node["pid"], node["address"], Group(node["group"]["name"]))
@@ -238,7 +254,7 @@ def clear_leftovers() -> None:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     continue  # it runs
-                for group in groups(f"{PREFIX}{folder.name}-"):
+                for group in groups(GROUP.format(bed=folder.name, node="*")):
                     group.remove()
                 shutil.rmtree(folder)
 
@@ -305,9 +321,7 @@ def _connect(node: Node, other: Node, relay: int, inner: str, mbit: float | None
     _command(f"nsenter -t {relay} -n ip link set dev {inner} up")
     _command(f"nsenter -t {node.pid} -n ip link set dev {interface} up")
     _command(f"nsenter -t {node.pid} -n ip addr add {node.address}/32 dev {interface}")
-    _command(
-        f"nsenter -t {node.pid} -n ip route add {other.address}/32 dev {interface} src {node.address}",
-    )
+    _command(f"nsenter -t {node.pid} -n ip route add {other.address}/32 dev {interface} src {node.address}")
     _shape(node.pid, interface, mbit)
 
 
@@ -385,14 +399,20 @@ def _check(names: Sequence[str], links: Sequence[Link], cpus: Mapping[str, float
     if not links:
         raise ValueError("a test bed has at least one link")
     for name in names:
-        if len(name) > 12 or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
-            raise ValueError(f'a node called "{name}": at most 12 letters, digits, - and _')
+        if not re.fullmatch(r"\w{1,12}", name, re.ASCII):
+            raise ValueError(f'a node called "{name}": give it at most 12 letters, digits and _')
     if len({frozenset((link.first, link.second)) for link in links}) < len(links):
         raise ValueError("two links between the same nodes")
     for name in cpus.keys() - set(names):
         raise ValueError(f"{name} has a share of the CPUs but no link")
     if apart := set(names) - {names[0], *_first_hops(names[0], links)}:
         raise ValueError(f"{names[0]} cannot reach {', '.join(sorted(apart))}")
+
+
+def _folder(bed: str) -> Path:
+    if not re.fullmatch(r"[\w-]+", bed, re.ASCII):
+        raise ValueError(f'a test bed called "{bed}": give it letters, digits, - and _')
+    return STATES / bed
 
 
 def _address(index: int) -> str:

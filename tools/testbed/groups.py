@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 import time
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 CPU = Path("/sys/fs/cgroup/cpu")
@@ -54,22 +57,25 @@ class Group:
 
     def kill(self) -> None:
         """Kill all processes; returns when none is there."""
-        self.thaw()
+        if (FREEZER / self.name).exists():
+            self.thaw()  # or they could not end
         while pids := self._pids():
             for pid in pids:
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
             time.sleep(0.01)
 
     def remove(self) -> None:
         """Kill what is in the group and remove it, if it is there."""
-        if all(folder.exists() for folder in self._folders):
-            self.kill()
         for folder in self._folders:
-            if folder.exists():
-                folder.rmdir()
+            while folder.exists():
+                self.kill()
+                try:
+                    folder.rmdir()
+                except OSError as error:
+                    if error.errno != errno.EBUSY:  # of processes that are about to end
+                        raise
+                    time.sleep(0.01)
 
     def _set_state(self, state: str) -> None:
         file = FREEZER / self.name / "freezer.state"
@@ -78,15 +84,15 @@ class Group:
             time.sleep(0.01)
             file.write_text(state)
 
-    def _pids(self) -> list[int]:
-        # Zombies, whom nobody has waited for yet, stay in a group though nothing can be done to them.
-        pids = map(int, (FREEZER / self.name / "cgroup.procs").read_text().split())
-        return [pid for pid in pids if not _is_zombie(pid)]
+    def _pids(self) -> set[int]:
+        """All that can be killed: zombies, for whom nobody has waited yet, stay in a group."""
+        joined = (file.read_text().split() for file in self.joins if file.exists())
+        return {pid for pid in map(int, chain.from_iterable(joined)) if not _is_zombie(pid)}
 
 
-def groups(prefix: str) -> list[Group]:
-    """The groups there are whose names begin so."""
-    names = {folder.name for controller in (CPU, FREEZER) for folder in controller.glob(f"{prefix}*/")}
+def groups(pattern: str) -> list[Group]:
+    """The groups there are whose names fit a pattern, in which "*" is any text."""
+    names = {folder.name for controller in (CPU, FREEZER) for folder in controller.glob(f"{pattern}/")}
     return [Group(name) for name in sorted(names)]
 
 
