@@ -301,7 +301,9 @@ class Asked:
         self.errors: list[UserError] = []
         self._item_at = item_at
         self._over = threading.Event()
-        self.copies = Replicas(node, chain, ("w1", "w2"), on_answer=self._note, on_error=self.errors.append)
+        self.copies = Replicas(
+            lambda _: node, chain, ("w1", "w2"), on_answer=self._note, on_error=self.errors.append
+        )
         self.copies.start()
         self._thread = threading.Thread(target=self._ask, daemon=True)
         self._thread.start()

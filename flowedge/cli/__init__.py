@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flowedge.cli import check, models, plan, profile, run, simulate, status, tap, top
+from flowedge.cli import certs, check, models, node, plan, profile, run, simulate, status, tap, top
 from flowedge.errors import UserError
 from flowedge.version import __version__
 
@@ -46,6 +46,8 @@ app.command("simulate")(simulate.simulate)
 app.command("tap")(tap.tap)
 app.command("status")(status.status)
 app.command("top")(top.top)
+app.command("node")(node.node)
+app.command("certs")(certs.certs)
 app.add_typer(models.app, name="models")
 
 

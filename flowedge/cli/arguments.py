@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,16 @@ GraphFile = Annotated[str, typer.Argument(metavar="GRAPH", help="A Python file t
 Given = Annotated[
     list[str] | None,
     typer.Argument(metavar="[NAME=VALUE]...", help="Values for the graph's parameters (see `flowedge check`)."),
+]
+Certs = Annotated[
+    Path | None,
+    typer.Option(
+        "--certs", metavar="FOLDER", help="Certificates of this machine, as `flowedge certs` made them."
+    ),
+]
+Insecure = Annotated[
+    bool,
+    typer.Option("--insecure", help="Go without certificates: everybody who gets through may give orders."),
 ]
 GraphsAndGiven = Annotated[
     list[str] | None,

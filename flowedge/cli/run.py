@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowedge.cli import files
-from flowedge.cli.arguments import Debug, GraphFile, GraphsAndGiven, graphs_and_assignments, seconds
+from flowedge.cli.arguments import (
+    Certs,
+    Debug,
+    GraphFile,
+    GraphsAndGiven,
+    Insecure,
+    graphs_and_assignments,
+    seconds,
+)
 from flowedge.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
     from flowedge.monitor.report import Report
     from flowedge.planner.model.profiles import Setting
     from flowedge.runtime.controller.adaptation import Cost
+    from flowedge.runtime.network import Network
     from flowedge.runtime.plan_file import LocalPlan
     from flowedge.runtime.run import Run
 
@@ -65,7 +74,7 @@ def run(
         typer.Option(
             "--plan",
             metavar="FILE",
-            help="Run this plan for one node, as `flowedge plan --json` wrote it.",
+            help="Run this plan, as `flowedge plan --json` wrote it.",
         ),
     ] = None,
     profiles: Annotated[
@@ -79,6 +88,14 @@ def run(
     strategy: Annotated[
         str, typer.Option("--strategy", metavar="NAME", help="Who plans, see `flowedge plan --compare`.")
     ] = "flowedge",
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            "--listen", metavar="ENDPOINT", help="Where nodes of the plan dial in, e.g. tls/10.0.0.5:7447."
+        ),
+    ] = None,
+    certs: Certs = None,
+    insecure: Insecure = False,
     debug: Debug = False,
 ) -> None:
     """Run a graph, or several, until their video ends, their time is up or Ctrl-C.
@@ -91,7 +108,7 @@ def run(
     """
     from flowedge.graph.loading import load
     from flowedge.runtime.home import HomeSettings
-    from flowedge.runtime.plan_file import local_plan
+    from flowedge.runtime.plan_file import NO_PLAN, local_plan
     from flowedge.runtime.run import Run
 
     faulthandler.enable(sys.stderr)  # a crash in a library says in which operator it happened
@@ -116,21 +133,19 @@ def run(
         run_several([graph, *others], values, common, limit, report)
         return
     loaded, _ = load(graph, values)
-    if plan is None:
-        running = Run(loaded, frames=frames, max_failures=max_failures)
-    else:
-        planned = local_plan(loaded, str(plan), files.read(plan))
-        _keep_to(planned)
+    planned = local_plan(loaded, str(plan), files.read(plan)) if plan is not None else NO_PLAN
+    _keep_to(planned)
+    costs = _costs(loaded, profiles) if profiles else {}
+    sys.setswitchinterval(SWITCH_SECONDS)  # the process is ours, which an embedded run could not say
+    with _network(planned, listen, certs, insecure, values) as network, noted_signals() as signals:
         running = Run(
             loaded,
             frames=frames,
             plan=planned.configurations,
             shares=planned.shares,
             max_failures=max_failures,
+            network=network,
         )
-    costs = _costs(loaded, profiles) if profiles else {}
-    sys.setswitchinterval(SWITCH_SECONDS)  # the process is ours, which an embedded run could not say
-    with noted_signals() as signals:
         try:
             _attend(running, loaded, signals, limit, fixed or plan is not None, strategy, costs)
         except KeyboardInterrupt:
@@ -144,12 +159,44 @@ def run(
         raise typer.Exit(1)
 
 
+@contextmanager
+def _network(
+    plan: LocalPlan,
+    endpoint: str | None,
+    certs: Path | None,
+    insecure: bool,
+    given: Mapping[str, str],
+) -> Iterator[Network | None]:
+    """Where the other machines of a plan dial in; None for a plan that needs no other."""
+    if endpoint is None:
+        if plan.machines:
+            raise ConfigError(
+                f"the plan needs other machines ({', '.join(plan.machines)}): say where they dial in, e.g. "
+                f"--listen tls/10.0.0.5:7447 --certs certs"
+            )
+        yield None
+        return
+    from flowedge.plane.access import HOME
+    from flowedge.plane.credentials import Credentials
+    from flowedge.plane.remote import listen
+    from flowedge.runtime.network import Network
+
+    credentials = Credentials.of(certs, HOME) if certs else None
+    with Network(listen(endpoint, credentials, nodes=plan.machines, insecure=insecure), given) as network:
+        yield network
+
+
 def _keep_to(plan: LocalPlan) -> None:
     """Let engines of this process take the cores that a plan has for them, and say what is not kept to its."""
     from flowedge.inference.engines import limit_threads
 
     if plan.threads is not None:
         limit_threads(plan.threads)
+    if plan.recalled:
+        log.info(
+            "%s: the plan has it on another machine, but it can work only here, where the cameras are read",
+            ", ".join(plan.recalled),
+        )
     if plan.not_kept:
         log.info(
             "%s: the plan has a part of a core for it, but in the process of the command nothing is kept to "
@@ -169,6 +216,18 @@ def _costs(graph: Graph, profiles: Sequence[Path]) -> Mapping[Setting, Cost]:
         )
 
 
+@contextmanager
+def _failover(running: Run) -> Iterator[None]:
+    """Go on without other machines when they cannot be reached."""
+    if running.network is None:
+        yield
+        return
+    from flowedge.runtime.failover import Failover
+
+    with Failover(running, running.network):
+        yield
+
+
 def _attend(
     running: Run,
     graph: Graph,
@@ -185,7 +244,7 @@ def _attend(
     with display() as show, running:
         signals.only_noted = True
         log.info("running %s; tap it at %s", graph.name, running.endpoint)
-        with adapting(running, fixed=fixed, strategy=strategy, costs=costs):
+        with adapting(running, fixed=fixed, strategy=strategy, costs=costs), _failover(running):
             _follow(running, signals, limit, show)
         if not signals.caught:
             running.wait()

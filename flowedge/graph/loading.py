@@ -26,6 +26,15 @@ class UserFile:
     path: Path
     sha256: str
 
+    def text(self) -> str:
+        """What was executed. Raises `GraphError` where the file is gone or has changed since."""
+        source = _source(self.path)
+        if _sha256(source) != self.sha256:
+            raise GraphError(
+                f"{self.path}: the file has changed since it was loaded; stop, and run the graph again"
+            )
+        return source.decode()
+
 
 _files: dict[str, UserFile] = {}  # by the name of the module that came from it
 _executing: ContextVar[Path | None] = ContextVar("_executing", default=None)
@@ -122,6 +131,11 @@ def user_file(module: str) -> UserFile | None:
     if module == "__main__" and main is not None and Path(main).is_file():
         return _user_file(Path(main).resolve())
     return _files.get(module)
+
+
+def beside(path: Path) -> list[UserFile]:
+    """The user's files in the folder of a file that have been imported, the file itself included if it was."""
+    return [file for file in _files.values() if file.path.parent == path.parent]
 
 
 def module_of(file: UserFile) -> ModuleType:

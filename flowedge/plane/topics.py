@@ -16,12 +16,13 @@ import secrets
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowedge.errors import UserError
+from flowedge.plane.configuration import configuration
 
 if TYPE_CHECKING:
     import zenoh
@@ -101,8 +102,8 @@ def open_router(*, read_only: bool = True) -> tuple[zenoh.Session, str]:
     if len(os.fsencode(path)) > LONGEST_SOCKET_PATH - len(".lock"):
         raise UserError(f"{path}: is too long for a socket; set XDG_RUNTIME_DIR to a folder with a short path")
     endpoint = f"{SCHEME}{path}"
-    access_control = _READ_ONLY if read_only else None
-    return zenoh.open(_config("router", listen=[endpoint], access_control=access_control)), endpoint
+    settings = {"access_control": _READ_ONLY} if read_only else None
+    return zenoh.open(configuration("router", listen=[endpoint], settings=settings)), endpoint
 
 
 def connect(endpoint: str, *, timeout: float = 10.0) -> zenoh.Session:
@@ -112,24 +113,30 @@ def connect(endpoint: str, *, timeout: float = 10.0) -> zenoh.Session:
     """
     import zenoh
 
-    return zenoh.open(_config("client", connect=[endpoint], timeout=timeout))
+    return zenoh.open(configuration("client", connect=[endpoint], timeout=timeout))
 
 
 def heard(publisher: zenoh.Publisher) -> threading.Event:
     """An event that is set once somebody listens to the publisher: what is put before is lost."""
+    event = threading.Event()
+    watch(publisher, lambda is_heard: event.set() if is_heard else None)
+    return event
+
+
+def watch(publisher: zenoh.Publisher, tell: Callable[[bool], None]) -> None:
+    """Have `tell` called with whether somebody listens to the publisher, now and whenever that changes.
+
+    It is called in a thread of Zenoh, so it must not wait.
+    """
     import zenoh
 
-    event = threading.Event()
-
     def changed(status: zenoh.MatchingStatus) -> None:
-        if status.matching:
-            event.set()
+        tell(status.matching)
 
     # Called in Zenoh's own thread: there is nothing here that it could wait for, and each other has one more.
     publisher.declare_matching_listener(zenoh.handlers.Callback(changed, indirect=False))
     now: Any = publisher.matching_status  # declared as bool by mistake
     changed(now)
-    return event
 
 
 @contextlib.contextmanager
@@ -187,31 +194,3 @@ def _folder() -> Path:
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise UserError(f"{folder} is not a folder of yours alone; remove it or set XDG_RUNTIME_DIR")
     return folder
-
-
-def _config(
-    mode: str,
-    *,
-    listen: list[str] | None = None,
-    connect: list[str] | None = None,
-    access_control: Mapping[str, Any] | None = None,
-    timeout: float = 10.0,
-) -> zenoh.Config:
-    import zenoh
-
-    config = zenoh.Config()
-    settings: dict[str, Any] = {
-        "mode": mode,
-        "listen/endpoints": listen or [],
-        "connect/endpoints": connect or [],
-        "transport/unicast/open_timeout": int(1000 * timeout),
-        "scouting/multicast/enabled": False,
-        "scouting/gossip/enabled": False,
-        "scouting/delay": 0,  # there is nobody to wait for: half a second otherwise
-        "transport/shared_memory/enabled": False,  # pixels do not travel here; a kill would leave segments
-    }
-    if access_control:
-        settings["access_control"] = access_control
-    for key, value in settings.items():
-        config.insert_json5(key, json.dumps(value))
-    return config

@@ -1,4 +1,4 @@
-"""The workers of a run on this machine: there is none before an operator is put on one."""
+"""The workers of a run, here and on other machines: there is none before an operator is put on one."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from flowedge.errors import RunError, UserError
+from flowedge.errors import ConfigError, RunError, UserError
 from flowedge.plane.clock import Clock
 from flowedge.plane.item import Item
 from flowedge.profiling.measure import cores_here
 from flowedge.runtime.chain import Answer
+from flowedge.runtime.machine import ThisMachine
+from flowedge.runtime.network import Network, no_such_node
 from flowedge.runtime.node import Node
 from flowedge.runtime.replicas import Replicas
 from flowedge.runtime.shares import threads_for
 from flowedge.runtime.usage import Usage
 
+JOIN_SECONDS = 60.0
+"""How long another machine that is needed may take to dial in."""
+
 
 class Hosting:
     """Puts chains of operators on workers, each of which is started when it is first named.
 
-    `shares` are the cores that a plan reserves for workers, which are kept to them. `on_error` is told what
-    must end the run once a chain works; what prevents it from beginning is raised.
+    The name of a worker on another machine is that of the machine, a slash and something. `shares` are the
+    cores that a plan reserves for workers, which are kept to them. `on_error` is told what must end the run
+    once a chain works; what prevents it from beginning is raised.
     """
 
     def __init__(
@@ -30,12 +36,14 @@ class Hosting:
         shares: Mapping[str, float],
         on_error: Callable[[UserError], None],
         clock: Clock,
+        network: Network | None = None,
     ) -> None:
         self._usage = usage
         self._shares = dict(shares)
         self._on_error = on_error
         self._clock = clock
-        self._node: Node | None = None
+        self._nodes: dict[str, Node] = {}  # by the name of their machine
+        self._network = network
         self._starting: Replicas | None = None
         self.ending = False
         """Whether nothing more begins."""
@@ -52,9 +60,9 @@ class Hosting:
                 self._on_error(error)
 
         with self._lock:
-            node = self._node_for(workers)
+            self._start(workers)
             copies = self._starting = Replicas(
-                node, chain, workers, on_answer=on_answer, on_error=end_run, clock=self._clock
+                self._node_of, chain, workers, on_answer=on_answer, on_error=end_run, clock=self._clock
             )
         try:
             copies.start()
@@ -76,26 +84,52 @@ class Hosting:
     def close(self) -> None:
         """End all workers."""
         self.abandon()
-        if self._node is not None:
-            self._node.close()
-            self._node = None
+        for node in self._nodes.values():
+            node.close()
+        self._nodes.clear()
 
-    def _node_for(self, workers: Sequence[str]) -> Node:
+    def _node_of(self, worker: str) -> Node:
+        return self._nodes[machine_of(worker)]
+
+    def _start(self, workers: Sequence[str]) -> None:
+        """Have these workers kept, each by the node of its machine."""
         if self.ending:
             raise _ends()
-        if self._node is None:
-            self._node = Node(threads=self._threads(len(workers))).__enter__()
-            self._usage.of(self._node)
+        here = [name for name in workers if not machine_of(name)]
         for name in workers:
-            if name not in self._node.names:
-                self._node.start(name, self._shares.get(name))
-        return self._node
+            machine = machine_of(name)
+            if machine not in self._nodes:
+                self._nodes[machine] = self._new_node(machine, len(here))
+            if name not in self._nodes[machine].names:
+                self._nodes[machine].start(name, self._shares.get(name))
+
+    def _new_node(self, machine: str, workers_here: int) -> Node:
+        if not machine:
+            node = Node(ThisMachine(threads=self._threads(workers_here)))
+        elif self._network is None:
+            raise ConfigError(f"{machine}: is another machine; say where it can dial in, with --listen")
+        elif not self._network.wait_for(machine, JOIN_SECONDS):
+            raise no_such_node(machine, JOIN_SECONDS)
+        else:
+            node = Node(self._network.machine(machine))
+        node.__enter__()
+        self._usage.of(node)
+        return node
 
     def _threads(self, workers: int) -> int:
         """For engines: together no more than there are cores, nor in one worker than are reserved for it."""
         if self._shares:
             return threads_for(max(self._shares.values()))
         return max(1, cores_here() // workers)
+
+
+def machine_of(worker: str) -> str:
+    """The name of the machine on which a worker is; "" for this one.
+
+    >>> machine_of("cloud/1"), machine_of("w1")
+    ('cloud', '')
+    """
+    return worker.rpartition("/")[0]
 
 
 def _ends() -> RunError:

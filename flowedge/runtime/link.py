@@ -16,7 +16,6 @@ from flowedge.plane.transports.requests import (
     Done,
     Envelope,
     Failed,
-    Host,
     Import,
     Order,
     Reply,
@@ -25,12 +24,14 @@ from flowedge.plane.transports.requests import (
     pack,
 )
 from flowedge.runtime.chain import to_error
-from flowedge.runtime.memory import Memory
 from flowedge.runtime.worker import to_worker
-from flowedge.wire.blocks import Message, block
+from flowedge.wire.blocks import Message
+from flowedge.wire.fields import WireError
 
 if TYPE_CHECKING:
     import zenoh
+
+    from flowedge.runtime.machine import Machine
 
 log = logging.getLogger("flowedge.node")
 
@@ -46,14 +47,14 @@ class Link:
     handler of their instance in that thread.
     """
 
-    def __init__(self, session: zenoh.Session, memory: Memory, name: str, token: str) -> None:
+    def __init__(self, machine: Machine, name: str, token: str) -> None:
         self.name = name
         self.token = token
         self.alive = True
         self.has_served = False
         self.report: Report | None = None
-        self._session = session
-        self._memory = memory
+        self._machine = machine
+        self._carrier = machine.carrier
         self._publishers: dict[str, zenoh.Publisher] = {}
         self._handlers: dict[str, Callable[[int, Reply, memoryview], None]] = {}
         self._numbers = itertools.count(1)
@@ -97,7 +98,7 @@ class Link:
             except Exception as error:
                 ready.set_exception(error)
 
-        self._say("", instance, Host(steps)).add_done_callback(answered)
+        self._say("", instance, self._machine.order(steps)).add_done_callback(answered)
         return ready
 
     def prepare(self, modules: Iterable[str]) -> None:
@@ -113,19 +114,23 @@ class Link:
 
         Raises `WireError` for a value that has no wire form.
         """
-        laid = block(value)
         with self._lock:
             if not self.alive:
                 return
             self._requests.add(number)
-        slot, body = self._memory.laid(laid, self.token)
+        try:
+            slot, body = self._carrier.laid(value, self.token)
+        except WireError:
+            with self._lock:
+                self._requests.discard(number)
+            raise
         self._put(instance, pack(number, instance, Request(slot), body))
         if not self.alive:  # it died meanwhile: its claim on the slot has to be ended once more
-            self._memory.forget(self.token)
+            self._carrier.forget(self.token)
 
     def value(self, reply: Reply, body: memoryview) -> Any:
-        """The value in a reply; None where there is none. Raises as `Memory.value`."""
-        return self._memory.value(reply.slot, body) if reply.slot or body.nbytes else None
+        """The value in a reply; None where there is none. Raises as `Carrier.value`."""
+        return self._carrier.value(reply.slot, body) if reply.slot or body.nbytes else None
 
     def receive(self, envelope: Envelope) -> None:
         """Take what the worker says of its instances."""
@@ -152,7 +157,7 @@ class Link:
             publishers, self._publishers = self._publishers, {}
         for call in calls.values():
             call.set_exception(WorkerDiedError(f"worker {self.name} {reason}"))
-        self._memory.forget(self.token)
+        self._carrier.forget(self.token)
         for publisher in publishers.values():
             _withdraw(publisher)
 
@@ -180,21 +185,15 @@ class Link:
         return call
 
     def _put(self, topic: str, data: bytearray) -> None:
-        import zenoh
-
         publisher = self._publishers.get(topic)
-        if publisher is None:
-            return
-        try:
-            publisher.put(data)
-        except (zenoh.ZError, RuntimeError) as error:  # withdrawn at this moment: what it owes is settled then
-            log.debug("worker %s cannot be reached: %s", self.name, error)
+        if publisher is not None:
+            self._machine.post(publisher, data)
 
     def _open(self, instance: str) -> threading.Event:
         """Make ready to speak to an instance; an event that is set once it hears."""
         import zenoh
 
-        publisher = self._session.declare_publisher(
+        publisher = self._machine.session.declare_publisher(
             to_worker(self.token, instance),
             congestion_control=zenoh.CongestionControl.BLOCK,
             express=True,

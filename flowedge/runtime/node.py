@@ -1,4 +1,4 @@
-"""A node keeps the workers of this machine: starts them, notices when one is gone or frozen, has it back.
+"""A node keeps the workers of one machine: starts them, notices when one is gone or frozen, has it back.
 
 Processes are started by the node's own thread, which lives as long as the node: the kernel kills a worker when
 the thread that started it is gone, so that nothing outlives the run, whatever ends it. Beside the workers that
@@ -15,7 +15,6 @@ import logging
 import os
 import select
 import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -25,13 +24,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from flowedge.errors import RunError
 from flowedge.plane.clock import Clock
-from flowedge.plane.topics import open_router
 from flowedge.plane.transports.requests import Envelope, Imported, LogLine, Ready, Report, unpack
 from flowedge.runtime.link import Link
-from flowedge.runtime.memory import Memory
+from flowedge.runtime.machine import Machine, ThisMachine
 from flowedge.runtime.process import Life, Patience
 from flowedge.runtime.shares import Share, Shares
-from flowedge.runtime.worker import RUN, Settings, from_worker
+from flowedge.runtime.worker import from_worker
 from flowedge.wire.fields import WireError
 
 if TYPE_CHECKING:
@@ -43,9 +41,6 @@ CHANNEL = 4096
 """Messages of workers that may wait to be read; what is sent to them is limited far below."""
 
 TICK_SECONDS = 0.25
-
-MEMORY = 256 << 20
-"""Bytes: 40 pictures of 1080p. Only what is in use takes memory."""
 
 SPARE = "spare"
 
@@ -85,37 +80,32 @@ class _Worker:
 
 
 class Node:
-    """Keeps workers by name, from `start` to `stop`. Use it as a context manager.
+    """Keeps workers by name on a machine, from `start` to `stop`. Use it as a context manager.
 
-    `threads`: how many threads the engines of inference of a worker take; None for as many as there are cores.
-    `parameters`: those of the command line, which graph files ask for. `memory`: bytes of shared memory that
-    values on their way to workers may take at most, and the results of each worker on their way back. `deaths`
-    counts by worker, `sent_again` the frames that others had to work on for that, `refused` the messages that
-    were none by the life of the worker.
+    Names of workers begin with the machine's `prefix`.
+
+    `deaths` counts by worker, `sent_again` the frames that others had to work on for that, `refused` the
+    messages that were none by the life of the worker.
     """
 
     def __init__(
         self,
+        machine: Machine | None = None,
         *,
-        threads: int | None = None,
-        parameters: Mapping[str, str] | None = None,
-        memory: int = MEMORY,
         patience: Patience | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._threads = threads
-        self._parameters = dict(parameters or {})
-        self._capacity = memory
+        self.machine = machine or ThisMachine()
         self._patience = patience or Patience()
         self._clock = clock
         self._shares = Shares()
         self._workers: dict[str, _Worker] = {}
-        self._spare = _Worker(SPARE, due=None)
+        self._spare = _Worker(f"{self.machine.prefix}{SPARE}", due=None)
         self._by_token: dict[str, _Worker] = {}
         self._lock = threading.RLock()
         self._tokens = itertools.count(1)
         self._modules: dict[str, None] = {}  # that workers have imported, in that order
-        self._closing = False
+        self._closing = self._is_over = False
         self._last_look = clock()
         self._poll = select.poll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -128,10 +118,9 @@ class Node:
     def __enter__(self) -> Self:
         import zenoh
 
-        self.memory = Memory(RUN, self._capacity)
-        self._session, self.endpoint = open_router(read_only=False)
-        self._answers: zenoh.Subscriber[Any] = self._session.declare_subscriber(
-            from_worker("*"), zenoh.handlers.FifoChannel(CHANNEL)
+        self.machine.open(self._ring)
+        self._answers: zenoh.Subscriber[Any] = self.machine.session.declare_subscriber(
+            from_worker(f"{self.machine.prefix}*"), zenoh.handlers.FifoChannel(CHANNEL)
         )
         self._poll.register(self._wake, select.POLLIN)
         self._keeper.start()
@@ -149,7 +138,7 @@ class Node:
         with self._lock:
             if name in self._workers:
                 raise ValueError(f"worker {name} is kept already")
-            if cores is not None:
+            if cores is not None and self.machine.is_here:  # processes elsewhere are out of reach
                 self._shares.reserve(name, cores)
             self._workers[name] = _Worker(name)
         self._ring()
@@ -216,11 +205,13 @@ class Node:
                 worker.is_wanted = False
         self._ring()
         self._keeper.join()
-        self._session.close()  # type: ignore[no-untyped-call]
+        # A subscription cannot be withdrawn while a thread waits for it: let it have one more message.
+        self._is_over = True
+        self.machine.session.put(from_worker(f"{self.machine.prefix}{SPARE}"), b"")
         self._reader.join()
+        self.machine.close()
         for name in self.names:
             self._shares.release(name)
-        self.memory.close()
         os.close(self._wake)
 
     def _report(self, name: str) -> Report | None:
@@ -255,7 +246,9 @@ class Node:
 
     def _until_next(self, workers: list[_Worker]) -> float:
         """Seconds until something has to be done."""
-        times = [worker.due for worker in workers] + [worker.life.kill_at for worker in workers if worker.life]
+        times = [worker.life.kill_at for worker in workers if worker.life]
+        if self.machine.is_there:
+            times += [worker.due for worker in workers]
         return max(0.0, min([TICK_SECONDS, *(time - self._clock() for time in times if time is not None)]))
 
     def _drive(self, worker: _Worker) -> None:
@@ -263,7 +256,7 @@ class Node:
         if worker.life is None:
             if not worker.is_wanted:
                 worker.gone.set()
-            elif worker.due is not None and worker.due <= self._clock():
+            elif worker.due is not None and worker.due <= self._clock() and self.machine.is_there:
                 self._begin(worker)
         elif not worker.is_wanted:
             worker.life.stop()
@@ -291,21 +284,12 @@ class Node:
             _told(owner.worker_up, worker.life.link)
 
     def _spawn(self, worker: _Worker) -> None:
+        machine = self.machine
         token = f"{worker.name}.{next(self._tokens)}"
-        link = Link(self._session, self.memory, worker.name, token)
-        settings = Settings(
-            token=token,
-            endpoint=self.endpoint,
-            parent=os.getpid(),
-            path=sys.path,
-            threads=self._threads,
-            parameters=self._parameters,
-            memory=self._capacity,
-            level=logging.getLogger("flowedge").getEffectiveLevel(),
-        )
+        link = Link(machine, worker.name, token)
         with self._lock:  # it may say that it is ready before this thread goes on
             self._by_token[token] = worker
-            life = worker.life = Life(link, settings, self._patience, self._clock)
+            life = worker.life = Life(link, machine.launch(token), self._patience, self._clock)
         self._poll.register(life.fd, select.POLLIN)
 
     def _bury(self, fd: int) -> None:
@@ -350,7 +334,7 @@ class Node:
         if passed < TICK_SECONDS:
             return
         self._last_look += passed
-        self.memory.pool.trim()
+        self.machine.carrier.trim()
         for worker in workers:
             life = worker.life
             fault = life.fault(slept=passed > 4 * TICK_SECONDS) if life else None
@@ -368,7 +352,9 @@ class Node:
                 sample = self._answers.recv()
             except zenoh.ZError:  # the session has been closed
                 return
-            token = str(sample.key_expr).rpartition("/")[2]
+            if self._is_over:
+                return
+            token = str(sample.key_expr).removeprefix(from_worker(""))
             try:
                 self._receive(token, unpack(sample.payload.to_bytes()))
             except WireError as error:

@@ -26,24 +26,32 @@ class LocalPlan:
     The first of the `configurations` is for the cameras to come, too. `shares` are the cores of every worker
     that is kept to some. `threads` is how many the engines of what works in the process of the command take,
     None for as many as there are cores. `not_kept` names the operators there that the plan has in a part of a
-    core and that no worker can take: nobody keeps them to it.
+    core and that no worker can take: nobody keeps them to it. `machines` are the others that have workers.
+    `recalled` names the operators that it places on other machines and that can work only here.
     """
 
     configurations: list[tuple[Configuration, tuple[str, ...] | None]]
     shares: Mapping[str, float]
     threads: int | None
     not_kept: tuple[str, ...]
+    machines: tuple[str, ...] = ()
+    recalled: tuple[str, ...] = ()
+
+
+NO_PLAN = LocalPlan([], {}, None, ())
+"""Everything works in the process of the command."""
 
 
 @dataclass(frozen=True)
 class _Deployment:
-    """What the plan reserves for an operator: `cores` for each of its `replicas`.
+    """What the plan reserves for an operator: `cores` for each of its `replicas`, here or on another `machine`.
 
     `kept`: the plan takes it that a replica has these cores and no others; else that it may use what others
     leave idle, as the operators of one process do.
     """
 
     operator: str
+    machine: str
     replicas: int
     cores: float
     kept: bool
@@ -51,6 +59,8 @@ class _Deployment:
     @property
     def workers(self) -> tuple[str, ...]:
         """Where it works: cores are kept from processes only, so a part of a core needs one, too."""
+        if self.machine:
+            return tuple(f"{self.machine}/{number}" for number in range(1, self.replicas + 1))
         count = self.replicas if self.replicas > 1 or (self.kept and 0 < self.cores < 1) else 0
         return tuple(f"w{number}" for number in range(1, count + 1))
 
@@ -68,17 +78,17 @@ class _Route:
 def local_plan(graph: Graph, name: str, text: str) -> LocalPlan:
     """How a graph is to run by a plan.
 
-    An operator of which the plan has n replicas, more than one, works on the workers w1 to wn; so does one that
-    the plan has in a part of a core which it is to be kept to. A worker has the cores of all that works on it.
-    A class of cameras whose name is that of a camera of the graph is meant for that one; others are for the
-    cameras that remain, in order, and their number does not matter where all go one way. Raises `ConfigError`,
-    beginning with the `name` of the file, where the plan is none, is for several nodes, or does not fit the
-    graph.
+    The cameras are read on this machine. An operator of which the plan has n replicas here, more than one,
+    works on the workers w1 to wn; so does one that the plan has in a part of a core which it is to be kept to.
+    One that is placed on another node works there, on workers named after it. A worker has the cores of all
+    that works on it. A class of cameras whose name is that of a camera of the graph is meant for that one;
+    others are for the cameras that remain, in order, and their number does not matter where all go one way.
+    Raises `ConfigError`, beginning with the `name` of the file, where the plan is none, reads cameras on
+    several nodes, or does not fit the graph.
     """
     with named(name):
         data = _parsed(text)
-        _check_one_node(data)
-        deployed = _deployed(graph, data)
+        deployed = _deployed(graph, data, _home(graph, data))
         routes = [_route(graph, deployed, route, f"routes[{at}]") for at, route in enumerate(data["routes"])]
         _check_whole(graph, data)
         shares, here = _shares(graph, deployed)
@@ -87,6 +97,12 @@ def local_plan(graph: Graph, name: str, text: str) -> LocalPlan:
             shares,
             max((threads_for(each.cores) for each in here), default=None),
             tuple(dict.fromkeys(each.operator for each in here if each.cores < 1)),
+            tuple(sorted({each.machine for each in deployed.values() if _workers(graph, each)} - {""})),
+            tuple(
+                dict.fromkeys(
+                    each.operator for each in deployed.values() if each.machine and not _workers(graph, each)
+                )
+            ),
         )
 
 
@@ -157,13 +173,21 @@ def _get(table: Any, field: str, kind: type, where: str) -> Any:
     return table[field]
 
 
-def _check_one_node(data: Mapping[str, Any]) -> None:
-    nodes = {placement["node"] for route in data["routes"] for placement in route["placements"].values()}
-    if len(nodes) > 1:
+def _home(graph: Graph, data: Mapping[str, Any]) -> str:
+    """The node on which the cameras are read, which stands for this machine."""
+    sources = {node.name for node in graph.sources()}
+    homes = {
+        placement["node"]
+        for route in data["routes"]
+        for stage, placement in route["placements"].items()
+        if stage in sources
+    }
+    if len(homes) > 1:
         raise ConfigError(
-            f"is for {len(nodes)} nodes ({', '.join(sorted(nodes))}) and this is one machine; "
-            f"plan for a cluster with one node"
+            f"reads cameras on {len(homes)} nodes ({', '.join(sorted(homes))}), and a run reads all of them on "
+            f"its own machine; give it the cameras of one node, and start a run on each"
         )
+    return next(iter(homes), "")
 
 
 def _check_whole(graph: Graph, data: Mapping[str, Any]) -> None:
@@ -211,7 +235,7 @@ def _setting(graph: Graph, route: Mapping[str, Any], where: str) -> tuple[tuple[
     return tuple(sorted((dict(first_setting(graph)) | given).items()))
 
 
-def _deployed(graph: Graph, data: Mapping[str, Any]) -> dict[int, _Deployment]:
+def _deployed(graph: Graph, data: Mapping[str, Any], home: str) -> dict[int, _Deployment]:
     """The deployments that the routes go by, by their position in the plan."""
     names = [node.name for node in graph.nodes]
     deployed: dict[int, _Deployment] = {}
@@ -224,11 +248,12 @@ def _deployed(graph: Graph, data: Mapping[str, Any]) -> dict[int, _Deployment]:
                 continue
             if type(position) is not int or not 0 <= position < len(data["deployments"]):
                 raise ConfigError(f"{stage}: there is no deployment {position!r:.60}")
-            deployed[position] = _deployment(graph, data["deployments"][position], stage, position)
+            machine = "" if placement["node"] == home else placement["node"]
+            deployed[position] = _deployment(graph, data["deployments"][position], stage, machine, position)
     return deployed
 
 
-def _deployment(graph: Graph, data: Any, stage: str, position: int) -> _Deployment:
+def _deployment(graph: Graph, data: Any, stage: str, machine: str, position: int) -> _Deployment:
     where = f"deployments[{position}]"
     if _get(data, "operator", str, where) != stage:
         raise ConfigError(f"{where}.operator: is {data['operator']}, but {stage} is placed there")
@@ -243,7 +268,7 @@ def _deployment(graph: Graph, data: Any, stage: str, position: int) -> _Deployme
     for field, value in (("cores", cores), ("work", work)):
         if type(value) not in (int, float) or not 0 <= value < float("inf"):
             raise ConfigError(f"{where}.{field}: {value!r:.60} is not a number from 0")
-    return _Deployment(stage, count, cores, kept=cores > 0 and not work)
+    return _Deployment(stage, machine, count, cores, kept=cores > 0 and not work)
 
 
 def _assigned(cameras: Sequence[str], routes: Sequence[_Route]) -> dict[str, Configuration]:

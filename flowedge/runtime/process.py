@@ -1,4 +1,4 @@
-"""One life of a worker: a process from its start to its end, as the node that started it sees it."""
+"""One life of a worker: a process from its start to its end, as the node that keeps it sees it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from flowedge.plane.clock import Clock
 from flowedge.runtime.link import Link
@@ -36,17 +37,35 @@ class Patience:
     deaths: int = 5
 
 
-class Life:
-    """A process that runs `flowedge.runtime.worker`. It is made in a thread that outlives it.
+class Process(Protocol):
+    """A process that runs `flowedge.runtime.worker`, on this machine or another.
 
-    `fd` becomes readable when the process has ended. `is_ready`: it can host instances.
+    `fd` becomes readable when it has ended.
     """
 
-    def __init__(self, link: Link, settings: Settings, patience: Patience, clock: Clock) -> None:
-        self.link = link
-        self.is_ready = False
-        self._patience = patience
-        self._clock = clock
+    fd: int
+
+    @property
+    def pid(self) -> int:
+        """Its id on its machine."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def ending(self) -> str:
+        """How it has ended, for a sentence that begins with it; `fd` is closed."""
+
+    def activity(self) -> tuple[str, int]:
+        """Its state as the kernel has it, and its ticks of processor time so far, as far as they are known."""
+
+
+class LocalProcess:
+    """A `Process` on this machine. It is made in a thread that outlives it."""
+
+    def __init__(self, settings: Settings) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "flowedge.runtime.worker"],
             stdin=subprocess.PIPE,
@@ -56,10 +75,59 @@ class Life:
         with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:  # it may be dead already
             pipe.write(f"{settings.to_json()}\n".encode())
         self.fd = os.pidfd_open(self._process.pid)
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self._process.pid
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def ending(self) -> str:
+        """How it has ended, for a sentence that begins with it; `fd` is closed."""
+        status = self._process.wait()
+        os.close(self.fd)
+        if status >= 0:
+            return f"ended with status {status}"
+        try:
+            return f"was killed by {signal.Signals(-status).name}"
+        except ValueError:
+            return f"was killed by signal {-status}"
+
+    def activity(self) -> tuple[str, int]:
+        """Its state as the kernel has it, and the ticks of processor time that it has used."""
+        try:
+            stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        except OSError:  # it has just ended
+            return "", 0
+        fields = stat.rpartition(")")[2].split()
+        return fields[0], int(fields[11]) + int(fields[12])
+
+
+class Life:
+    """A worker's process from its start to its end. `is_ready`: it can host instances."""
+
+    def __init__(self, link: Link, process: Process, patience: Patience, clock: Clock) -> None:
+        self.link = link
+        self.is_ready = False
+        self._process = process
+        self._patience = patience
+        self._clock = clock
         self._began = self._heard = clock()
         self._ticks = 0
         self._looks_stopped = 0
         self.kill_at: float | None = None
+
+    @property
+    def fd(self) -> int:
+        """Becomes readable when the process has ended."""
+        return self._process.fd
 
     @property
     def pid(self) -> int:
@@ -96,14 +164,7 @@ class Life:
 
     def ending(self) -> str:
         """How it has ended, for a sentence that begins with it."""
-        status = self._process.wait()
-        os.close(self.fd)
-        if status >= 0:
-            return f"ended with status {status}"
-        try:
-            return f"was killed by {signal.Signals(-status).name}"
-        except ValueError:
-            return f"was killed by signal {-status}"
+        return self._process.ending()
 
     def fault(self, *, slept: bool) -> str | None:
         """Why it must be killed, if it is frozen; asked a few times a second.
@@ -111,7 +172,7 @@ class Life:
         `slept`: this process did not run itself for a while, so silence means nothing.
         """
         now = self._clock()
-        state, ticks = _state_of(self._process.pid)
+        state, ticks = self._process.activity()
         if slept or ticks != self._ticks:
             self._heard, self._ticks = now, ticks
         self._looks_stopped = self._looks_stopped + 1 if state == "T" else 0
@@ -136,13 +197,3 @@ def _environment(threads: int | None) -> dict[str, str]:
         "PYTHONPATH": path,
         **({} if threads is None else dict.fromkeys(limits, str(threads))),
     }
-
-
-def _state_of(pid: int) -> tuple[str, int]:
-    """The state of a process as the kernel has it, and the ticks of processor time that it has used."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:  # it has just ended
-        return "", 0
-    fields = stat.rpartition(")")[2].split()
-    return fields[0], int(fields[11]) + int(fields[12])

@@ -65,10 +65,10 @@ _numbers = itertools.count(1)  # of requests: no life of a worker answers what w
 class Replicas:
     """Copies of a chain of operators on workers: each item goes to one of them, its answer comes back once.
 
-    `chain` answers at once (no `delayed` operator, no `Synchronize`). A chain without state has a copy on each
-    of `workers`, among which `policy` chooses; one with state is keyed: all that belongs together by its state
-    (frames of a camera, tiles of one place) goes to one copy, in order. `room`: items sent to a copy and not
-    answered, at least as many as a batch has.
+    `node_of`: the node that keeps a worker. `chain` answers at once (no `delayed` operator, no `Synchronize`).
+    A chain without state has a copy on each of `workers`, among which `policy` chooses; one with state is
+    keyed: all that belongs together by its state (frames of a camera, tiles of one place) goes to one copy, in
+    order. `room`: items sent to a copy and not answered, at least as many as a batch has.
 
     `on_answer(item, answer)` is called once for every item sent, in a thread that must not be kept waiting.
     When a worker dies its live items are answered as dropped, "worker died"; those of files are sent again. An
@@ -79,7 +79,7 @@ class Replicas:
 
     def __init__(
         self,
-        node: Node,
+        node_of: Callable[[str], Node],
         chain: Sequence[Operator[Any, Any]],
         workers: Sequence[str],
         *,
@@ -94,7 +94,7 @@ class Replicas:
         self.steps = tuple(step.name for step in chain)
         self.deaths = 0
         self.losses: Counter[str] = Counter()
-        self._node = node
+        self._node_of = node_of
         self._json = json.dumps([step_to_json(step) for step in chain])
         self._instance = f"{self.place}.{next(_instances)}"
         self._has_snapshot = any(step.has_snapshot for step in chain)
@@ -135,7 +135,7 @@ class Replicas:
         """
         self._attendant.start()
         for copy in self._copies:
-            self._node.own(copy.worker, self)
+            self._node_of(copy.worker).own(copy.worker, self)
         with self._room_made:
             self._room_made.wait_for(
                 lambda: self._error or self._closed or all(copy.link or copy.is_lost for copy in self._copies)
@@ -233,7 +233,7 @@ class Replicas:
         for sent in left:
             self._answer(sent, _absent(sent, Outcome.DROPPED, "run stopped", self.place))
         for copy in self._copies:
-            self._node.disown(copy.worker, self)
+            self._node_of(copy.worker).disown(copy.worker, self)
         for retired in [link.call(self._instance, Retire()) for link in self._placement.links]:
             self._heed(retired)
         self._attendant.stop()
@@ -265,7 +265,7 @@ class Replicas:
                 else:
                     again.append(sent)
             self._again.extendleft(reversed(again))
-            self._node.sent_again[link.name] += len(again)
+            self._node_of(link.name).sent_again[link.name] += len(again)
             self._notify()
         log.warning(
             "%s: worker %s %s: %d frames are dropped, %d are sent again%s",

@@ -26,6 +26,7 @@ from flowedge.runtime.hosting import Hosting
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.measuring import Measuring
+from flowedge.runtime.network import Network
 from flowedge.runtime.reporting import Preemptions, Reporter
 from flowedge.runtime.routes import Configuration, Routes
 from flowedge.runtime.runner import Outlet
@@ -47,6 +48,7 @@ class Run:
     `plan` has pairs as `routes.switch` takes them, a configuration and the cameras whose frames go by it from
     the first on, None for all; without it knobs have their first values and everything works in this process.
     `shares` are the cores that it reserves for workers, which are kept to them.
+    `network` has the machines on which a plan may put workers besides this one; it outlives the run.
 
     A graph without cameras runs until it is stopped: `add_camera` brings them.
 
@@ -90,11 +92,13 @@ class Run:
         shares: Mapping[str, float] | None = None,
         max_failures: float = 0.5,
         limits: Limits | None = None,
+        network: Network | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         _check(frames, max_failures)
         graph.check()
         self.graph = graph
+        self.network = network
         self._plan = tuple(plan)
         self._clock = clock
         self._limits = limits or Limits()
@@ -121,7 +125,7 @@ class Run:
         self._finished = threading.Event()
         self._cameras = self._new_cameras(frames)
         self._usage = Usage()
-        self._hosting = Hosting(self._usage, shares or {}, self._failures.end_run, clock)
+        self._hosting = Hosting(self._usage, shares or {}, self._failures.end_run, clock, network)
         self.routes = Routes(graph, self._wiring.runners, self._ledger, self._hosting.host)
         self.decisions = Decisions(self.measuring, clock)
         self._preemptions = Preemptions()

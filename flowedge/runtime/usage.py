@@ -36,32 +36,37 @@ class WorkerUse:
 
 
 class Usage:
-    """Looks at the processes of a node's workers; what one used after the last look at it is not known."""
+    """Looks at the processes of workers; what one used after the last look at it is not known."""
 
     def __init__(self) -> None:
-        self._node: Node | None = None
+        self._nodes: list[Node] = []
         self.workers: Mapping[str, WorkerUse] = {}
 
     def of(self, node: Node) -> None:
-        """Look at the workers of this node from now on."""
-        self._node = node
+        """Look at the workers of this node as well from now on."""
+        self._nodes.append(node)
 
     def look(self) -> None:
         """Note what every worker has used so far; to be called about once a second."""
-        node = self._node
-        if node is None:
+        if not self._nodes:
             return
         uses = dict(self.workers)
-        for name in node.names:
-            use = uses.setdefault(name, WorkerUse())
-            pid = node.pid(name)
-            if pid != use.pid:
-                use.before, use.this_life, use.rss, use.pid = use.cpu_seconds, 0.0, 0, pid
-            use.deaths, use.sent_again = node.deaths[name], node.sent_again[name]
-            use.share = node.share(name)
-            if pid is not None:
-                _read(pid, use)
+        for node in self._nodes:
+            for name in node.names:
+                self._look_at(node, name, uses.setdefault(name, WorkerUse()))
         self.workers = uses
+
+    def _look_at(self, node: Node, name: str, use: WorkerUse) -> None:
+        pid = node.pid(name)
+        if pid != use.pid:
+            use.before, use.this_life, use.rss, use.pid = use.cpu_seconds, 0.0, 0, pid
+        use.deaths, use.sent_again = node.deaths[name], node.sent_again[name]
+        use.share = node.share(name)
+        if pid and node.machine.is_here:
+            _read(pid, use)
+        elif reported := node.usage(name):
+            use.this_life, use.rss = reported.cpu_seconds, reported.memory
+            use.peak_rss = max(use.peak_rss, use.rss)
 
 
 def _read(pid: int, use: WorkerUse) -> None:

@@ -30,11 +30,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowedge.errors import UserError
 from flowedge.graph.knobs import settings as parameters
 from flowedge.graph.serialization import step_from_json
+from flowedge.graph.source_files import kept, with_files_in
+from flowedge.plane.credentials import Credentials
+from flowedge.plane.remote import dial
 from flowedge.plane.topics import connect, heard
 from flowedge.plane.transports.requests import (
     Done,
@@ -58,8 +62,8 @@ from flowedge.plane.transports.requests import (
     unpack,
 )
 from flowedge.runtime.chain import Answer, Chain, pack_states, to_failure, unpack_states
-from flowedge.runtime.memory import Memory
-from flowedge.wire.blocks import Block, block
+from flowedge.runtime.memory import Carrier, Inline, Memory
+from flowedge.wire.blocks import Block
 from flowedge.wire.fields import WireError
 
 if TYPE_CHECKING:
@@ -90,13 +94,42 @@ _SPARE_NICENESS = 10
 
 
 @dataclass(frozen=True)
+class Dialling:
+    """How a worker reaches a run on another machine: the fields of `Credentials`, "" where there are none."""
+
+    name: str
+    authority: str
+    certificate: str
+    key: str
+    insecure: bool
+
+    @classmethod
+    def of(cls, credentials: Credentials | None, *, insecure: bool) -> Dialling:
+        """As its launcher does."""
+        if credentials is None:
+            return cls("", "", "", "", insecure)
+        authority, certificate, key = map(
+            str, (credentials.authority, credentials.certificate, credentials.key)
+        )
+        return cls(credentials.name, authority, certificate, key, insecure)
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """What it shows to the run."""
+        if not self.key:
+            return None
+        return Credentials(self.name, Path(self.authority), Path(self.certificate), Path(self.key))
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a worker is told when it starts.
 
     `token` as in its topics, `endpoint` of the run's router, `parent`: process id of the node, `path`: where
     that finds modules. Its engines of inference take `threads` threads, as many as there are cores where it is
     None. `parameters` are those of the command line, for graph files that ask for them. `level` is that of the
-    run's log. `memory`: bytes of shared memory that its results may take.
+    run's log. `memory`: bytes of shared memory that its results may take. On another machine than the run it
+    has none: pictures go as JPEG of this `quality`, and `dials` says how it reaches the run.
     """
 
     token: str
@@ -107,6 +140,18 @@ class Settings:
     parameters: Mapping[str, str]
     level: int
     memory: int
+    quality: int | None = None
+    dials: Dialling | None = None
+
+    def carrier(self) -> Carrier:
+        """How its results travel to the run."""
+        return Memory(self.token, self.memory) if self.quality is None else Inline(self.quality)
+
+    def connect(self) -> zenoh.Session:
+        """A session that reaches the run."""
+        if self.dials is None:
+            return connect(self.endpoint)
+        return dial(self.endpoint, self.dials.credentials, insecure=self.dials.insecure)
 
     def to_json(self) -> str:
         """One line that `from_json` reads."""
@@ -115,7 +160,9 @@ class Settings:
     @classmethod
     def from_json(cls, text: str) -> Settings:
         """The settings in a line of JSON."""
-        return cls(**json.loads(text))
+        data = json.loads(text)
+        dials = data.pop("dials")
+        return cls(**data, dials=None if dials is None else Dialling(**dials))
 
 
 def to_worker(token: str, instance: str = "") -> str:
@@ -137,8 +184,8 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.memory = Memory(settings.token, settings.memory)
-        self._session = connect(settings.endpoint)
+        self.carrier = settings.carrier()
+        self._session = settings.connect()
         self._instances: dict[str, _Instance] = {}
         self._stop = threading.Event()
         self._refused = 0
@@ -160,7 +207,7 @@ class Worker:
         self.tell(0, "", Ready())
         while not self._stop.wait(REPORT_SECONDS) and os.getppid() == self.settings.parent:
             self.tell(0, "", self._report())
-            self.memory.pool.trim()
+            self.carrier.trim()
         self._close()
 
     def stop(self) -> None:
@@ -205,9 +252,9 @@ class Worker:
         while (sample := _received(control)) is not None:
             envelope = self.understood(sample)
             match envelope and envelope.message:
-                case Host(steps):
+                case Host() as host:
                     assert envelope is not None
-                    instance = _Instance(self, envelope.instance, steps, envelope.number)
+                    instance = _Instance(self, envelope.instance, host, envelope.number)
                     self._instances[envelope.instance] = instance
                     instance.start()
                 case Import(modules):
@@ -246,11 +293,11 @@ class Worker:
 class _Instance(threading.Thread):
     """One chain in a thread of its own, which reads its orders from its topic."""
 
-    def __init__(self, worker: Worker, name: str, steps: str, number: int) -> None:
+    def __init__(self, worker: Worker, name: str, host: Host, number: int) -> None:
         super().__init__(name=f"flowedge-{name}", daemon=True)
         self.instance = name
         self._worker = worker
-        self._steps = steps
+        self._host = host
         self._number = number
         self._orders = worker.subscribe(name)
         self._chain: Chain | None = None
@@ -295,7 +342,10 @@ class _Instance(threading.Thread):
 
     def _set_up(self) -> Chain:
         with _IMPORTING, parameters(self._worker.settings.parameters):
-            steps: Any = [step_from_json(data) for data in json.loads(self._steps)]
+            data = json.loads(self._host.steps)
+            if self._host.files:
+                data = with_files_in(data, kept(self._host.files))
+            steps: Any = [step_from_json(step) for step in data]
         chain = Chain(steps)
         chain.setup()
         return chain
@@ -347,7 +397,7 @@ class _Instance(threading.Thread):
 
     def _value(self, request: Envelope) -> Any:
         assert isinstance(request.message, Request)
-        return self._worker.memory.value(request.message.slot, request.body)
+        return self._worker.carrier.value(request.message.slot, request.body)
 
     def _answer(self, number: int, answer: Answer) -> None:
         result = answer.result
@@ -357,12 +407,11 @@ class _Instance(threading.Thread):
             self._tell(number, Reply(answer.services))
         else:
             try:
-                laid = block(result)
+                slot, body = self._worker.carrier.laid(result, RUN)
             except WireError as error:  # the run ends: it says which step gives what cannot leave a worker
                 services = (*answer.services[:-1], answer.services[-1]._replace(gave=Gave.FAILED))
                 self._tell(number, Reply(services, failure=to_failure(error, with_traceback=False)))
                 return
-            slot, body = self._worker.memory.laid(laid, RUN)
             self._tell(number, Reply(answer.services, slot), body)
 
     def _failure(self, error: Exception, step: int) -> Any:

@@ -20,6 +20,7 @@ from flowedge.errors import RunError
 from flowedge.graph.loading import load
 from flowedge.plane.topics import SCHEME
 from flowedge.runtime.link import Link
+from flowedge.runtime.machine import ThisMachine
 from flowedge.runtime.node import Node
 from flowedge.runtime.process import Patience
 from flowedge.runtime.replicas import Replicas
@@ -35,9 +36,9 @@ from tests.runtime.worker_steps import Obey
 with Node() as node:
     node.start("a")
     node.start("b")
-    copies = Replicas(node, [Obey()], ["a", "b"], on_answer=print, on_error=print)
+    copies = Replicas(lambda _: node, [Obey()], ["a", "b"], on_answer=print, on_error=print)
     copies.start()
-    print(node.pid("a"), node.pid("b"), node.endpoint, flush=True)
+    print(node.pid("a"), node.pid("b"), node.machine.endpoint, flush=True)
     try:
         threading.Event().wait()
     finally:
@@ -125,7 +126,9 @@ def test_a_step_whose_setup_kills_the_worker_ends_the_start() -> None:
     answers = Answers()
     with Node(patience=Patience(deaths=2, pause=0.001)) as node:
         node.start("a")
-        copies = Replicas(node, [Obey("die")], ["a"], on_answer=answers.note, on_error=answers.note_error)
+        copies = Replicas(
+            lambda _: node, [Obey("die")], ["a"], on_answer=answers.note, on_error=answers.note_error
+        )
         with pytest.raises(
             RunError, match="worker a died 2 times in a row, the last time it ended with status 7"
         ):
@@ -169,7 +172,7 @@ def test_operators_of_a_users_file_work_with_the_parameters_that_it_was_given(tm
     path.write_text(USER_FILE)
     graph, _ = load(path, {"factor": "3"})
     scale = sys.modules[next(name for name in sys.modules if name.startswith("flowedge_user_"))].scale
-    with Node(parameters={"factor": "3"}) as node:
+    with Node(ThisMachine(parameters={"factor": "3"})) as node:
         node.start("a")
         with hosted(node, [scale], ["a"]) as (copies, answers):
             send_all(copies, [command(0, number=14)])
@@ -222,7 +225,7 @@ def test_garbage_on_the_topics_is_refused_and_counted() -> None:
 
     with kept() as (node, owner):
         _, token = owner.next()
-        with connect(node.endpoint) as stranger:
+        with connect(node.machine.endpoint) as stranger:
             for topic in (f"flowedge/@/from/{token}", f"flowedge/@/to/{token}"):
                 stranger.put(topic, b"garbage")
             with hosted(node, [Obey()], ["a"]) as (copies, answers):

@@ -104,6 +104,28 @@ def test_cameras_without_a_class_of_their_name_are_taken_in_order() -> None:
     assert read(data, "a", "b", "c") == [(at(3), None), (at(1), ("a",))]
 
 
+def elsewhere(stage: str, data: dict[str, Any]) -> dict[str, Any]:
+    """The route, with a stage on another machine."""
+    data["placements"][stage]["node"] = "cloud"
+    return data
+
+
+def test_what_is_placed_on_another_node_works_on_workers_there() -> None:
+    planned = local_plan(
+        graph_of("a")[0], "plan.json", json.dumps(plan(elsewhere("Mark", route("a")), replicas=2))
+    )
+    assert planned.configurations == [(at(2, Mark=("cloud/1", "cloud/2")), None)]
+    assert planned.machines == ("cloud",)
+
+
+def test_what_can_work_only_where_the_cameras_are_read_is_named() -> None:
+    data = plan(elsewhere("Collect", route("a", deployment=None)))
+    data["deployments"][0]["operator"] = "Collect"
+    data["routes"][0]["placements"]["Collect"]["deployment"] = 0
+    planned = local_plan(graph_of("a")[0], "plan.json", json.dumps(data))
+    assert (planned.recalled, planned.machines) == (("Collect",), ())
+
+
 def change(**fields: Any) -> Callable[[dict[str, Any]], Any]:
     return lambda data: data | fields
 
@@ -139,7 +161,10 @@ PLACED = {"node": "here", "deployment": None}
         (other("routes.0", setting={}), "has no value for the knob number of Mark"),
         (other("routes.0", count="2"), "routes[0].count: '2' is no int"),
         (other("routes.0.placements", Marc=PLACED), 'the graph has no operator Marc; did you mean "Mark"?'),
-        (other("routes.0.placements.Collect", node="cloud"), "is for 2 nodes (cloud, here) and this is one"),
+        (
+            lambda data: plan(route("a"), elsewhere("Play", route("b"))),
+            "reads cameras on 2 nodes (cloud, here)",
+        ),
         (other("routes.0.placements.Mark", deployment=5), "Mark: there is no deployment 5"),
         (other("routes.0.placements.Collect", deployment=0), "operator: is Mark, but Collect is placed there"),
         (other("routes.0", placements={"Play": PLACED}), "has no value for the knob"),

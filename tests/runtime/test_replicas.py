@@ -75,7 +75,9 @@ def hosted(
     node: Node, chain: Sequence[Operator[Any, Any]], workers: Sequence[str] = ("a", "b"), **options: Any
 ) -> Iterator[tuple[Replicas, Answers]]:
     answers = Answers()
-    copies = Replicas(node, chain, workers, on_answer=answers.note, on_error=answers.note_error, **options)
+    copies = Replicas(
+        lambda _: node, chain, workers, on_answer=answers.note, on_error=answers.note_error, **options
+    )
     try:
         copies.start()
         yield copies, answers

@@ -52,9 +52,13 @@ _MAX_HEADER = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """To a worker: set up an instance of a chain. `steps`: JSON, a list as `graph.serialization` has it."""
+    """To a worker: set up an instance of a chain. `steps`: JSON, a list as `graph.serialization` has it.
+
+    `files`: the text, by name, of files that the steps need and the worker's machine does not have.
+    """
 
     steps: str
+    files: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +193,72 @@ class Failed:
     failure: Failure
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """From another machine: it is there, and what it is like.
+
+    `version` of FlowEdge, `python` as in "3.11", `tier` in the user's words, `memory` in bytes.
+    """
+
+    version: str
+    python: str
+    tier: str
+    cores: int
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """To another machine: start a worker's process; `parameters` and `level` as in the worker's settings."""
+
+    token: str
+    parameters: Mapping[str, str]
+    level: int
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """From another machine: a worker's process has this id."""
+
+    token: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """To another machine: ask a worker's process to end, or (`now`) kill it."""
+
+    token: str
+    now: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """From another machine: a worker's process has ended; `reason` says how."""
+
+    token: str
+    reason: str
+
+
 Order: TypeAlias = Host | Import | Retire | Request | Flush | Snapshot | Restore
 """What a worker and its instances are told."""
 
-Message: TypeAlias = Order | Ready | Imported | Report | LogLine | Done | Failed | Reply
+Message: TypeAlias = (
+    Order
+    | Ready
+    | Imported
+    | Report
+    | LogLine
+    | Done
+    | Failed
+    | Reply
+    | Joined
+    | Launch
+    | Launched
+    | End
+    | Ended
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +350,9 @@ _BY_TYPE = {
     "int | None": optional(_COUNT),
     "bytes | None": optional(plain(bytes)),
     "Mapping[str, int] | None": optional(table(_COUNT)),
+    "Mapping[str, str]": table(_TEXT),
+    "Mapping[str, str] | None": optional(table(_TEXT)),
+    "bool": plain(bool),
 }
 
 
