@@ -113,22 +113,11 @@ def run(
 
     faulthandler.enable(sys.stderr)  # a crash in a library says in which operator it happened
     limit = seconds(duration) if duration else None
-    if report is not None and not os.access(report.parent, os.W_OK):
-        raise UserError(f"--report {report}: its folder does not exist or may not be written to")
-    if report is not None and report.is_dir():
-        raise UserError(f"--report {report}: is a folder; name a file in it")
-    if plan is not None and strategy != "flowedge":
-        raise ConfigError(f"--strategy {strategy}: --plan gives the plan already; leave one of them out")
-    if profiles and (fixed or plan is not None):
-        raise ConfigError(f"--profiles {profiles[0]}: with --fixed or --plan nothing is chosen; leave it out")
     others, values = graphs_and_assignments(given)
+    _check(report, plan, profiles, fixed, strategy, 1 + len(others))
     if others:
         from flowedge.cli.run_several import run_several
 
-        if plan is not None:
-            raise ConfigError(f"--plan {plan}: a plan is for one graph, and {1 + len(others)} are given")
-        if profiles:
-            raise ConfigError(f"--profiles {profiles[0]}: profiles are of one graph; run it alone")
         common = HomeSettings("", {}, frames, max_failures, fixed, strategy, debug)
         run_several([graph, *others], values, common, limit, report)
         return
@@ -159,6 +148,29 @@ def run(
         raise typer.Exit(1)
 
 
+def _check(
+    report: Path | None,
+    plan: Path | None,
+    profiles: Sequence[Path] | None,
+    fixed: bool,
+    strategy: str,
+    graphs: int,
+) -> None:
+    """Raise `UserError` for a report that cannot be written and for options that do not go together."""
+    if report is not None and not os.access(report.parent, os.W_OK):
+        raise UserError(f"--report {report}: its folder does not exist or may not be written to")
+    if report is not None and report.is_dir():
+        raise UserError(f"--report {report}: is a folder; name a file in it")
+    if plan is not None and strategy != "flowedge":
+        raise ConfigError(f"--strategy {strategy}: --plan gives the plan already; leave one of them out")
+    if profiles and (fixed or plan is not None):
+        raise ConfigError(f"--profiles {profiles[0]}: with --fixed or --plan nothing is chosen; leave it out")
+    if graphs > 1 and plan is not None:
+        raise ConfigError(f"--plan {plan}: a plan is for one graph, and {graphs} are given")
+    if graphs > 1 and profiles:
+        raise ConfigError(f"--profiles {profiles[0]}: profiles are of one graph; run it alone")
+
+
 @contextmanager
 def _network(
     plan: LocalPlan,
@@ -176,6 +188,10 @@ def _network(
             )
         yield None
         return
+    if not plan.machines:
+        raise ConfigError(
+            f"--listen {endpoint}: no plan needs another machine; give one with --plan, or leave it out"
+        )
     from flowedge.plane.access import HOME
     from flowedge.plane.credentials import Credentials
     from flowedge.plane.remote import listen
