@@ -72,13 +72,25 @@ def _line(issued: Issued) -> str:
 
 
 def _next_step(folder: Path, addresses: dict[str, list[str]]) -> str:
-    """What to do with the files, as commands."""
+    """What to do with the files, as commands for one node; the others are alike."""
     from flowedge.plane.access import HOME
 
-    name = next((name for name in addresses if name != HOME), HOME)
-    host = next(iter(addresses[name]), name)
-    files = " ".join(str(folder / file) for file in ("ca.pem", f"{name}.pem", f"{name}.key"))
-    step = f"Next: take each machine ca.pem and its own two files, e.g.\n  scp {files} {host}:"
+    steps = []
     if not (folder / f"{HOME}.pem").exists():
-        step += f"\n`flowedge run` needs a certificate, too:\n  flowedge certs {folder} {HOME}=ADDRESS"
-    return step
+        steps += ["`flowedge run` needs a certificate, too:", f"  flowedge certs {folder} {HOME}=ADDRESS"]
+    node = next((name for name in addresses if name != HOME), None)
+    if node is None:
+        return "\n".join([*steps, "Next: make one for each node, e.g.", f"  flowedge certs {folder} gate"])
+    host = next(iter(addresses[node]), node)
+    home = next(iter(addresses.get(HOME, ())), "ADDRESS")
+    files = " ".join(str(folder / file) for file in ("ca.pem", f"{node}.pem", f"{node}.key"))
+    steps += [
+        "Next: take each node ca.pem and its own two files, and start it there, e.g.",
+        f"  scp {files} {_bracketed(host)}:",
+        f"  flowedge node --name {node} --connect tls/{_bracketed(home)}:7447 --certs .",
+    ]
+    return "\n".join(steps)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -14,7 +14,10 @@ def test_it_says_what_was_written_and_what_to_do_next(flowedge: Flowedge) -> Non
     assert done.returncode == 0, done.stderr
     assert "certs/ca.pem, certs/ca.key: the authority, until 20" in done.stdout
     assert "home, dialled as home, localhost, 127.0.0.1, ::1, 10.0.0.5, until 20" in done.stdout
-    assert done.stdout.endswith("scp certs/ca.pem certs/gate.pem certs/gate.key gate:\n")
+    assert done.stdout.endswith(
+        "  scp certs/ca.pem certs/gate.pem certs/gate.key gate:\n"
+        "  flowedge node --name gate --connect tls/10.0.0.5:7447 --certs .\n"
+    )
     files = sorted(path.name for path in (flowedge.folder / "certs").iterdir())
     assert files == ["ca.key", "ca.pem", "gate.key", "gate.pem", "home.key", "home.pem"]
 
