@@ -150,7 +150,10 @@ class Replicas:
             self._notify()
 
     def send(self, item: Item) -> bool:
-        """Send an item to a copy; waits while none has room. False when this is closed or cannot go on."""
+        """Send an item to a copy; waits while none has room. False when this is closed or cannot go on.
+
+        A live item does not wait for machines that are out of reach.
+        """
         sent = Sent(item)
         with self._room_made:
             while not self._closed and not self._error:
@@ -159,13 +162,18 @@ class Replicas:
                     and not self._resending
                     and (copy := self._placement.chosen(sent)) is not None
                 ):
-                    self._waits[item.camera] += 1
                     self._place(sent, copy)
+                    break
+                if item.live and self._is_out_of_reach():
                     break
                 self._room_made.wait()
             else:
                 return False
-        self._put(sent)
+            self._waits[item.camera] += 1
+        if sent.copy is None:
+            self._answer(sent, _absent(sent, Outcome.DROPPED, "machine out of reach", self.place))
+        else:
+            self._put(sent)
         return True
 
     def end(self, camera: str, ended: Callable[[], None]) -> None:
@@ -286,6 +294,10 @@ class Replicas:
             self._fail(error)
         else:
             log.error("%s: goes on with fewer copies: %s", self.place, error)
+
+    def _is_out_of_reach(self) -> bool:
+        """Whether no copy is there, nor can be before its machine is back."""
+        return not any(copy.link or self._node_of(copy.worker).machine.is_there for copy in self._copies)
 
     # --- sending ------------------------------------------------------------------------------------------
 

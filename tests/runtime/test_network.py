@@ -148,10 +148,13 @@ def test_a_machine_that_goes_takes_its_work_along_and_one_that_returns_is_used_a
         process.wait(SECONDS)
         lost = answers.wait(2)[1]
         assert not network.machines
+        assert copies.send(item(command(2), live=True))
+        unsent = answers.wait(3)[2]
         with dialled(endpoint):
-            send_all(copies, [command(2)])
-            last = answers.wait(3)[2]
+            send_all(copies, [command(3)])
+            last = answers.wait(4)[3]
     assert (lost.result.outcome, lost.result.cause) == (Outcome.DROPPED, "worker died")
+    assert (unsent.result.outcome, unsent.result.cause) == (Outcome.DROPPED, "machine out of reach")
     assert last.result.data["pids"] != first.result.data["pids"]
 
 

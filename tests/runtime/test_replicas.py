@@ -409,7 +409,7 @@ def test_identities_of_tracks_go_on_after_a_death(node: Node) -> None:
 
 
 def test_a_worker_that_dies_while_its_topic_is_opened_is_told_of_as_dead(node: Node) -> None:
-    link = Link(node._session, node.memory, "c", "c.1")
+    link = Link(node.machine, "c", "c.1")
 
     def lost(_: str) -> threading.Event:
         link.lose("died")
