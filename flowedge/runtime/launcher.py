@@ -26,7 +26,7 @@ from flowedge.plane.transports.requests import End, Ended, Joined, Launch, Launc
 from flowedge.profiling.measure import cores_here
 from flowedge.runtime.network import JPEG_QUALITY, LAUNCHER, PYTHON
 from flowedge.runtime.process import LocalProcess
-from flowedge.runtime.worker import Dialling, Settings
+from flowedge.runtime.worker_settings import Dialling, Settings
 from flowedge.version import __version__
 from flowedge.wire.fields import WireError
 

@@ -24,7 +24,7 @@ from flowedge.plane.transports.requests import (
     pack,
 )
 from flowedge.runtime.chain import to_error
-from flowedge.runtime.worker import to_worker
+from flowedge.runtime.worker_settings import to_worker
 from flowedge.wire.blocks import Message
 from flowedge.wire.fields import WireError
 

@@ -12,7 +12,7 @@ from flowedge.plane.topics import open_router
 from flowedge.plane.transports.requests import Host
 from flowedge.runtime.memory import Carrier, Memory
 from flowedge.runtime.process import LocalProcess, Process
-from flowedge.runtime.worker import RUN, Settings
+from flowedge.runtime.worker_settings import RUN, Settings
 
 if TYPE_CHECKING:
     import zenoh

@@ -40,7 +40,7 @@ from flowedge.plane.transports.requests import (
 from flowedge.runtime.machine import put
 from flowedge.runtime.memory import Inline
 from flowedge.runtime.process import Process
-from flowedge.runtime.worker import from_worker
+from flowedge.runtime.worker_settings import from_worker
 from flowedge.version import __version__
 from flowedge.wire.fields import WireError
 

@@ -29,7 +29,7 @@ from flowedge.runtime.link import Link
 from flowedge.runtime.machine import Machine, ThisMachine
 from flowedge.runtime.process import Life, Patience
 from flowedge.runtime.shares import Share, Shares
-from flowedge.runtime.worker import from_worker
+from flowedge.runtime.worker_settings import from_worker
 from flowedge.wire.fields import WireError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from flowedge.plane.clock import Clock
 from flowedge.runtime.link import Link
-from flowedge.runtime.worker import Settings
+from flowedge.runtime.worker_settings import Settings
 
 
 @dataclass(frozen=True)
