@@ -26,6 +26,7 @@ from flowedge.runtime.replicas import Replicas
 from flowedge.testing import frames
 from flowedge.values import Outcome
 from tests.runtime.fake_steps import SECONDS
+from tests.runtime.test_node import module_at
 from tests.runtime.test_replicas import Answers, item, send_all
 from tests.runtime.worker_steps import Obey, command
 
@@ -119,7 +120,7 @@ def test_a_users_own_file_and_what_it_imports_come_along(
     path = tmp_path / "user.py"
     path.write_text(USER_FILE)
     load(path, {})
-    scale = sys.modules[next(name for name in sys.modules if name.startswith("flowedge_user_"))].Scale()
+    scale = module_at(path).Scale()
     with remote(endpoint) as (_, node, _), working(node, [scale]) as (copies, answers):
         path.unlink()  # as on a machine that never had it
         send_all(copies, [command(0, number=14)])

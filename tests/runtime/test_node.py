@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,11 @@ scale = Scale(param("factor", type=int, help="by how much"))
 assert scale.factor > 0
 graph = Graph("user")
 """
+
+
+def module_at(path: Path) -> Any:
+    """The module that came from a user's file."""
+    return next(module for module in sys.modules.values() if getattr(module, "__file__", None) == str(path))
 
 
 class Owner:
@@ -171,7 +177,7 @@ def test_operators_of_a_users_file_work_with_the_parameters_that_it_was_given(tm
     path = tmp_path / "user.py"
     path.write_text(USER_FILE)
     graph, _ = load(path, {"factor": "3"})
-    scale = sys.modules[next(name for name in sys.modules if name.startswith("flowedge_user_"))].scale
+    scale = module_at(path).scale
     with Node(ThisMachine(parameters={"factor": "3"})) as node:
         node.start("a")
         with hosted(node, [scale], ["a"]) as (copies, answers):
