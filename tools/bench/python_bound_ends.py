@@ -29,6 +29,10 @@ GRAPH = Path(__file__).parent / "graphs" / "python_bound.py"
 PATIENCE = 60.0
 """Seconds that `itself` is given to move operators."""
 
+LOOK_SECONDS = 0.2
+"""Between two looks at how many frames were delivered: the report that is made for it takes milliseconds of the
+process that is measured (every 5 ms, it took a third to half of a core)."""
+
 
 def flowedge(how: str, loops: int, frames: int) -> dict[str, float]:
     """Our graph in one process, with the operators on some workers, or as it decides itself."""
@@ -52,7 +56,7 @@ def flowedge(how: str, loops: int, frames: int) -> dict[str, float]:
             begun = time.monotonic()
             with Offloading(run):
                 while not run.decisions.so_far() and time.monotonic() - begun < PATIENCE:
-                    time.sleep(0.05)
+                    time.sleep(LOOK_SECONDS)
                 decided_after = time.monotonic() - begun
                 return {**figures(delivered, frames), "decided_after": decided_after}
         return figures(delivered, frames)
@@ -62,10 +66,10 @@ def figures(delivered: Callable[[], int], frames: int) -> dict[str, float]:
     """What happens from some frames on until so many more have come."""
     first = delivered() + WARM
     while delivered() < first:
-        time.sleep(0.005)
+        time.sleep(LOOK_SECONDS)
     first, begun, worked = delivered(), time.monotonic(), processor_seconds()
     while (count := delivered() - first) < frames:
-        time.sleep(0.005)
+        time.sleep(LOOK_SECONDS)
     return {"frames": count, "seconds": time.monotonic() - begun, "cpu_seconds": processor_seconds() - worked}
 
 

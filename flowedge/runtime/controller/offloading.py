@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flowedge.plan")
 
-LOOKS = 10
+LOOKS = 20
 """Looks at the lock in a second, at random, as frames are regular."""
 
 TAKEN = 0.85
@@ -56,8 +56,8 @@ could gain next to nothing."""
 SCATTER = 0.2
 """How far the share of one second's looks may be below the true one."""
 
-WINDOWS = 3
-"""Seconds that are judged together, before a move and after it."""
+DECIDING, JUDGING = 2, 3
+"""Seconds that are looked at together, before a move and, as it is undone where that tells, after it."""
 
 SETTLING_SECONDS = 2.0
 """After a move, which are not judged."""
@@ -109,7 +109,7 @@ class Offloading:
         self._samples: Samples | None = None
         self._rehearsal: Rehearsal | None = None
         self._measured: dict[Setting, Measurement] = {}
-        self._recent: deque[tuple[Window, float]] = deque(maxlen=WINDOWS)
+        self._recent: deque[tuple[Window, float]] = deque(maxlen=JUDGING)
         self._judged: Move | None = None
         self._begun = time.monotonic()
         self._not_before = self._begun
@@ -167,23 +167,20 @@ class Offloading:
             self._recent.clear()  # nothing to be judged by
             return
         self._recent.append((window, taken))
-        if len(self._recent) < WINDOWS:
-            return
         if self._judged is not None:
-            self._judge(self._judged)
-        elif self.workers or sum(share for _, share in self._recent) >= TAKEN * WINDOWS:
+            if len(self._recent) >= JUDGING:
+                self._judge(self._judged)
+        elif len(self._recent) >= DECIDING and (self.workers or self._taken() >= TAKEN):
             self._decide()
 
     def _decide(self) -> None:
         """Plan by the last few windows, and move what should be."""
-        recent = list(self._recent)
-        taken = sum(share for _, share in recent) / len(recent)
+        windows, taken = [window for window, _ in self._recent], self._taken()
         setting = self._setting()
         measurement = self._measured.get(setting) or self._rehearsed(setting)
         if measurement is None:
             self._wait_longer()
             return
-        windows = [window for window, _ in recent]
         loads = self._loads(measurement, windows)
         wanted = self._wanted(loads, self._demand(windows), taken)
         if wanted.workers == self.workers:
@@ -208,10 +205,12 @@ class Offloading:
             rate.delivered * window.seconds for window in windows for rate in window.cameras.values()
         )
         latency = Histogram.merged(window.latency for window in windows).quantile(NEARLY_ALL)
-        taken = sum(share for _, share in self._recent) / len(windows)
-        return Move(
-            time.monotonic() - self._begun, workers, taken, expected, delivered / max(seconds, 1e-9), latency
-        )
+        at, rate = time.monotonic() - self._begun, delivered / max(seconds, 1e-9)
+        return Move(at, workers, self._taken(), expected, rate, latency)
+
+    def _taken(self) -> float:
+        """The share of the last few seconds' looks that found the lock taken."""
+        return sum(share for _, share in self._recent) / len(self._recent)
 
     def _wanted(self, loads: Mapping[str, Load], demand: float, taken: float) -> Placement:
         """Where operators should be; those that have moved stay until they need much less of the lock."""

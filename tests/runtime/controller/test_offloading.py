@@ -39,7 +39,8 @@ def moves(run: Run) -> list[Decision]:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offloading, "WINDOWS", 1)
+    monkeypatch.setattr(offloading, "DECIDING", 1)
+    monkeypatch.setattr(offloading, "JUDGING", 1)
     monkeypatch.setattr(offloading, "TAKEN", 0.5)
     monkeypatch.setattr(offloading, "SETTLING_SECONDS", 0.5)
     monkeypatch.setattr(offloading, "PAUSE_SECONDS", 1.0)
