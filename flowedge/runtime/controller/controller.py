@@ -25,7 +25,7 @@ from flowedge.runtime.controller.experience import Experience
 from flowedge.runtime.controller.learning import Learning
 from flowedge.runtime.controller.observation import Observation
 from flowedge.runtime.controller.offloading import Offloading
-from flowedge.runtime.controller.pace import Pace
+from flowedge.runtime.controller.pace import SETTLED_SECONDS, Pace
 from flowedge.runtime.controller.search import Search
 from flowedge.runtime.measuring import Window, together
 from flowedge.runtime.routes import Configuration, settings
@@ -40,7 +40,7 @@ WINDOWS = 3
 """How many windows a plan is made from: one has few frames, and what is unusual in it asks for a plan."""
 
 START_SECONDS = 5.0
-"""How long models, encoders and the first rehearsal are given before a missed goal means anything."""
+"""How long models, encoders and the first rehearsal are given before what is measured means anything."""
 
 EQUAL = 0.005
 """The difference in accuracy for which nothing is changed."""
@@ -91,6 +91,7 @@ class Controller:
         self._turned = 0.0
         self._begun = clock()
         self._searching.changed(self._begun + START_SECONDS)
+        self._pace.changed(self._begun + START_SECONDS - SETTLED_SECONDS, more=False)
         self._windows: deque[Window] = deque(maxlen=WINDOWS)  # since the last change
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="flowedge-controller", daemon=True)
@@ -172,6 +173,8 @@ class Controller:
 
     def _news(self) -> str | None:
         """That more settings have become known than when there was a plan last, if so."""
+        if self._clock() - self._begun < START_SECONDS:
+            return None
         before, self._known = self._known, len(self._costs)
         return f"{self._known} settings are known" if self._known > before else None
 

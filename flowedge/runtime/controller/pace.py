@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from flowedge.runtime.controller.adaptation import Situation
 
-SETTLED_SECONDS = 3.0
-"""How long a change is given to show what it does before the next."""
+SETTLED_SECONDS = 4.0
+"""How long a change is given to show what it does before the next: frames give way for as long because of those
+that were slow while operators were set up (`flowedge.plane.deadline`)."""
 
 HURRY_SECONDS = 2.0
 """As that, where the goal is missed by far: the first window still has the frames that waited while operators
@@ -17,8 +18,8 @@ were set up, which would have every change for more taken back."""
 FAR = 1.5
 """A latency of so many times the goal is missed by far."""
 
-LOST, FAR_LOST = 0.05, 0.3
-"""The shares of the frames whose loss counts as a miss, and as one by far: they gave way to those in time."""
+LOST = 0.05
+"""The share of the frames whose loss counts as a miss: they gave way to those in time."""
 
 MISSES = 2
 """How many windows in a row must miss the goal, but not by far, before there is a plan."""
@@ -120,8 +121,7 @@ class Pace:
     def _must_change(self, now: float, situation: Situation) -> bool:
         if now - self._in_vain < LOOK_SECONDS:
             return False
-        far = situation.latency > FAR * self.goal or situation.lost > FAR_LOST
-        if far and now - self._changed >= HURRY_SECONDS:
+        if situation.latency > FAR * self.goal and now - self._changed >= HURRY_SECONDS:
             return True
         return self._missed >= MISSES and now - self._changed >= SETTLED_SECONDS
 
