@@ -191,7 +191,10 @@ class Controller:
             cores=self._cores, headroom=self._pace.headroom, strategy=self._strategy,
         )  # fmt: skip
         planned = self._clock()
-        if self._proposal is not None and wanted.cameras == self._proposal.cameras:
+        before = max(_work(costs[setting]) for setting in situation.mix)
+        after = max(_work(costs[setting]) for shares in wanted.cameras.values() for setting, _ in shares)
+        same = self._proposal is not None and wanted.cameras == self._proposal.cameras
+        if same or (self._pace.urgent and after > before):  # what misses the goal does not get better by more
             self._confirmed = 0
             self._pace.unchanged(planned)
             return
@@ -206,12 +209,11 @@ class Controller:
         self._note(
             Decision(
                 planned - self._begun, reason, _counts(wanted), measured_latency=situation.latency,
-                expected_latency=wanted.latency, expected_accuracy=wanted.accuracy, reached=wanted.reached,
+                expected_latency=wanted.latency, expected_accuracy=wanted.accuracy,
+                expected_fps=wanted.served * sum(map(sum, situation.rates.values())), reached=wanted.reached,
                 planning_seconds=planned - begun, setup_seconds=done - planned,
             )
         )  # fmt: skip
-        before = max(_work(costs[setting]) for setting in situation.mix)
-        after = max(_work(costs[setting]) for shares in wanted.cameras.values() for setting, _ in shares)
         self._measuring.window()  # what was measured meanwhile belongs to neither setting
         self._windows.clear()
         calm = self._pace.more  # else something else has changed too

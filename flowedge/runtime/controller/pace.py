@@ -62,12 +62,13 @@ class Pace:
     """The share of the goal to leave in the plan that `reason` asked for, or for whatever else there is one."""
     more: bool = False
     """Whether it asked for more than what is in force, which keeps the goal."""
+    urgent: bool = False
+    """Whether it did so because the goal is missed."""
     _missed: int = 0
     _kept_since: float = math.inf
     _changed: float = -math.inf
     _looked: float = -math.inf
     _in_vain: float = -math.inf
-    _urgent: bool = False
     _more_since: float = math.inf
     _not_before: float = -math.inf
     _failed_at: float = math.inf
@@ -80,7 +81,7 @@ class Pace:
         cameras = {name: len(rates) for name, rates in situation.rates.items()}
         before, self._cameras = self._cameras, cameras
         self._load = sum(map(sum, situation.rates.values()))
-        self.headroom, self.more, self._urgent = HEADROOM, False, False
+        self.headroom, self.more, self.urgent = HEADROOM, False, False
         if before and cameras != before:
             if sum(cameras.values()) > sum(before.values()):
                 self.headroom = TOLERANCE
@@ -92,8 +93,8 @@ class Pace:
             self._missed, self._kept_since = self._missed + 1, math.inf
         else:
             self._missed, self._kept_since = 0, min(self._kept_since, now)
-        self._urgent = self._must_change(now, situation)
-        if self._urgent:
+        self.urgent = self._must_change(now, situation)
+        if self.urgent:
             self._note_failure(now)
             return missed
         if self._may_ask_for_more(now):
@@ -109,7 +110,7 @@ class Pace:
 
     def unchanged(self, now: float) -> None:
         """The plan that there was a reason for is what is in force."""
-        if self._urgent:
+        if self.urgent:
             self._in_vain = now
 
     def _miss(self, situation: Situation) -> str:

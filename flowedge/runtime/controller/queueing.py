@@ -27,9 +27,10 @@ NO_QUEUE = 0.03
 """Nobody waits at a station that takes less than this share of a frame's service."""
 
 ROUNDS = 12
-"""Frames of the slowest camera that are simulated; the first `SKIPPED` do not count, for they find no queue."""
+"""Frames of the slowest camera that are simulated, unless those of the others are too many."""
 
-SKIPPED = 3
+SKIPPED = 0.25
+"""The share of the simulated time whose frames do not count: they find no queue."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +113,11 @@ def passed(
     *,
     spread: Sequence[Sequence[float]] = (),
     goal: float = math.inf,
-    served: float = 1.0,
 ) -> Passed:
     """Send some seconds of frames of these cameras through the stations.
 
     `spread` has, for every station, equally likely factors of its service times; `goal` is the latency (s) that
-    frames which waited must keep or give way; the share `served` (0..1) of the frames is sent, those of the
-    cameras in turn.
+    frames which waited must keep or give way.
 
     >>> chain = [Station(("Detect",))]
     >>> together = [Camera(2.0, 0.0, [0.05])] * 4
@@ -128,7 +127,7 @@ def passed(
     >>> {round(value, 2) for value in passed(apart, chain).latencies}
     {0.05}
     """
-    frames = _frames(cameras, served)
+    frames = _frames(cameras)
     ready: list[list[float]] = []
     rest = [_rest(chain, camera.service) for camera in cameras]
     for index, station in enumerate(chain):
@@ -144,17 +143,17 @@ def passed(
         queue = _Queue(station.batch, goal, [seconds[index] for seconds in rest])
         ready.append(queue.served(frames, comes, service, factors))
     last = [index for index in range(len(chain)) if not any(index in other.feeders for other in chain)]
-    begun = min((at for at, _ in frames), default=0.0) + SKIPPED / min(camera.rate for camera in cameras)
+    begun = (1 - SKIPPED) * frames[0][0] + SKIPPED * frames[-1][0]
     ended = [
         max((ready[index][number] for index in last), default=at) - at
         for number, (at, _) in enumerate(frames)
         if at >= begun
     ]
     delivered = sorted(latency for latency in ended if latency < math.inf)
-    return Passed(delivered, served * len(delivered) / max(1, len(ended)))
+    return Passed(delivered, len(delivered) / max(1, len(ended)))
 
 
-def _frames(cameras: Sequence[Camera], served: float) -> list[tuple[float, int]]:
+def _frames(cameras: Sequence[Camera]) -> list[tuple[float, int]]:
     """When frames come, and of which camera: in the order of time."""
     seconds = ROUNDS / min(camera.rate for camera in cameras)
     seconds = min(seconds, max(1.0, MOST_FRAMES / sum(camera.rate for camera in cameras)))
@@ -162,10 +161,7 @@ def _frames(cameras: Sequence[Camera], served: float) -> list[tuple[float, int]]
     for number, camera in enumerate(cameras):
         period = 1 / camera.rate
         first = camera.phase % period
-        for count in range(max(1, round(seconds * camera.rate))):
-            turn = count * served + number / len(cameras)
-            if math.floor(turn + served) > math.floor(turn):
-                frames.append((first + count * period, number))
+        frames += [(first + count * period, number) for count in range(max(1, round(seconds * camera.rate)))]
     return sorted(frames)
 
 
