@@ -136,7 +136,7 @@ def passed(
             for number, (at, _) in enumerate(frames)
         ]
         service = [camera.service[index] for camera in cameras]
-        if all(own <= NO_QUEUE * way[0] for own, way in zip(service, rest, strict=True)):
+        if all(own <= NO_QUEUE * max(way) for own, way in zip(service, rest, strict=True)):
             ready.append([at + service[camera] for at, (_, camera) in zip(comes, frames, strict=True)])
             continue
         factors = _drawn(spread[index] if spread else ())
