@@ -233,15 +233,23 @@ def _simulated(
     goal: float,
 ) -> Passed:
     services = [_service(situation, costs, costs[setting].work) for setting in mix]
-    rates = [rate for every in load.rates.values() for rate in every]
-    phases = [phase for every in load.phases.values() for phase in every] or [0.0] * len(rates)
     cameras, shares = [], list(itertools.accumulate(mix.values()))
-    for number, (rate, phase) in enumerate(zip(rates, phases, strict=True)):
-        place = bisect.bisect_left(shares, (number + 0.5) / len(rates) * shares[-1])
-        cameras.append(Camera(rate, phase, services[min(place, len(services) - 1)]))
+    count = sum(map(len, load.rates.values()))
+    for application, rates in load.rates.items():
+        fed = [not station.sources or _source(application) in station.sources for station in _chain(situation)]
+        for rate, phase in zip(rates, load.phases.get(application) or [0.0] * len(rates), strict=True):
+            place = bisect.bisect_left(shares, (len(cameras) + 0.5) / count * shares[-1])
+            service = services[min(place, len(services) - 1)]
+            own = [seconds if comes else 0.0 for seconds, comes in zip(service, fed, strict=True)]
+            cameras.append(Camera(rate, phase, own))
     chain = _chain(situation)
     spread = [_spread(situation, station) for station in chain]
     return passed(cameras, chain, spread=spread, goal=goal)
+
+
+def _source(application: str) -> str:
+    """The source in the name of an application of a graph with several."""
+    return application.partition(".")[2]
 
 
 def _chain(situation: Situation) -> Sequence[Station]:

@@ -38,12 +38,13 @@ class Station:
     """Steps of a graph with one queue before them: they work on up to `batch` frames of it at a time.
 
     `feeders` are the places, in a sequence of stations, of those whose results it takes; none for one that is
-    fed by cameras.
+    fed by cameras. Frames of other sources than `sources` do not come there; without any, all do.
     """
 
     steps: tuple[str, ...]
     feeders: tuple[int, ...] = ()
     batch: int = 1
+    sources: frozenset[str] = frozenset()
 
 
 def stations(graph: Graph) -> tuple[Station, ...]:
@@ -52,11 +53,11 @@ def stations(graph: Graph) -> tuple[Station, ...]:
     >>> from flowedge.operators import Detect, NonMaxMerge, Null, Resize, Slice, video
     >>> graph = Graph("sliced")
     >>> video(graph, "street://") >> Slice(2) >> Detect("street") >> NonMaxMerge() >> Null()
-    >>> for station in stations(graph): print(station)
-    Station(steps=('Decode',), feeders=(), batch=1)
-    Station(steps=('Slice', 'Detect'), feeders=(0,), batch=1)
-    Station(steps=('NonMaxMerge',), feeders=(1,), batch=1)
-    Station(steps=('Null',), feeders=(2,), batch=1)
+    >>> for station in stations(graph): print(station.steps, station.feeders)
+    ('Decode',) ()
+    ('Slice', 'Detect') (0,)
+    ('NonMaxMerge',) (1,)
+    ('Null',) (2,)
     """
     single = [region.steps for region in regions(graph) if region.depth(graph) == 1]
     sources = {node.name for node in graph.nodes if isinstance(node.step, Source)}
@@ -74,14 +75,16 @@ def stations(graph: Graph) -> tuple[Station, ...]:
         feeders = {place[name] for node in nodes for name in node.feeders if name in place} - {index}
         step = nodes[0].step
         batch = step.batch if len(nodes) == 1 and isinstance(step, Operator) else 1
-        made.append(Station(tuple(node.name for node in nodes), tuple(sorted(feeders)), batch))
+        before = frozenset.union(*(graph.upstream(node.name) for node in nodes)) & sources
+        fed_by = before if before != sources else frozenset[str]()
+        made.append(Station(tuple(node.name for node in nodes), tuple(sorted(feeders)), batch, fed_by))
     return tuple(made)
 
 
 @dataclass(frozen=True)
 class Camera:
     """`rate` frames a second, one of them at `phase` (s); `service` are the seconds that a frame takes at each
-    station."""
+    station, 0 where it does not wait for others."""
 
     rate: float
     phase: float
@@ -198,8 +201,9 @@ class _Queue:
         factors: Iterator[float],
     ) -> list[float]:
         """When each frame has been served; infinity for one that is not."""
-        done = [math.inf] * len(frames)
-        order = sorted((at, number) for number, at in enumerate(comes) if at < math.inf)
+        works = [service[camera] > 0 for _, camera in frames]
+        done = [math.inf if works[number] else at for number, at in enumerate(comes)]
+        order = sorted((at, number) for number, at in enumerate(comes) if at < math.inf and works[number])
         waiting: dict[int, int] = {}  # camera -> frame
         first: list[int] = []  # cameras that have the next turn
         now, next_ = 0.0, 0

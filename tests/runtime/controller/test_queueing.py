@@ -94,3 +94,17 @@ def test_stations_of_a_graph_with_a_join():
         Station(("Draw",), (1, 2)),
         Station(("Null",), (3,)),
     )
+
+
+def test_cameras_of_different_sources_meet_only_where_their_frames_do():
+    graph = Graph("door")
+    front = video(graph, "street://", name="front")
+    side = video(graph, {"side": "street://"}, name="side")
+    front >> Resize(320) >> Null()
+    side >> Resize(640, name="Other") >> Null(name="End")
+    sources = {station.steps[0]: station.sources for station in stations(graph)}
+    assert sources["Resize"] == {"front"}
+    assert sources["Other"] == sources["End"] == {"side"}
+    chain = (Station(("A",)), Station(("B",)))
+    come = passed([Camera(2.0, 0.0, (0.1, 0.0)), Camera(2.0, 0.0, (0.0, 0.2))], chain)
+    assert {round(latency, 6) for latency in come.latencies} == {0.1, 0.2}
