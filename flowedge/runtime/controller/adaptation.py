@@ -233,7 +233,8 @@ def _simulated(
     goal: float,
 ) -> Passed:
     services = [_service(situation, costs, costs[setting].work) for setting in mix]
-    cameras, shares = [], list(itertools.accumulate(mix.values()))
+    cameras: list[Camera] = []
+    shares = list(itertools.accumulate(mix.values()))
     count = sum(map(len, load.rates.values()))
     for application, rates in load.rates.items():
         fed = [not station.sources or _source(application) in station.sources for station in _chain(situation)]
@@ -319,12 +320,18 @@ def _most(
             most = place
     if most is None:
         return None
-    best = {order[most]: 1.0}
-    for count in range(1, cameras if most + 1 < len(order) else 1):
-        mix = {order[most]: 1 - count / cameras, order[most + 1]: count / cameras}
-        if keeps(mix):
-            best = mix
-    return best
+    if most + 1 == len(order):
+        return {order[most]: 1.0}
+
+    def mix_of(count: int) -> Mapping[Setting, float]:
+        """The next setting for so many cameras."""
+        return {order[most]: 1 - count / cameras, order[most + 1]: count / cameras}
+
+    keeping, too_many = 0, cameras
+    while too_many - keeping > 1:
+        count = (keeping + too_many) // 2
+        keeping, too_many = (count, too_many) if keeps(mix_of(count)) else (keeping, count)
+    return mix_of(keeping) if keeping else {order[most]: 1.0}
 
 
 def _services(situation: Situation, costs: Mapping[Setting, Cost]) -> tuple[Service, ...]:

@@ -7,6 +7,7 @@ has the run go by them (`flowedge.runtime.routes`). Where operators work is `Off
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 import time
@@ -114,6 +115,7 @@ class Controller:
             self._thread.join()
 
     def _watch(self) -> None:
+        importlib.import_module("scipy.optimize")  # 0.7 s, which the first plan would take longer otherwise
         while not self._closed.wait(TICK_SECONDS):
             try:
                 self.look(self._measuring.window())
