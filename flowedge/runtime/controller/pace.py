@@ -16,7 +16,8 @@ HURRY_SECONDS = 2.0
 were set up, which would have every change for more taken back."""
 
 FAR = 1.5
-"""A latency of so many times the goal is missed by far."""
+"""A latency of so many times the goal is a miss by far, unless it is that of a single frame: then the mean keeps
+the goal. In a second of a few slow cameras the slowest frame is the one that counts."""
 
 LOST = 0.05
 """The share of the frames whose loss counts as a miss: they gave way to those in time."""
@@ -122,7 +123,8 @@ class Pace:
     def _must_change(self, now: float, situation: Situation) -> bool:
         if now - self._in_vain < LOOK_SECONDS:
             return False
-        if situation.latency > FAR * self.goal and now - self._changed >= HURRY_SECONDS:
+        far = situation.latency > FAR * self.goal and (situation.mean or situation.latency) > self.goal
+        if far and now - self._changed >= HURRY_SECONDS:
             return True
         return self._missed >= MISSES and now - self._changed >= SETTLED_SECONDS
 
