@@ -16,8 +16,9 @@ HURRY_SECONDS = 2.0
 were set up, which would have every change for more taken back."""
 
 FAR = 1.5
-"""A latency of so many times the goal is a miss by far, unless it is that of a single frame: then the mean keeps
-the goal. In a second of a few slow cameras the slowest frame is the one that counts."""
+"""A latency of so many times the goal is a miss by far, unless it is that of a single frame and the mean keeps
+the goal: in a second of a few slow cameras the slowest frame is the one that counts."""
+
 
 LOST = 0.05
 """The share of the frames whose loss counts as a miss: they gave way to those in time."""
