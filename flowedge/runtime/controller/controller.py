@@ -46,6 +46,9 @@ START_SECONDS = 5.0
 EQUAL = 0.005
 """The difference in accuracy for which nothing is changed."""
 
+TINY = 1e-9
+"""Core-seconds a frame: less makes no difference."""
+
 ROTATION_SECONDS = 10.0
 """How long a camera has a lesser setting than others before it is another one's turn."""
 
@@ -193,10 +196,9 @@ class Controller:
             cores=self._cores, headroom=self._pace.headroom, strategy=self._strategy,
         )  # fmt: skip
         planned = self._clock()
-        before = max(_work(costs[setting]) for setting in situation.mix)
-        after = max(_work(costs[setting]) for shares in wanted.cameras.values() for setting, _ in shares)
+        takes_more = _mean(_mix(wanted), costs, _work) > _mean(situation.mix, costs, _work) + TINY
         same = self._proposal is not None and wanted.cameras == self._proposal.cameras
-        if same or (self._pace.urgent and after > before):  # what misses the goal does not get better by more
+        if same or (self._pace.urgent and takes_more):  # what misses the goal does not get better by more
             self._confirmed = 0
             self._pace.unchanged(planned)
             return
@@ -221,7 +223,7 @@ class Controller:
         calm = self._pace.more  # else something else has changed too
         self._left = self._steady if calm and len(situation.mix) == 1 else None
         self._steady = None
-        self._pace.changed(done, more=after > before)
+        self._pace.changed(done, more=takes_more)
 
     def _rotate(self) -> None:
         """Where cameras differ in their settings, let others have the lesser one (CONTINUUM)."""
@@ -265,17 +267,25 @@ class Controller:
 
 def _better(wanted: Proposal, mix: Mapping[Setting, float], costs: Mapping[Setting, Cost]) -> bool:
     """Whether a plan with room to spare is worth a change: it sees more, or as much for less work."""
+    gain = _mean(_mix(wanted), costs, _accuracy) - _mean(mix, costs, _accuracy)
+    saved = _mean(mix, costs, _work) - _mean(_mix(wanted), costs, _work)
+    return wanted.reached and (gain > EQUAL or (gain > -EQUAL and saved > TINY))
+
+
+def _mix(wanted: Proposal) -> Counter[Setting]:
+    """How many cameras are to have each setting."""
     shares: Counter[Setting] = Counter()
     for counts in wanted.cameras.values():
         shares.update(dict(counts))
+    return shares
 
-    def mean(weights: Mapping[Setting, float], value: Callable[[Cost], float]) -> float:
-        total = sum(weights.values())
-        return sum(value(costs[setting]) * weight / total for setting, weight in weights.items())
 
-    gain = mean(shares, _accuracy) - mean(mix, _accuracy)
-    saved = mean(mix, _work) - mean(shares, _work)
-    return wanted.reached and (gain > EQUAL or (gain > -EQUAL and saved > 0))
+def _mean(
+    weights: Mapping[Setting, float], costs: Mapping[Setting, Cost], value: Callable[[Cost], float]
+) -> float:
+    """The mean of what costs say of the settings, with these weights."""
+    total = sum(weights.values())
+    return sum(value(costs[setting]) * weight for setting, weight in weights.items()) / total
 
 
 def _counted(rates: Mapping[str, Sequence[float]]) -> dict[str, int]:
