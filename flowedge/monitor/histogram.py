@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 _SMALLEST = 1e-6
@@ -37,7 +37,7 @@ class Histogram:
 
     def quantile(self, share: float) -> float | None:
         """The duration in seconds that `share` (0..1) of all durations do not exceed; None when empty."""
-        return self._quantiles((share,))[0]
+        return self.quantiles((share,))[0]
 
     def mean(self) -> float | None:
         """The mean duration in seconds, within 1 %; None when empty.
@@ -66,10 +66,11 @@ class Histogram:
 
     def summary_ms(self) -> dict[str, float | None]:
         """p50, p95 and p99 in milliseconds."""
-        quantiles = zip(("p50", "p95", "p99"), self._quantiles((0.5, 0.95, 0.99)), strict=True)
+        quantiles = zip(("p50", "p95", "p99"), self.quantiles((0.5, 0.95, 0.99)), strict=True)
         return {name: None if value is None else round(value * 1e3, 4) for name, value in quantiles}
 
-    def _quantiles(self, shares: tuple[float, ...]) -> list[float | None]:
+    def quantiles(self, shares: Sequence[float]) -> list[float | None]:
+        """`quantile` of several shares, in the time of one."""
         upto = list(accumulate(self._counts))
         total = upto[-1]
         if not total:

@@ -21,8 +21,11 @@ from flowedge.values import FrameId
 REMEMBERED = 32
 """Frames by which the time from a place to the end is judged; the slowest but one counts, so about 95 %."""
 
-FORGOTTEN_SECONDS = 10.0
-"""How long a frame counts: what was set up, or another program, may have made it slow."""
+FEW = 4
+"""Of so few frames the slowest counts."""
+
+FORGOTTEN_SECONDS = 4.0
+"""How long a frame counts: an operator that was set up meanwhile, or another program, may have made it slow."""
 
 WAITED = 0.1
 """The share of the goal that a frame must have waited before it gives way: less is no queue."""
@@ -82,5 +85,5 @@ class Deadline:
                 recent = self._times.get((place, count), ())
                 times = sorted(took for ended, took in recent if now - ended <= FORGOTTEN_SECONDS)
                 if times:
-                    return times[-2 if len(times) > REMEMBERED // 2 else -1] * together / count
+                    return times[-2 if len(times) > FEW else -1] * together / count
         return 0.0

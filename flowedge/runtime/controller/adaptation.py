@@ -29,10 +29,6 @@ from flowedge.runtime.controller.queueing import Camera, Passed, Station, passed
 HERE = "here"
 """The name, kind and tier of the machine that a graph runs on, in its plans."""
 
-RATES = (1.0, 0.75, 0.5, 0.25, 0.1)
-"""Shares of the cameras' frames that a plan may be made for: live cameras give the newest frame, and a machine
-that cannot serve all of them serves some."""
-
 MARGIN = 0.8
 """The utilisation up to which cores are planned to be used; the planner's default."""
 
@@ -149,64 +145,56 @@ def proposal(
         units.seconds(graph.goal.latency, "Goal.latency") * (1 - headroom) if graph.goal.latency else math.inf
     )
     correction = _Correction.of(situation, costs)
-    for served in RATES:
-        most = _most(situation, costs, limit, served, correction)
-        if most is None:
-            continue
-        longest = max(_total(costs[setting]) for setting in most)
-        usable = {setting: cost for setting, cost in costs.items() if _total(cost) <= longest}
-        work = sum(_mixed(costs, most).values())
-        rate = served * sum(sum(rates) for rates in situation.rates.values())
-        given = _problem(
-            graph,
-            situation,
-            usable,
-            [service for service in _services(situation, costs, served) if service.setting in usable],
-            min(cores, 1.001 * rate * work / MARGIN),
-            served,
-        )
-        # The latency has bounded the work: the planner's own waits know nothing of the phases of the cameras.
-        free = tuple(replace(application, latency=math.inf) for application in given.applications)
-        done = solved(replace(given, applications=free), strategy)
-        if done.found:
-            return _proposed(done, situation, costs, served)
-    return _least(situation, costs)
+    most = _most(situation, costs, limit, correction)
+    if most is None:
+        return _part(situation, costs, cores, limit)
+    longest = max(_total(costs[setting]) for setting in most)
+    usable = {setting: cost for setting, cost in costs.items() if _total(cost) <= longest}
+    work = sum(_mixed(costs, most).values())
+    rate = sum(map(sum, situation.rates.values()))
+    services = [service for service in _services(situation, costs) if service.setting in usable]
+    given = _problem(graph, situation, usable, services, min(cores, 1.001 * rate * work / MARGIN))
+    # The latency has bounded the work: the planner's own waits know nothing of the phases of the cameras.
+    free = tuple(replace(application, latency=math.inf) for application in given.applications)
+    done = solved(replace(given, applications=free), strategy)
+    return _proposed(done, situation, costs) if done.found else _part(situation, costs, cores, limit)
 
 
 @dataclass(frozen=True)
 class Expected:
     """What is expected of a mix of settings: nearly all frames take `latency` seconds at most, their mean is
-    `mean`, the share `delivered` (0..1) of all is delivered, and the operator that takes longest works for
-    `busy` of every second, above 1 where it cannot serve all frames."""
+    `mean`, the share `delivered` (0..1) of all is delivered, `in_time` within the goal, and the operator that
+    takes longest works for `busy` of every second, above 1 where it cannot serve all frames."""
 
     latency: float
     mean: float
     delivered: float
+    in_time: float
     busy: float
 
 
-def expected(
-    situation: Situation, costs: Mapping[Setting, Cost], mix: Mapping[Setting, float], *, served: float = 1.0
-) -> Expected:
-    """What is to be expected if the shares `mix` (0..1, by setting) of the cameras had these settings, and the
-    share `served` of their frames were sent."""
-    return _expected(situation, costs, mix, served, _Correction.of(situation, costs), situation.goal)
+def expected(situation: Situation, costs: Mapping[Setting, Cost], mix: Mapping[Setting, float]) -> Expected:
+    """What is to be expected if the shares `mix` (0..1, by setting) of the cameras had these settings."""
+    return _expected(situation, costs, mix, _Correction.of(situation, costs), situation.goal)
 
 
 def _expected(
     situation: Situation,
     costs: Mapping[Setting, Cost],
     mix: Mapping[Setting, float],
-    served: float,
     correction: _Correction,
     goal: float,
 ) -> Expected:
-    come = _simulated(situation, costs, mix, situation.load, served, goal / correction.most)
+    limit = goal / correction.most
+    come = _simulated(situation, costs, mix, situation.load, limit)
     service = _service(situation, costs, _mixed(costs, mix))
     return Expected(
         correction.most * come.quantile(NEARLY_ALL),
         correction.mean * come.mean,
         come.delivered,
+        come.delivered
+        * bisect.bisect_right(come.latencies, goal / correction.most)
+        / max(1, len(come.latencies)),
         max(service, default=0.0) * sum(map(sum, situation.rates.values())),
     )
 
@@ -226,7 +214,7 @@ class _Correction:
     def of(cls, situation: Situation, costs: Mapping[Setting, Cost]) -> _Correction:
         """From what was measured."""
         mix = situation.mix or {situation.setting: 1.0}
-        come = _simulated(situation, costs, mix, situation.measured or situation.load, 1.0, situation.goal)
+        come = _simulated(situation, costs, mix, situation.measured or situation.load, situation.goal)
         most = _bounded(situation.latency / max(come.quantile(NEARLY_ALL), 1e-6))
         mean = _bounded(situation.mean / max(come.mean, 1e-6)) if situation.mean else most
         return cls(mean, math.sqrt(mean * most))
@@ -242,19 +230,27 @@ def _simulated(
     costs: Mapping[Setting, Cost],
     mix: Mapping[Setting, float],
     load: Load,
-    served: float,
     goal: float,
 ) -> Passed:
     services = [_service(situation, costs, costs[setting].work) for setting in mix]
-    rates = [rate for every in load.rates.values() for rate in every]
-    phases = [phase for every in load.phases.values() for phase in every] or [0.0] * len(rates)
-    cameras, shares = [], list(itertools.accumulate(mix.values()))
-    for number, (rate, phase) in enumerate(zip(rates, phases, strict=True)):
-        place = bisect.bisect_left(shares, (number + 0.5) / len(rates) * shares[-1])
-        cameras.append(Camera(rate, phase, services[min(place, len(services) - 1)]))
+    cameras: list[Camera] = []
+    shares = list(itertools.accumulate(mix.values()))
+    count = sum(map(len, load.rates.values()))
+    for application, rates in load.rates.items():
+        fed = [not station.sources or _source(application) in station.sources for station in _chain(situation)]
+        for rate, phase in zip(rates, load.phases.get(application) or [0.0] * len(rates), strict=True):
+            place = bisect.bisect_left(shares, (len(cameras) + 0.5) / count * shares[-1])
+            service = services[min(place, len(services) - 1)]
+            own = [seconds if comes else 0.0 for seconds, comes in zip(service, fed, strict=True)]
+            cameras.append(Camera(rate, phase, own))
     chain = _chain(situation)
     spread = [_spread(situation, station) for station in chain]
-    return passed(cameras, chain, spread=spread, goal=goal, served=served)
+    return passed(cameras, chain, spread=spread, goal=goal)
+
+
+def _source(application: str) -> str:
+    """The source in the name of an application of a graph with several."""
+    return application.partition(".")[2]
 
 
 def _chain(situation: Situation) -> Sequence[Station]:
@@ -305,10 +301,9 @@ def _scaled(
 
 
 def _most(
-    situation: Situation, costs: Mapping[Setting, Cost], limit: float, served: float, correction: _Correction
+    situation: Situation, costs: Mapping[Setting, Cost], limit: float, correction: _Correction
 ) -> Mapping[Setting, float] | None:
-    """The mix of settings that takes most and keeps a latency (s) with this share of the frames; None where
-    none does.
+    """The mix of settings that takes most and keeps a latency (s) with all frames; None where none does.
 
     Looked for among mixes of two settings that follow one another in what they take.
     """
@@ -316,9 +311,8 @@ def _most(
     order = sorted(costs, key=lambda setting: _total(costs[setting]))
 
     def keeps(mix: Mapping[Setting, float]) -> bool:
-        come = _expected(situation, costs, mix, served, correction, math.inf)
-        enough = come.delivered >= LEAST_DELIVERED * served
-        return come.latency <= limit and enough and come.busy * served <= FULL
+        come = _expected(situation, costs, mix, correction, math.inf)
+        return come.latency <= limit and come.delivered >= LEAST_DELIVERED and come.busy <= FULL
 
     most = None
     for place, setting in enumerate(order):
@@ -326,21 +320,27 @@ def _most(
             most = place
     if most is None:
         return None
-    best = {order[most]: 1.0}
-    for count in range(1, cameras if most + 1 < len(order) else 1):
-        mix = {order[most]: 1 - count / cameras, order[most + 1]: count / cameras}
-        if keeps(mix):
-            best = mix
-    return best
+    if most + 1 == len(order):
+        return {order[most]: 1.0}
+
+    def mix_of(count: int) -> Mapping[Setting, float]:
+        """The next setting for so many cameras."""
+        return {order[most]: 1 - count / cameras, order[most + 1]: count / cameras}
+
+    keeping, too_many = 0, cameras
+    while too_many - keeping > 1:
+        count = (keeping + too_many) // 2
+        keeping, too_many = (count, too_many) if keeps(mix_of(count)) else (keeping, count)
+    return mix_of(keeping) if keeping else {order[most]: 1.0}
 
 
-def _services(situation: Situation, costs: Mapping[Setting, Cost], served: float) -> tuple[Service, ...]:
+def _services(situation: Situation, costs: Mapping[Setting, Cost]) -> tuple[Service, ...]:
     """What operators take in every setting: the seconds measured, in proportion to their work.
 
     An operator has the share of the cores that one camera needs: the plan has as many of them as cameras.
     """
     now = _mixed(costs, situation.mix or {situation.setting: 1.0})
-    rate = served * max(max(rates) for rates in situation.rates.values() if rates)
+    rate = max(max(rates) for rates in situation.rates.values() if rates)
     return tuple(
         Service(name, HERE, rate * work / MARGIN, max(seconds, 1e-6), setting=setting, work=work)
         for setting, cost in costs.items()
@@ -355,7 +355,6 @@ def _problem(
     costs: Mapping[Setting, Cost],
     services: Sequence[Service],
     cores: float,
-    served: float,
 ) -> Problem:
     """The planning problem of a graph on this machine alone."""
     accuracies = tuple(
@@ -363,7 +362,7 @@ def _problem(
     )
     cluster = Cluster((HERE,), (Node(HERE, HERE, HERE, cores),))
     cameras = [
-        CameraClass(name, name, HERE, max(rates) * served, len(rates))
+        CameraClass(name, name, HERE, max(rates), len(rates))
         for name, rates in situation.rates.items()
         if rates and max(rates) > 0
     ]
@@ -379,7 +378,7 @@ def _problem(
     return replace(made, minimize="utility") if differ and graph.goal.accuracy is None else made
 
 
-def _proposed(done: Planned, situation: Situation, costs: Mapping[Setting, Cost], served: float) -> Proposal:
+def _proposed(done: Planned, situation: Situation, costs: Mapping[Setting, Cost]) -> Proposal:
     applied = {camera.name: camera.application for camera in done.problem.classes}
     counts: dict[str, Counter[Setting]] = defaultdict(Counter)
     total: Counter[Setting] = Counter()
@@ -389,11 +388,26 @@ def _proposed(done: Planned, situation: Situation, costs: Mapping[Setting, Cost]
     cameras = {application: sorted(shares.items()) for application, shares in counts.items()}
     accuracies = [accuracy for accuracy in done.prediction.accuracies if accuracy is not None]
     come = expected(situation, costs, {setting: count / total.total() for setting, count in total.items()})
-    return Proposal(cameras, served, come.latency, min(accuracies, default=None))
+    return Proposal(cameras, 1.0, come.latency, min(accuracies, default=None))
 
 
-def _least(situation: Situation, costs: Mapping[Setting, Cost]) -> Proposal:
-    setting = min(costs, key=lambda known: _total(costs[known]))
-    cameras = {name: [(setting, len(rates))] for name, rates in situation.rates.items() if rates}
-    come = expected(situation, costs, {setting: 1.0})
-    return Proposal(cameras, RATES[-1], come.latency, costs[setting].accuracy, reached=False)
+def _part(situation: Situation, costs: Mapping[Setting, Cost], cores: float, limit: float) -> Proposal:
+    """What is best where not all frames can keep a latency (s): the setting that sees most in those that do.
+
+    That is its accuracy times the share of the frames that it serves in time; what takes less counts as better
+    where the accuracies are not known, or none comes in time.
+    """
+    rate = max(sum(map(sum, situation.rates.values())), 1e-9)
+    bounded = replace(situation, goal=limit)
+    come = {
+        setting: expected(bounded, costs, {setting: 1.0})
+        for setting in sorted(costs, key=lambda setting: _total(costs[setting]))
+    }
+    served = {
+        setting: min(seen.in_time, MARGIN * cores / max(rate * _total(costs[setting]), 1e-9))
+        for setting, seen in come.items()
+    }
+    known = all(cost.accuracy is not None for cost in costs.values())
+    best = max(served, key=lambda one: served[one] * ((costs[one].accuracy or 0.0) if known else 1.0))
+    cameras = {name: [(best, len(rates))] for name, rates in situation.rates.items() if rates}
+    return Proposal(cameras, served[best], come[best].latency, costs[best].accuracy, served[best] > 0)

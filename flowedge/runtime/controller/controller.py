@@ -7,6 +7,7 @@ has the run go by them (`flowedge.runtime.routes`). Where operators work is `Off
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 import time
@@ -25,7 +26,7 @@ from flowedge.runtime.controller.experience import Experience
 from flowedge.runtime.controller.learning import Learning
 from flowedge.runtime.controller.observation import Observation
 from flowedge.runtime.controller.offloading import Offloading
-from flowedge.runtime.controller.pace import Pace
+from flowedge.runtime.controller.pace import SETTLED_SECONDS, Pace
 from flowedge.runtime.controller.search import Search
 from flowedge.runtime.measuring import Window, together
 from flowedge.runtime.routes import Configuration, settings
@@ -40,10 +41,13 @@ WINDOWS = 3
 """How many windows a plan is made from: one has few frames, and what is unusual in it asks for a plan."""
 
 START_SECONDS = 5.0
-"""How long models, encoders and the first rehearsal are given before a missed goal means anything."""
+"""How long models, encoders and the first rehearsal are given before what is measured means anything."""
 
 EQUAL = 0.005
 """The difference in accuracy for which nothing is changed."""
+
+TINY = 1e-9
+"""Core-seconds a frame: less makes no difference."""
 
 ROTATION_SECONDS = 10.0
 """How long a camera has a lesser setting than others before it is another one's turn."""
@@ -95,6 +99,7 @@ class Controller:
         self._turned = 0.0
         self._begun = clock()
         self._searching.changed(self._begun + START_SECONDS)
+        self._pace.changed(self._begun + START_SECONDS - SETTLED_SECONDS, more=False)
         self._windows: deque[Window] = deque(maxlen=WINDOWS)  # since the last change
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="flowedge-controller", daemon=True)
@@ -117,6 +122,7 @@ class Controller:
             self._thread.join()
 
     def _watch(self) -> None:
+        importlib.import_module("scipy.optimize")  # 0.7 s, which the first plan would take longer otherwise
         while not self._closed.wait(TICK_SECONDS):
             try:
                 self.look(self._measuring.window())
@@ -176,6 +182,8 @@ class Controller:
 
     def _news(self) -> str | None:
         """That more settings have become known than when there was a plan last, if so."""
+        if self._clock() - self._begun < START_SECONDS:
+            return None
         before, self._known = self._known, len(self._costs)
         return f"{self._known} settings are known" if self._known > before else None
 
@@ -192,7 +200,9 @@ class Controller:
             cores=self._cores, headroom=self._pace.headroom, strategy=self._strategy,
         )  # fmt: skip
         planned = self._clock()
-        if self._proposal is not None and wanted.cameras == self._proposal.cameras:
+        takes_more = _mean(_mix(wanted), costs, _work) > _mean(situation.mix, costs, _work) + TINY
+        same = self._proposal is not None and wanted.cameras == self._proposal.cameras
+        if same or (self._pace.urgent and takes_more):  # what misses the goal does not get better by more
             self._confirmed = 0
             self._pace.unchanged(planned)
             return
@@ -207,18 +217,17 @@ class Controller:
         self._note(
             Decision(
                 planned - self._begun, reason, _counts(wanted), measured_latency=situation.latency,
-                expected_latency=wanted.latency, expected_accuracy=wanted.accuracy, reached=wanted.reached,
+                expected_latency=wanted.latency, expected_accuracy=wanted.accuracy,
+                expected_fps=wanted.served * sum(map(sum, situation.rates.values())), reached=wanted.reached,
                 planning_seconds=planned - begun, setup_seconds=done - planned,
             )
         )  # fmt: skip
-        before = max(_work(costs[setting]) for setting in situation.mix)
-        after = max(_work(costs[setting]) for shares in wanted.cameras.values() for setting, _ in shares)
         self._measuring.window()  # what was measured meanwhile belongs to neither setting
         self._windows.clear()
         calm = self._pace.more  # else something else has changed too
         self._left = self._steady if calm and len(situation.mix) == 1 else None
         self._steady = None
-        self._pace.changed(done, more=after > before)
+        self._pace.changed(done, more=takes_more)
 
     def _rotate(self) -> None:
         """Where cameras differ in their settings, let others have the lesser one (CONTINUUM)."""
@@ -262,17 +271,25 @@ class Controller:
 
 def _better(wanted: Proposal, mix: Mapping[Setting, float], costs: Mapping[Setting, Cost]) -> bool:
     """Whether a plan with room to spare is worth a change: it sees more, or as much for less work."""
+    gain = _mean(_mix(wanted), costs, _accuracy) - _mean(mix, costs, _accuracy)
+    saved = _mean(mix, costs, _work) - _mean(_mix(wanted), costs, _work)
+    return wanted.reached and (gain > EQUAL or (gain > -EQUAL and saved > TINY))
+
+
+def _mix(wanted: Proposal) -> Counter[Setting]:
+    """How many cameras are to have each setting."""
     shares: Counter[Setting] = Counter()
     for counts in wanted.cameras.values():
         shares.update(dict(counts))
+    return shares
 
-    def mean(weights: Mapping[Setting, float], value: Callable[[Cost], float]) -> float:
-        total = sum(weights.values())
-        return sum(value(costs[setting]) * weight / total for setting, weight in weights.items())
 
-    gain = mean(shares, _accuracy) - mean(mix, _accuracy)
-    saved = mean(mix, _work) - mean(shares, _work)
-    return wanted.reached and (gain > EQUAL or (gain > -EQUAL and saved > 0))
+def _mean(
+    weights: Mapping[Setting, float], costs: Mapping[Setting, Cost], value: Callable[[Cost], float]
+) -> float:
+    """The mean of what costs say of the settings, with these weights."""
+    total = sum(weights.values())
+    return sum(value(costs[setting]) * weight for setting, weight in weights.items()) / total
 
 
 def _counted(rates: Mapping[str, Sequence[float]]) -> dict[str, int]:

@@ -101,7 +101,7 @@ def spread_of(times: Histogram) -> list[float]:
     mean = times.mean()
     if mean is None or len(times) < len(TENTHS):
         return []
-    values = [times.quantile(share) or mean for share in TENTHS]
+    values = [value or mean for value in times.quantiles(TENTHS)]
     return [value * len(values) / sum(values) for value in values]
 
 

@@ -27,9 +27,10 @@ NO_QUEUE = 0.03
 """Nobody waits at a station that takes less than this share of a frame's service."""
 
 ROUNDS = 12
-"""Frames of the slowest camera that are simulated; the first `SKIPPED` do not count, for they find no queue."""
+"""Frames of the slowest camera that are simulated, unless those of the others are too many."""
 
-SKIPPED = 3
+SKIPPED = 0.25
+"""The share of the simulated time whose frames do not count: they find no queue."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,13 @@ class Station:
     """Steps of a graph with one queue before them: they work on up to `batch` frames of it at a time.
 
     `feeders` are the places, in a sequence of stations, of those whose results it takes; none for one that is
-    fed by cameras.
+    fed by cameras. Frames of other sources than `sources` do not come there; without any, all do.
     """
 
     steps: tuple[str, ...]
     feeders: tuple[int, ...] = ()
     batch: int = 1
+    sources: frozenset[str] = frozenset()
 
 
 def stations(graph: Graph) -> tuple[Station, ...]:
@@ -51,11 +53,11 @@ def stations(graph: Graph) -> tuple[Station, ...]:
     >>> from flowedge.operators import Detect, NonMaxMerge, Null, Resize, Slice, video
     >>> graph = Graph("sliced")
     >>> video(graph, "street://") >> Slice(2) >> Detect("street") >> NonMaxMerge() >> Null()
-    >>> for station in stations(graph): print(station)
-    Station(steps=('Decode',), feeders=(), batch=1)
-    Station(steps=('Slice', 'Detect'), feeders=(0,), batch=1)
-    Station(steps=('NonMaxMerge',), feeders=(1,), batch=1)
-    Station(steps=('Null',), feeders=(2,), batch=1)
+    >>> for station in stations(graph): print(station.steps, station.feeders)
+    ('Decode',) ()
+    ('Slice', 'Detect') (0,)
+    ('NonMaxMerge',) (1,)
+    ('Null',) (2,)
     """
     single = [region.steps for region in regions(graph) if region.depth(graph) == 1]
     sources = {node.name for node in graph.nodes if isinstance(node.step, Source)}
@@ -73,14 +75,16 @@ def stations(graph: Graph) -> tuple[Station, ...]:
         feeders = {place[name] for node in nodes for name in node.feeders if name in place} - {index}
         step = nodes[0].step
         batch = step.batch if len(nodes) == 1 and isinstance(step, Operator) else 1
-        made.append(Station(tuple(node.name for node in nodes), tuple(sorted(feeders)), batch))
+        before = frozenset.union(*(graph.upstream(node.name) for node in nodes)) & sources
+        fed_by = before if before != sources else frozenset[str]()
+        made.append(Station(tuple(node.name for node in nodes), tuple(sorted(feeders)), batch, fed_by))
     return tuple(made)
 
 
 @dataclass(frozen=True)
 class Camera:
     """`rate` frames a second, one of them at `phase` (s); `service` are the seconds that a frame takes at each
-    station."""
+    station, 0 where it does not wait for others."""
 
     rate: float
     phase: float
@@ -112,13 +116,11 @@ def passed(
     *,
     spread: Sequence[Sequence[float]] = (),
     goal: float = math.inf,
-    served: float = 1.0,
 ) -> Passed:
     """Send some seconds of frames of these cameras through the stations.
 
     `spread` has, for every station, equally likely factors of its service times; `goal` is the latency (s) that
-    frames which waited must keep or give way; the share `served` (0..1) of the frames is sent, those of the
-    cameras in turn.
+    frames which waited must keep or give way.
 
     >>> chain = [Station(("Detect",))]
     >>> together = [Camera(2.0, 0.0, [0.05])] * 4
@@ -128,7 +130,7 @@ def passed(
     >>> {round(value, 2) for value in passed(apart, chain).latencies}
     {0.05}
     """
-    frames = _frames(cameras, served)
+    frames = _frames(cameras)
     ready: list[list[float]] = []
     rest = [_rest(chain, camera.service) for camera in cameras]
     for index, station in enumerate(chain):
@@ -137,24 +139,24 @@ def passed(
             for number, (at, _) in enumerate(frames)
         ]
         service = [camera.service[index] for camera in cameras]
-        if all(own <= NO_QUEUE * way[0] for own, way in zip(service, rest, strict=True)):
+        if all(own <= NO_QUEUE * max(way) for own, way in zip(service, rest, strict=True)):
             ready.append([at + service[camera] for at, (_, camera) in zip(comes, frames, strict=True)])
             continue
         factors = _drawn(spread[index] if spread else ())
         queue = _Queue(station.batch, goal, [seconds[index] for seconds in rest])
         ready.append(queue.served(frames, comes, service, factors))
     last = [index for index in range(len(chain)) if not any(index in other.feeders for other in chain)]
-    begun = min((at for at, _ in frames), default=0.0) + SKIPPED / min(camera.rate for camera in cameras)
+    begun = (1 - SKIPPED) * frames[0][0] + SKIPPED * frames[-1][0]
     ended = [
         max((ready[index][number] for index in last), default=at) - at
         for number, (at, _) in enumerate(frames)
         if at >= begun
     ]
     delivered = sorted(latency for latency in ended if latency < math.inf)
-    return Passed(delivered, served * len(delivered) / max(1, len(ended)))
+    return Passed(delivered, len(delivered) / max(1, len(ended)))
 
 
-def _frames(cameras: Sequence[Camera], served: float) -> list[tuple[float, int]]:
+def _frames(cameras: Sequence[Camera]) -> list[tuple[float, int]]:
     """When frames come, and of which camera: in the order of time."""
     seconds = ROUNDS / min(camera.rate for camera in cameras)
     seconds = min(seconds, max(1.0, MOST_FRAMES / sum(camera.rate for camera in cameras)))
@@ -162,10 +164,7 @@ def _frames(cameras: Sequence[Camera], served: float) -> list[tuple[float, int]]
     for number, camera in enumerate(cameras):
         period = 1 / camera.rate
         first = camera.phase % period
-        for count in range(max(1, round(seconds * camera.rate))):
-            turn = count * served + number / len(cameras)
-            if math.floor(turn + served) > math.floor(turn):
-                frames.append((first + count * period, number))
+        frames += [(first + count * period, number) for count in range(max(1, round(seconds * camera.rate)))]
     return sorted(frames)
 
 
@@ -202,8 +201,9 @@ class _Queue:
         factors: Iterator[float],
     ) -> list[float]:
         """When each frame has been served; infinity for one that is not."""
-        done = [math.inf] * len(frames)
-        order = sorted((at, number) for number, at in enumerate(comes) if at < math.inf)
+        works = [service[camera] > 0 for _, camera in frames]
+        done = [math.inf if works[number] else at for number, at in enumerate(comes)]
+        order = sorted((at, number) for number, at in enumerate(comes) if at < math.inf and works[number])
         waiting: dict[int, int] = {}  # camera -> frame
         first: list[int] = []  # cameras that have the next turn
         now, next_ = 0.0, 0

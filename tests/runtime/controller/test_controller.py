@@ -207,7 +207,7 @@ def test_another_program_has_less_taken_and_then_more_again(monkeypatch: pytest.
 
 def test_cameras_take_turns_where_they_differ(monkeypatch: pytest.MonkeyPatch):
     run = Judged(monkeypatch, cameras=4, latency="260 ms")
-    run.seconds(3)
+    run.seconds(6)
     assert len(run.sizes) == 2
     had: dict[str, set[int]] = {name: set() for name in run.machine.names}
     for _ in range(5):

@@ -33,6 +33,13 @@ def test_a_step_that_takes_frames_together_gives_them_together():
     assert passed(cameras(4, 0.01), (Station(("Detect",), batch=4),)).quantile(0.05) == pytest.approx(0.04)
 
 
+def test_cameras_of_different_rates_all_count():
+    both = [Camera(30.0, 0.0, (0.01,)), Camera(0.1, 0.003, (0.02,))]
+    come = passed(both, DETECT)
+    assert come.delivered == 1.0
+    assert {round(latency, 3) for latency in come.latencies} >= {0.01}
+
+
 def test_steps_follow_one_another_and_branches_meet():
     chain = (Station(("A",)), Station(("B",), (0,)), Station(("C",), (0,)), Station(("D",), (1, 2)))
     alone = [Camera(2.0, 0.0, (0.05, 0.1, 0.02, 0.03))]
@@ -49,10 +56,6 @@ def test_with_a_goal_those_give_way_that_would_miss_it_and_every_camera_has_its_
     come = passed(cameras(8, 0.1), DETECT, goal=0.35)
     assert come.quantile(1.0) <= 0.35
     assert come.delivered == pytest.approx(3 / 8, abs=0.05)
-
-
-def test_frames_that_are_not_sent_make_room():
-    assert passed(cameras(8, 0.05), DETECT, served=0.5).quantile(1.0) == pytest.approx(0.2)
 
 
 def test_service_times_that_vary_make_a_tail():
@@ -91,3 +94,17 @@ def test_stations_of_a_graph_with_a_join():
         Station(("Draw",), (1, 2)),
         Station(("Null",), (3,)),
     )
+
+
+def test_cameras_of_different_sources_meet_only_where_their_frames_do():
+    graph = Graph("door")
+    front = video(graph, "street://", name="front")
+    side = video(graph, {"side": "street://"}, name="side")
+    front >> Resize(320) >> Null()
+    side >> Resize(640, name="Other") >> Null(name="End")
+    sources = {station.steps[0]: station.sources for station in stations(graph)}
+    assert sources["Resize"] == {"front"}
+    assert sources["Other"] == sources["End"] == {"side"}
+    chain = (Station(("A",)), Station(("B",)))
+    come = passed([Camera(2.0, 0.0, (0.1, 0.0)), Camera(2.0, 0.0, (0.0, 0.2))], chain)
+    assert {round(latency, 6) for latency in come.latencies} == {0.1, 0.2}
