@@ -22,14 +22,16 @@ gone, however it ended, so nothing has to be cleaned; Docker's limit of 64 MiB o
 readers come to it by the writer's entry in /proc, which the kernel opens for the same user only. Its size is
 sealed: nobody can cut it off beneath a reader.
 
-Why not iceoryx2 (0.10)? It is faster: 1.8 to 2.1 ms for a hop of 6.2 MB; this one, with block, message and
-Zenoh, takes 2.9 to 3.3 ms, at equal frames/s (`python -m tools.bench transports`, medians at 30 frames/s on
-two busy cores; both copy for 1.3 ms). But, as measured with it: a view does not keep its sample, so
-a picture that outlives it shows another one; views are writeable; a subscriber that keeps as many samples as it
-may gets nothing more, so a few kept pictures stop all cameras; three subscribers that may keep 8 pictures each
-need 610 MB of /dev/shm for one publisher, and where that is smaller the process ends by SIGBUS; after kill -9
-the files stay until somebody starts again; and its queue would stand beside that of the small values, whose
-order with the pictures would have to be restored.
+Why not iceoryx2 (0.10)? It is faster: 1.7 to 1.9 ms for a hop of 6.2 MB; this one, with block, request and
+Zenoh, takes 2.8 to 3.0 ms, at equal frames/s (`python -m tools.bench transports`, medians at 30 frames/s on
+two busy cores). Both copy for 1.5 ms. The rest here is 0.45 ms for the message, three threads of Zenoh (a
+Unix socket alone takes 0.12 ms), and 0.6 ms of Python, which takes several times as long as in a loop because
+the pixels have driven its code and data out of the caches. But, as measured with iceoryx2: a view does not
+keep its sample, so a picture that outlives it shows another one; views are writeable; a subscriber that keeps
+as many samples as it may gets nothing more, so a few kept pictures stop all cameras; three subscribers that
+may keep 8 pictures each need 610 MB of /dev/shm for one publisher, and where that is smaller the process ends
+by SIGBUS; after kill -9 the files stay until somebody starts again; and its queue would stand beside that of
+the small values, whose order with the pictures would have to be restored.
 """
 
 from __future__ import annotations
