@@ -33,3 +33,13 @@ class RunError(UserError):
 
 class StateError(UserError):
     """The state of an operator that cannot be taken over: of another version of it, or no state at all."""
+
+
+def described(error: BaseException) -> str:
+    """The kind of an error and its message in one line, with the mend where it is known."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    refused = str(error).lower()
+    return f"{text}; {_READ_ONLY}" if "read-only" in refused or "marked as readonly" in refused else text
+
+
+_READ_ONLY = "pictures are read only: change frame.image.copy() and give frame.replace(image=...)"

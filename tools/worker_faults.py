@@ -37,13 +37,13 @@ from flowedge import Absent, Detections, Frame, Graph, Operator, Origin, Tracks,
 from flowedge.operators import Detect, Draw, JSONLines, MOTFile, Null, Resize, Track, video
 from flowedge.plane import topics
 from flowedge.plane.item import Item
-from flowedge.runtime.chain import Answer
 from flowedge.runtime.limits import Limits
-from flowedge.runtime.node import Node
-from flowedge.runtime.process import Patience
-from flowedge.runtime.replicas import Replicas
 from flowedge.runtime.routes import Configuration
 from flowedge.runtime.run import Run
+from flowedge.runtime.workers.chain import Answer
+from flowedge.runtime.workers.node import Node
+from flowedge.runtime.workers.process import Patience
+from flowedge.runtime.workers.replicas import Replicas
 from flowedge.testing import frames
 from flowedge.values import FrameId
 from tools.switching import (
@@ -88,7 +88,7 @@ def workers_of(pid: int) -> list[int]:
 
 def is_worker(pid: int) -> bool:
     try:
-        return b"flowedge.runtime.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"flowedge.runtime.workers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

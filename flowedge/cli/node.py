@@ -42,7 +42,7 @@ def node(
     """
     from flowedge.plane.access import check_node_name
     from flowedge.plane.credentials import Credentials
-    from flowedge.runtime.launcher import Launcher, description
+    from flowedge.runtime.workers.launcher import Launcher, description
 
     check_node_name(name)
     credentials = Credentials.of(certs, name) if certs else None

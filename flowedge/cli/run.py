@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from flowedge.monitor.report import Report
     from flowedge.planner.model.profiles import Setting
     from flowedge.runtime.controller.adaptation import Cost
-    from flowedge.runtime.network import Network
     from flowedge.runtime.plan_file import LocalPlan
     from flowedge.runtime.run import Run
+    from flowedge.runtime.workers.network import Network
 
 log = logging.getLogger("flowedge.cli")
 
@@ -195,7 +195,7 @@ def _network(
     from flowedge.plane.access import HOME
     from flowedge.plane.credentials import Credentials
     from flowedge.plane.remote import listen
-    from flowedge.runtime.network import Network
+    from flowedge.runtime.workers.network import Network
 
     credentials = Credentials.of(certs, HOME) if certs else None
     with Network(listen(endpoint, credentials, nodes=plan.machines, insecure=insecure), given) as network:

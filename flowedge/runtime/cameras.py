@@ -10,14 +10,14 @@ from contextlib import closing
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from flowedge.errors import GraphError, RunError, UserError
+from flowedge.errors import GraphError, RunError, UserError, described
 from flowedge.graph.contract import Detached, Source
 from flowedge.graph.knobs import suggestion
 from flowedge.monitor.report import State
 from flowedge.plane.clock import Clock
 from flowedge.plane.item import End, Item, first_origin, in_session
 from flowedge.plane.taps import Taps
-from flowedge.runtime.failures import Failures, described
+from flowedge.runtime.failures import Failures
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.runner import Outlet, closing_failed

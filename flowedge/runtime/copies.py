@@ -17,17 +17,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from flowedge.errors import described
 from flowedge.graph.contract import State
 from flowedge.plane.item import Item
-from flowedge.runtime.camera_states import new_epoch
-from flowedge.runtime.chain import pack_states, unpack_states
-from flowedge.runtime.failures import described
+from flowedge.runtime.workers.camera_states import new_epoch
+from flowedge.runtime.workers.chain import pack_states, unpack_states
 
 log = logging.getLogger("flowedge.run")
 
 
 class Remote(Protocol):
-    """Copies of a step, or of a chain of them, on workers; `flowedge.runtime.replicas` has them."""
+    """Copies of a step, or of a chain of them, on workers; `flowedge.runtime.workers.replicas` has them."""
 
     def send(self, item: Item) -> bool:
         """Give an item to one of them, once there is room; False where they are gone for good."""

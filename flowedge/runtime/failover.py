@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Self
 
 from flowedge.errors import UserError
 from flowedge.plane.clock import Clock
-from flowedge.runtime.hosting import machine_of
-from flowedge.runtime.network import Network
 from flowedge.runtime.routes import Configuration
+from flowedge.runtime.workers.hosting import machine_of
+from flowedge.runtime.workers.network import Network
 
 if TYPE_CHECKING:
     from flowedge.runtime.run import Run

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from flowedge.errors import RunError, UserError
+from flowedge.errors import RunError, UserError, described
 
 log = logging.getLogger("flowedge.run")
 
@@ -17,8 +17,6 @@ CAUSES_KEPT = 100
 
 RECENT = 64
 """Values of a live camera after which those before count half: what was long ago says little of it now."""
-
-_READ_ONLY = "pictures are read only: change frame.image.copy() and give frame.replace(image=...)"
 
 
 @dataclass
@@ -177,10 +175,3 @@ class Failures:
         else:
             said = before is not None and before.error is not None
             log.log(logging.DEBUG if said else logging.ERROR, "%s", state.error)
-
-
-def described(error: BaseException) -> str:
-    """The kind of an error and its message in one line, with the mend where it is known."""
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    refused = str(error).lower()
-    return f"{text}; {_READ_ONLY}" if "read-only" in refused or "marked as readonly" in refused else text

@@ -26,7 +26,7 @@ from flowedge.errors import UserError
 from flowedge.monitor.plain import from_plain
 from flowedge.monitor.report import Report
 from flowedge.runtime.demand import Demand, DemandMeter
-from flowedge.runtime.worker import SWITCH_SECONDS
+from flowedge.runtime.workers.worker import SWITCH_SECONDS
 
 log = logging.getLogger("flowedge.run")
 

@@ -15,7 +15,7 @@ from flowedge.graph.knobs import suggestion
 from flowedge.planner.files.documents import named
 from flowedge.planner.model.applications import scalar
 from flowedge.runtime.routes import Configuration, first_setting, movable
-from flowedge.runtime.shares import threads_for
+from flowedge.runtime.workers.shares import threads_for
 from flowedge.values import Scalar
 
 

@@ -29,7 +29,7 @@ from flowedge.runtime.ledger import CameraAccount, Counts, Ledger
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.routes import Routes
 from flowedge.runtime.runner import Runner
-from flowedge.runtime.usage import Usage, WorkerUse
+from flowedge.runtime.workers.usage import Usage, WorkerUse
 
 NEARLY_ALL = 0.95
 """The share of frames that must be within a goal of latency."""

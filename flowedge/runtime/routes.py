@@ -23,10 +23,10 @@ from flowedge.plane.item import Item
 from flowedge.planner.model.applications import scalar
 from flowedge.planner.model.profiles import Setting
 from flowedge.profiling.measure import with_setting
-from flowedge.runtime.chain import Answer
 from flowedge.runtime.copies import Copy, Remote
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.runner import Runner
+from flowedge.runtime.workers.chain import Answer
 from flowedge.values import Scalar
 
 log = logging.getLogger("flowedge.run")

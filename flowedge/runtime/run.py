@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Self
 
-from flowedge.errors import ConfigError, RunError, UserError
+from flowedge.errors import ConfigError, RunError, UserError, described
 from flowedge.graph.contract import Sink, Source
 from flowedge.graph.graph import Graph
 from flowedge.graph.loading import refuse_run_in_file
@@ -21,18 +21,18 @@ from flowedge.plane.taps import Taps
 from flowedge.planner.model import units
 from flowedge.runtime.cameras import Cameras
 from flowedge.runtime.decisions import Decisions
-from flowedge.runtime.failures import Failures, described
-from flowedge.runtime.hosting import Hosting
+from flowedge.runtime.failures import Failures
 from flowedge.runtime.ledger import Ledger
 from flowedge.runtime.limits import Limits
 from flowedge.runtime.measuring import Measuring
-from flowedge.runtime.network import Network
 from flowedge.runtime.reporting import Preemptions, Reporter
 from flowedge.runtime.routes import Configuration, Routes
 from flowedge.runtime.runner import Outlet
-from flowedge.runtime.usage import Usage
 from flowedge.runtime.watch import Watch
 from flowedge.runtime.wiring import Wiring
+from flowedge.runtime.workers.hosting import Hosting
+from flowedge.runtime.workers.network import Network
+from flowedge.runtime.workers.usage import Usage
 
 log = logging.getLogger("flowedge.run")
 

@@ -14,16 +14,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from flowedge.errors import RunError, UserError
+from flowedge.errors import RunError, UserError, described
 from flowedge.graph.signature import Accepted, readable, signature
 from flowedge.plane.clock import Clock
 from flowedge.plane.deadline import Deadline
 from flowedge.plane.item import End, Item, Receiver
 from flowedge.plane.mailbox import Mailbox
-from flowedge.runtime.chain import Answer
 from flowedge.runtime.copies import Copies, Copy, Remote
-from flowedge.runtime.failures import Failures, Tally, described
+from flowedge.runtime.failures import Failures, Tally
 from flowedge.runtime.metrics import Metrics
+from flowedge.runtime.workers.chain import Answer
 from flowedge.runtime.works import Work, Works
 from flowedge.values import Absent, FrameId, Outcome
 

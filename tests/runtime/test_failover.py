@@ -9,12 +9,12 @@ import pytest
 from flowedge import Event, Graph
 from flowedge.plane.remote import listen
 from flowedge.runtime.failover import Failover
-from flowedge.runtime.network import Network
 from flowedge.runtime.routes import Configuration
 from flowedge.runtime.run import Run
+from flowedge.runtime.workers.network import Network
 from tests.runtime.fake_steps import SECONDS, Collect, Feed, assert_balanced, wait_until
-from tests.runtime.test_network import dialled, endpoint
 from tests.runtime.worker_steps import Count, command
+from tests.runtime.workers.test_network import dialled, endpoint
 
 __all__ = ["endpoint"]
 
@@ -24,7 +24,7 @@ def test_work_goes_on_here_when_its_machine_is_gone_and_returns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("flowedge.runtime.failover.RETURN_SECONDS", 0.0)
-    monkeypatch.setattr("flowedge.runtime.replicas.CHECKPOINT_SECONDS", 0.01)
+    monkeypatch.setattr("flowedge.runtime.workers.replicas.CHECKPOINT_SECONDS", 0.01)
     feed, came = Feed(), list[Event]()
     graph = Graph("far")
     graph.source(feed.source("north", live=True)) >> Count() >> Collect(came.append)

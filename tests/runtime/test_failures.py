@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from flowedge.errors import RunError, SourceError, UserError
-from flowedge.runtime.failures import CAUSES_KEPT, Failures, Tally, described
+from flowedge.errors import RunError, SourceError, UserError, described
+from flowedge.runtime.failures import CAUSES_KEPT, Failures, Tally
 
 
 class Judged:

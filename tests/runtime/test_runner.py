@@ -10,9 +10,9 @@ from typing import Any
 
 from flowedge import Event
 from flowedge.plane.item import End, Item
-from flowedge.runtime.chain import Answer
 from flowedge.runtime.failures import Failures
 from flowedge.runtime.steps import OperatorRunner
+from flowedge.runtime.workers.chain import Answer
 from tests.runtime.fake_steps import SECONDS, Apply, event, nothing, passed
 
 

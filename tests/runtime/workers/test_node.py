@@ -20,19 +20,19 @@ import pytest
 from flowedge.errors import RunError
 from flowedge.graph.loading import load
 from flowedge.plane.topics import SCHEME
-from flowedge.runtime.link import Link
-from flowedge.runtime.machine import ThisMachine
-from flowedge.runtime.node import Node
-from flowedge.runtime.process import Patience
-from flowedge.runtime.replicas import Replicas
+from flowedge.runtime.workers.link import Link
+from flowedge.runtime.workers.machine import ThisMachine
+from flowedge.runtime.workers.node import Node
+from flowedge.runtime.workers.process import Patience
+from flowedge.runtime.workers.replicas import Replicas
 from tests.runtime.fake_steps import SECONDS, wait_until
-from tests.runtime.test_replicas import Answers, hosted, item, send_all
 from tests.runtime.worker_steps import Import, Obey, command
+from tests.runtime.workers.test_replicas import Answers, hosted, item, send_all
 
 HOME = """
 import sys, threading
-from flowedge.runtime.node import Node
-from flowedge.runtime.replicas import Replicas
+from flowedge.runtime.workers.node import Node
+from flowedge.runtime.workers.replicas import Replicas
 from tests.runtime.worker_steps import Obey
 with Node() as node:
     node.start("a")

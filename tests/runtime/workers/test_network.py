@@ -20,15 +20,15 @@ import pytest
 from flowedge.graph.loading import load
 from flowedge.operators import Crop
 from flowedge.plane.remote import listen
-from flowedge.runtime.network import Network
-from flowedge.runtime.node import Node
-from flowedge.runtime.replicas import Replicas
+from flowedge.runtime.workers.network import Network
+from flowedge.runtime.workers.node import Node
+from flowedge.runtime.workers.replicas import Replicas
 from flowedge.testing import frames
 from flowedge.values import Outcome
 from tests.runtime.fake_steps import SECONDS
-from tests.runtime.test_node import module_at
-from tests.runtime.test_replicas import Answers, item, send_all
 from tests.runtime.worker_steps import Obey, command
+from tests.runtime.workers.test_node import module_at
+from tests.runtime.workers.test_replicas import Answers, item, send_all
 
 USER_FILE = """
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ graph = Graph("user")
 NODE = """
 import signal, sys
 from flowedge.plane.remote import dial
-from flowedge.runtime.launcher import Launcher, description
+from flowedge.runtime.workers.launcher import Launcher, description
 
 launcher = Launcher(sys.argv[1], dial(sys.argv[2]), description("cloud"), sys.argv[2])
 signal.signal(signal.SIGTERM, lambda *_: launcher.stop())
@@ -173,7 +173,7 @@ def test_workers_end_with_their_launcher(endpoint: str) -> None:
 def test_a_machine_with_another_version_is_not_used(
     endpoint: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("flowedge.runtime.network.__version__", "9.9")
+    monkeypatch.setattr("flowedge.runtime.workers.network.__version__", "9.9")
     with Network(listen(endpoint)) as network, dialled(endpoint):
         refused = threading.Event()
         while not any("node gate is not used" in message for message in caplog.messages):

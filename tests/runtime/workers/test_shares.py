@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from flowedge.runtime import cgroups
-from flowedge.runtime.cgroups import CgroupError
-from flowedge.runtime.node import Node
-from flowedge.runtime.shares import Share, Shares
-from tests.runtime.test_node import Owner
+from flowedge.runtime.workers import cgroups
+from flowedge.runtime.workers.cgroups import CgroupError
+from flowedge.runtime.workers.node import Node
+from flowedge.runtime.workers.shares import Share, Shares
+from tests.runtime.workers.test_node import Owner
 
 NOWHERE = Path("/nowhere")
 """Below it there is no cgroup."""
@@ -131,7 +131,10 @@ def test_a_worker_is_kept_to_its_share_in_every_life(parent: cgroups.Parent) -> 
 
 
 def test_a_run_that_was_killed_leaves_groups_for_the_next_to_remove(parent: cgroups.Parent) -> None:
-    code = "from flowedge.runtime.cgroups import parent; import os; print(parent().make('w1', 1), flush=True)"
+    code = (
+        "from flowedge.runtime.workers.cgroups import parent; "
+        "import os; print(parent().make('w1', 1), flush=True)"
+    )
     done = subprocess.run([sys.executable, "-c", f"{code}; os.kill(os.getpid(), 9)"], stdout=subprocess.PIPE)
     group = Path(done.stdout.decode().strip())
     assert group.exists()

@@ -7,7 +7,7 @@ from collections import Counter
 
 from flowedge.graph.contract import State
 from flowedge.plane.transports.requests import Restore
-from flowedge.runtime.placement import Copy, Placement, Sent
+from flowedge.runtime.workers.placement import Copy, Placement, Sent
 
 _epochs = itertools.count(1)
 

@@ -34,13 +34,13 @@ from flowedge.plane.clock import Clock
 from flowedge.plane.item import Item
 from flowedge.plane.transports.requests import Flush, Reply, Retire, Snapshot
 from flowedge.plane.transports.shared_memory import LossCause, SlotLost
-from flowedge.runtime.attendant import Attendant
-from flowedge.runtime.camera_states import CameraStates, new_epoch
-from flowedge.runtime.chain import Answer, pack_states, to_error, unpack_states
-from flowedge.runtime.checkpointing import Checkpointing
-from flowedge.runtime.link import Link, WorkerDiedError
-from flowedge.runtime.node import Node
-from flowedge.runtime.placement import Copy, Placement, Sent, check, state_of
+from flowedge.runtime.workers.attendant import Attendant
+from flowedge.runtime.workers.camera_states import CameraStates, new_epoch
+from flowedge.runtime.workers.chain import Answer, pack_states, to_error, unpack_states
+from flowedge.runtime.workers.checkpointing import Checkpointing
+from flowedge.runtime.workers.link import Link, WorkerDiedError
+from flowedge.runtime.workers.node import Node
+from flowedge.runtime.workers.placement import Copy, Placement, Sent, check, state_of
 from flowedge.values import Outcome
 from flowedge.wire.fields import WireError
 

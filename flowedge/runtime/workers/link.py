@@ -23,15 +23,15 @@ from flowedge.plane.transports.requests import (
     Request,
     pack,
 )
-from flowedge.runtime.chain import to_error
-from flowedge.runtime.worker_settings import to_worker
+from flowedge.runtime.workers.chain import to_error
+from flowedge.runtime.workers.settings import to_worker
 from flowedge.wire.blocks import Message
 from flowedge.wire.fields import WireError
 
 if TYPE_CHECKING:
     import zenoh
 
-    from flowedge.runtime.machine import Machine
+    from flowedge.runtime.workers.machine import Machine
 
 log = logging.getLogger("flowedge.node")
 

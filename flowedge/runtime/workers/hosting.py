@@ -10,13 +10,13 @@ from flowedge.errors import ConfigError, RunError, UserError
 from flowedge.plane.clock import Clock
 from flowedge.plane.item import Item
 from flowedge.profiling.measure import cores_here
-from flowedge.runtime.chain import Answer
-from flowedge.runtime.machine import ThisMachine
-from flowedge.runtime.network import Network, no_such_node
-from flowedge.runtime.node import Node
-from flowedge.runtime.replicas import Replicas
-from flowedge.runtime.shares import threads_for
-from flowedge.runtime.usage import Usage
+from flowedge.runtime.workers.chain import Answer
+from flowedge.runtime.workers.machine import ThisMachine
+from flowedge.runtime.workers.network import Network, no_such_node
+from flowedge.runtime.workers.node import Node
+from flowedge.runtime.workers.replicas import Replicas
+from flowedge.runtime.workers.shares import threads_for
+from flowedge.runtime.workers.usage import Usage
 
 JOIN_SECONDS = 60.0
 """How long another machine that is needed may take to dial in."""

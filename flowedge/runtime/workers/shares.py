@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from flowedge.runtime import cgroups
-from flowedge.runtime.cgroups import CgroupError
+from flowedge.runtime.workers import cgroups
+from flowedge.runtime.workers.cgroups import CgroupError
 
 log = logging.getLogger("flowedge.node")
 

@@ -1,6 +1,6 @@
 """A worker: a process that hosts instances of chains of operators and works on what it is sent.
 
-Started by a node as `python -m flowedge.runtime.worker`, with its `Settings` as one line of JSON on its
+Started by a node as `python -m flowedge.runtime.workers.worker`, with its `Settings` as one line of JSON on its
 standard input, so that no secret stands in its arguments. It is a client of the Zenoh router of the run, at a
 socket that only the same user can enter:
 
@@ -57,8 +57,8 @@ from flowedge.plane.transports.requests import (
     pack,
     unpack,
 )
-from flowedge.runtime.chain import Answer, Chain, pack_states, to_failure, unpack_states
-from flowedge.runtime.worker_settings import RUN, Settings, from_worker, to_worker
+from flowedge.runtime.workers.chain import Answer, Chain, pack_states, to_failure, unpack_states
+from flowedge.runtime.workers.settings import RUN, Settings, from_worker, to_worker
 from flowedge.wire.blocks import Block
 from flowedge.wire.fields import WireError
 

@@ -17,7 +17,7 @@ from flowedge.graph.contract import Operator, State
 from flowedge.graph.synchronization import Synchronize
 from flowedge.plane.item import Item
 from flowedge.plane.transports.requests import Restore
-from flowedge.runtime.link import Link
+from flowedge.runtime.workers.link import Link
 
 _QUERY = Query(application=0, deadline=float("inf"))
 

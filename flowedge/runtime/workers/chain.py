@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import msgpack  # type: ignore[import-untyped]
 
 from flowedge import errors
-from flowedge.errors import RunError, StateError, UserError
+from flowedge.errors import RunError, StateError, UserError, described
 from flowedge.graph.contract import Operator, Plain
 from flowedge.graph.signature import Accepted, readable, signature
 from flowedge.plane.transports.requests import Failure, Gave, Service
-from flowedge.runtime.failures import described
 from flowedge.state.checkpoints import Checkpoint, decode, encode
 from flowedge.values import Absent
 

@@ -19,11 +19,11 @@ from flowedge import Absent, ConfigError, Detections, Event, Operator, Origin, U
 from flowedge.errors import RunError
 from flowedge.operators import Crop, Track
 from flowedge.plane.item import Item
-from flowedge.runtime.chain import Answer
-from flowedge.runtime.link import Link, WorkerDiedError
-from flowedge.runtime.node import Node
-from flowedge.runtime.placement import Sent
-from flowedge.runtime.replicas import Replicas
+from flowedge.runtime.workers.chain import Answer
+from flowedge.runtime.workers.link import Link, WorkerDiedError
+from flowedge.runtime.workers.node import Node
+from flowedge.runtime.workers.placement import Sent
+from flowedge.runtime.workers.replicas import Replicas
 from flowedge.testing import frames
 from flowedge.values import Outcome
 from tests.runtime.fake_steps import SECONDS
@@ -286,7 +286,7 @@ def test_a_frozen_worker_is_replaced(node: Node, tmp_path: Path) -> None:
 def test_state_goes_on_from_the_last_checkpoint_with_identities_of_its_own(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowedge.runtime.replicas.CHECKPOINT_SECONDS", 0.01)
+    monkeypatch.setattr("flowedge.runtime.workers.replicas.CHECKPOINT_SECONDS", 0.01)
     with hosted(node, [Count(marks=str(tmp_path))]) as (copies, answers):
         send_all(copies, [command(index) for index in range(6)])
         pid = answers.wait(6)[0].result.data["pid"]
@@ -306,7 +306,7 @@ def test_state_goes_on_from_the_last_checkpoint_with_identities_of_its_own(
 def test_state_of_tiles_goes_on_where_it_was(
     node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("flowedge.runtime.replicas.CHECKPOINT_SECONDS", 0.01)
+    monkeypatch.setattr("flowedge.runtime.workers.replicas.CHECKPOINT_SECONDS", 0.01)
 
     def send_frame(index: int) -> None:
         value = command(index)

@@ -37,10 +37,10 @@ from flowedge.plane.transports.requests import (
     pack,
     unpack,
 )
-from flowedge.runtime.machine import put
-from flowedge.runtime.memory import Inline
-from flowedge.runtime.process import Process
-from flowedge.runtime.worker_settings import from_worker
+from flowedge.runtime.workers.machine import put
+from flowedge.runtime.workers.memory import Inline
+from flowedge.runtime.workers.process import Process
+from flowedge.runtime.workers.settings import from_worker
 from flowedge.version import __version__
 from flowedge.wire.fields import WireError
 

@@ -7,9 +7,9 @@ import threading
 from concurrent.futures import Future
 
 from flowedge.plane.transports.requests import Restore, Snapshot
-from flowedge.runtime.camera_states import CameraStates
-from flowedge.runtime.link import Link, WorkerDiedError
-from flowedge.runtime.placement import Copy
+from flowedge.runtime.workers.camera_states import CameraStates
+from flowedge.runtime.workers.link import Link, WorkerDiedError
+from flowedge.runtime.workers.placement import Copy
 
 log = logging.getLogger("flowedge.run")
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from flowedge.plane.topics import open_router
 from flowedge.plane.transports.requests import Host
-from flowedge.runtime.memory import Carrier, Memory
-from flowedge.runtime.process import LocalProcess, Process
-from flowedge.runtime.worker_settings import RUN, Settings
+from flowedge.runtime.workers.memory import Carrier, Memory
+from flowedge.runtime.workers.process import LocalProcess, Process
+from flowedge.runtime.workers.settings import RUN, Settings
 
 if TYPE_CHECKING:
     import zenoh

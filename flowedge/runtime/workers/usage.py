@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowedge.runtime.node import Node
-from flowedge.runtime.shares import Share
+from flowedge.runtime.workers.node import Node
+from flowedge.runtime.workers.shares import Share
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flowedge.plane.credentials import Credentials
 from flowedge.plane.remote import dial
 from flowedge.plane.topics import connect
-from flowedge.runtime.memory import Carrier, Inline, Memory
+from flowedge.runtime.workers.memory import Carrier, Inline, Memory
 
 if TYPE_CHECKING:
     import zenoh

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flowedge.runtime import cgroups
-from flowedge.runtime.cgroups import CgroupError
+from flowedge.runtime.workers import cgroups
+from flowedge.runtime.workers.cgroups import CgroupError
 
 V1 = "32 31 0:29 {top} /sys/fs/cgroup/cpu\\040set rw,relatime - cgroup cgroup rw,cpu,cpuacct\n"
 V2 = "41 31 0:38 {top} /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n"

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from flowedge.plane.clock import Clock
-from flowedge.runtime.link import Link
-from flowedge.runtime.worker_settings import Settings
+from flowedge.runtime.workers.link import Link
+from flowedge.runtime.workers.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Patience:
 
 
 class Process(Protocol):
-    """A process that runs `flowedge.runtime.worker`, on this machine or another.
+    """A process that runs `flowedge.runtime.workers.worker`, on this machine or another.
 
     `fd` becomes readable when it has ended.
     """
@@ -67,7 +67,7 @@ class LocalProcess:
 
     def __init__(self, settings: Settings) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "flowedge.runtime.worker"],
+            [sys.executable, "-m", "flowedge.runtime.workers.worker"],
             stdin=subprocess.PIPE,
             env=_environment(settings.threads),
         )

@@ -24,9 +24,9 @@ from flowedge.plane.credentials import Credentials
 from flowedge.plane.topics import watch
 from flowedge.plane.transports.requests import End, Ended, Joined, Launch, Launched, Message, pack, unpack
 from flowedge.profiling.measure import cores_here
-from flowedge.runtime.network import JPEG_QUALITY, LAUNCHER, PYTHON
-from flowedge.runtime.process import LocalProcess
-from flowedge.runtime.worker_settings import Dialling, Settings
+from flowedge.runtime.workers.network import JPEG_QUALITY, LAUNCHER, PYTHON
+from flowedge.runtime.workers.process import LocalProcess
+from flowedge.runtime.workers.settings import Dialling, Settings
 from flowedge.version import __version__
 from flowedge.wire.fields import WireError
 

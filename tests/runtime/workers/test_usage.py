@@ -6,9 +6,9 @@ import os
 import signal
 from pathlib import Path
 
-from flowedge.runtime.node import Node
-from flowedge.runtime.usage import Usage
-from tests.runtime.test_replicas import wait_for
+from flowedge.runtime.workers.node import Node
+from flowedge.runtime.workers.usage import Usage
+from tests.runtime.workers.test_replicas import wait_for
 
 
 def test_a_worker_that_dies_has_used_what_it_used() -> None:
