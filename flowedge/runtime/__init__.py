@@ -14,10 +14,10 @@ from there to its sinks (`ledger`), so counts are exact whatever dies.
   uses. So a change never meets a frame half-way: new copies are set up beside the old, the next frame of a
   camera takes them, and the state of the camera goes over with it.
 - An operator on workers (`workers`), here or on another machine, is a service: a value goes to one copy, its
-  answer comes back once, in `order`, and is the acknowledgement. A worker that dies is back at once, and what it
-  held is sent again (files) or counted as dropped (live cameras). What a step remembers of a camera is in one
-  copy at any time; a second old at most is what goes on after a death. Work leaves a machine that is out of
-  reach (`failover`).
+  answer comes back once, in `order`, and is the acknowledgement. A worker that dies is back at once, and what
+  it held is sent again (files) or counted as dropped (live cameras). What a step remembers of a camera is in
+  one copy at any time; a second old at most is what goes on after a death. Work leaves a machine that is out
+  of reach (`failover`).
 - `preempt` makes a run use no cores for a while: its operators are released, each with a checkpoint, and go on
   from there. Where a command runs several graphs (`homes`), each has a process of its own (`home`), and
   `controller.sharing` says which run where they do not fit together (`demand`).

@@ -189,7 +189,7 @@ class Life:
 
 def _environment(threads: int | None) -> dict[str, str]:
     """That of this process, in which FlowEdge is found and libraries keep to so many threads."""
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     limits = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
     return {
