@@ -237,8 +237,7 @@ def on_live(times: int, draws: random.Random) -> list[str]:
     killed: list[tuple[str, int, float, int]] = []  # which, its process, when, frames lost until the next
     with Notices().listening() as notices, Run(graph.graph) as run:
         run.routes.switch(Configuration((("width", WIDTHS[1]),), {"Detect": ("w1",), "Track": ("w1",)}))
-        node = run._hosting._node
-        assert node is not None
+        node = run._hosting._nodes[""]
         time.sleep(3)
         for _ in range(times):
             at_first, working = losses(run), node.pid("w1")
