@@ -30,22 +30,22 @@ def misses(deadline: Deadline, age: float, *, at: float, together: int = 1) -> b
 
 
 def test_nothing_is_late_before_anything_is_known():
-    assert not misses(Deadline(GOAL), 0.29, at=100.0)
-    assert misses(Deadline(GOAL), 0.31, at=100.0)
+    assert not misses(Deadline(GOAL), 0.26, at=100.0)
+    assert misses(Deadline(GOAL), 0.28, at=100.0)
 
 
 def test_a_frame_is_late_that_is_older_than_its_way_allows():
     deadline = Deadline(GOAL)
     passed(deadline, 0.1, at=100.0)
-    assert [misses(deadline, age, at=101.0) for age in (0.19, 0.21)] == [False, True]
+    assert [misses(deadline, age, at=101.0) for age in (0.16, 0.18)] == [False, True]
 
 
 def test_frames_together_take_as_long_as_such_frames_did_or_longer_in_proportion():
     deadline = Deadline(GOAL)
     passed(deadline, 0.1, at=100.0)
-    assert [misses(deadline, age, at=101.0, together=2) for age in (0.09, 0.11)] == [False, True]
+    assert [misses(deadline, age, at=101.0, together=2) for age in (0.06, 0.08)] == [False, True]
     passed(deadline, 0.15, at=101.0, together=2)
-    assert [misses(deadline, age, at=102.0, together=2) for age in (0.14, 0.16)] == [False, True]
+    assert [misses(deadline, age, at=102.0, together=2) for age in (0.11, 0.13)] == [False, True]
 
 
 def test_one_slow_frame_among_many_does_not_count():

@@ -79,9 +79,9 @@ class Situation:
     second that every camera of an application produces, and `phases` moments (s) at which frames of these were
     captured; `latency` the seconds within which nearly all frames went from capture to sink, `mean` those that
     they took in the mean (0 where that is not known), and `lost` the share (0..1) of the frames that did not
-    come there. Where cameras differ in their settings, `setting` is the
-    commonest and `mix` has the shares (0..1) of all. Where cameras have come or gone since, `measured` are
-    those with which the rest was measured.
+    come there. `cores` is how many cores all that kept busy, 0 where that is not known. Where cameras differ in
+    their settings, `setting` is the commonest and `mix` has the shares (0..1) of all. Where cameras have come
+    or gone since, `measured` are those with which the rest was measured.
 
     `stations` are those of the graph, by default one for each operator that took time; `goal` is the latency
     that its frames must keep or give way.
@@ -96,6 +96,7 @@ class Situation:
     spread: Mapping[str, Sequence[float]] = field(default_factory=dict)
     lost: float = 0.0
     mean: float = 0.0
+    cores: float = 0.0
     stations: Sequence[Station] = ()
     goal: float = math.inf
     measured: Load | None = None
@@ -144,6 +145,7 @@ def proposal(
     limit = (
         units.seconds(graph.goal.latency, "Goal.latency") * (1 - headroom) if graph.goal.latency else math.inf
     )
+    costs = _calibrated(situation, costs)
     correction = _Correction.of(situation, costs)
     most = _most(situation, costs, limit, correction)
     if most is None:
@@ -272,6 +274,23 @@ def _spread(situation: Situation, station: Station) -> Sequence[float]:
     """The spread of the step that takes most of a station's time."""
     longest = max(station.steps, key=lambda name: situation.service.get(name, 0.0))
     return situation.spread.get(longest, ())
+
+
+def _calibrated(situation: Situation, costs: Mapping[Setting, Cost]) -> Mapping[Setting, Cost]:
+    """The costs with no more work than the run can have done with the cores that it kept busy.
+
+    What was rehearsed beside a busy run had caches and cores taken away from it: up to 1.5 times the work.
+    """
+    load = situation.measured or situation.load
+    rate = sum(map(sum, load.rates.values())) * (1 - situation.lost)
+    work = rate * sum(_mixed(costs, situation.mix or {situation.setting: 1.0}).values())
+    if not situation.cores or situation.cores >= work:
+        return costs
+    share = situation.cores / work
+    return {
+        setting: replace(cost, work={name: share * seconds for name, seconds in cost.work.items()})
+        for setting, cost in costs.items()
+    }
 
 
 def _total(cost: Cost) -> float:

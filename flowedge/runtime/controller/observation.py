@@ -76,14 +76,16 @@ class Observation:
         latency = window.latency.quantile(NEARLY_ALL)
         if latency is None or not load.rates:
             return None
-        used = Counter(self._run.routes.of(camera).setting for _, camera in cameras)
+        ways = [self._run.routes.of(camera) for _, camera in cameras]
+        used = Counter(way.setting for way in ways)
+        alone = not any(way.workers for way in ways)
         mix = {setting: count / used.total() for setting, count in used.items()}
         seen = [window.cameras[camera] for _, camera in cameras if camera in window.cameras]
         return Situation(
             used.most_common(1)[0][0], by_frame(self._graph, window), load.rates, latency, mix, load.phases,
             {name: spread_of(times) for name, times in window.times.items()},
             sum(rate.lost for rate in seen) / max(sum(rate.produced for rate in seen), 1e-9),
-            window.latency.mean() or 0.0, self._stations, self._goal,
+            window.latency.mean() or 0.0, window.cores if alone else 0.0, self._stations, self._goal,
         )  # fmt: skip
 
     def application(self, source: str) -> str:

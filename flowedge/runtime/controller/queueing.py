@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from flowedge.graph.contract import Operator, Source
 from flowedge.graph.graph import Graph
-from flowedge.plane.deadline import WAITED
+from flowedge.plane.deadline import MARGIN, WAITED
 from flowedge.runtime.regions import regions
 
 MOST_FRAMES = 400
@@ -235,7 +235,7 @@ class _Queue:
         for camera in sorted(waiting, key=lambda camera: camera not in first):
             number = waiting[camera]
             captured = min(oldest, frames[number][0])
-            late = now + work + self.rest[camera] > captured + self.goal
+            late = now + work + self.rest[camera] > captured + (1 - MARGIN) * self.goal
             if late and taken:
                 break
             del waiting[camera]

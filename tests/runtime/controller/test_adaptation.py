@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,3 +107,10 @@ def test_every_camera_gets_a_setting_and_cores_are_not_planned_twice(
     assert sum(counts.values()) == cameras
     work = sum(count * fps * made.served * costs()[at(size)].work["Resize"] for size, count in counts.items())
     assert not made.reached or work <= 0.8 * cores * 1.001
+
+
+def test_work_is_no_more_than_the_cores_that_were_busy():
+    now = replace(situation(8), phases={"door": [0.025 * number for number in range(8)]})
+    rehearsed = chosen(proposal(graph("1 s"), now, costs(), cores=1))
+    measured = chosen(proposal(graph("1 s"), replace(now, cores=0.4), costs(), cores=1))
+    assert measured[640] > rehearsed.get(640, 0)
