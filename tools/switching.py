@@ -42,7 +42,7 @@ from flowedge.runtime.run import Run
 WIDTHS = 320, 256, 192
 WORKERS = "w1", "w2", "w3"
 FPS = 25
-LIVE_FPS = 10
+LIVE_FPS = 5
 LONGEST_PAUSE = 0.05  # seconds beyond the interval of the frames
 LATE_FRAMES = 60  # of a camera that comes while the graph runs
 NORTH, SOUTH, EAST, WEST = "north", "south", "east", "west"

@@ -244,7 +244,7 @@ def on_live(times: int, draws: random.Random) -> list[str]:
             victim = draws.choice(workers_of(os.getpid()))
             begun = time.monotonic()
             os.kill(victim, signal.SIGKILL)
-            time.sleep(draws.uniform(1, 2))
+            time.sleep(draws.uniform(2, 4))
             if not come_back(graph):
                 wrong.append("live: results stay away")
                 break
