@@ -41,8 +41,8 @@ from flowedge.runtime.limits import Limits
 from flowedge.runtime.routes import Configuration
 from flowedge.runtime.run import Run
 from flowedge.runtime.workers.chain import Answer
+from flowedge.runtime.workers.life import Patience
 from flowedge.runtime.workers.node import Node
-from flowedge.runtime.workers.process import Patience
 from flowedge.runtime.workers.replicas import Replicas
 from flowedge.testing import frames
 from flowedge.values import FrameId

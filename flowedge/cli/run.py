@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import faulthandler
-import json
 import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,12 +25,12 @@ from flowedge.cli.arguments import (
     graphs_and_assignments,
     seconds,
 )
+from flowedge.cli.running import TICK_SECONDS, Signals, noted_signals, print_summary, write_report
 from flowedge.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from flowedge.cli.display import Show
     from flowedge.graph.graph import Graph
-    from flowedge.monitor.report import Report
     from flowedge.planner.model.profiles import Setting
     from flowedge.runtime.controller.adaptation import Cost
     from flowedge.runtime.plan_file import LocalPlan
@@ -41,8 +38,6 @@ if TYPE_CHECKING:
     from flowedge.runtime.workers.network import Network
 
 log = logging.getLogger("flowedge.cli")
-
-TICK_SECONDS = 0.1
 
 SWITCH_SECONDS = 0.0005
 """How long a thread may keep the interpreter while others wait: a tenth of Python's default, since a frame
@@ -280,53 +275,3 @@ def _follow(running: Run, signals: Signals, limit: float | None, show: Show) -> 
             running.stop()
         if len(signals.caught) > 1:
             running.abort()
-
-
-@dataclass
-class Signals:
-    """The numbers of the signals that asked the run to end, in order.
-
-    Until they are `only_noted`, they interrupt: while operators load, nobody looks here.
-    """
-
-    caught: list[int] = field(default_factory=list)
-    only_noted: bool = False
-
-    def note(self, number: int, _: FrameType | None) -> None:
-        self.caught.append(number)
-        if not self.only_noted:
-            raise KeyboardInterrupt
-
-
-@contextmanager
-def noted_signals() -> Iterator[Signals]:
-    """Take SIGINT, SIGTERM and SIGHUP, unless `nohup` has it ignored, as wishes to end."""
-    signals = Signals()
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, signals.note) for number in numbers}
-    try:
-        yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def print_summary(report: Report) -> None:
-    """What a run did, on the terminal."""
-    from flowedge.cli.display import summary
-
-    with suppress(OSError):  # the terminal has been closed
-        for line in summary(report):
-            print(line, file=sys.stderr)
-
-
-def write_report(path: Path, data: Any) -> bool:
-    """Write a report to its file; whether that could be done."""
-    try:
-        files.write(path, json.dumps(data, indent=2) + "\n", "--report")
-    except UserError as error:
-        log.error("%s", error)
-        return False
-    return True

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from flowedge.cli.run import TICK_SECONDS, Signals, noted_signals, print_summary, write_report
+from flowedge.cli.running import TICK_SECONDS, Signals, noted_signals, print_summary, write_report
 
 if TYPE_CHECKING:
     from flowedge.cli.display import Show

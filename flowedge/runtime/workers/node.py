@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 from flowedge.errors import RunError
 from flowedge.plane.clock import Clock
 from flowedge.plane.transports.requests import Envelope, Imported, LogLine, Ready, Report, unpack
+from flowedge.runtime.workers.life import Life, Patience
 from flowedge.runtime.workers.link import Link
 from flowedge.runtime.workers.machine import Machine, ThisMachine
-from flowedge.runtime.workers.process import Life, Patience
 from flowedge.runtime.workers.settings import from_worker
 from flowedge.runtime.workers.shares import Share, Shares
 from flowedge.wire.fields import WireError

@@ -20,10 +20,10 @@ import pytest
 from flowedge.errors import RunError
 from flowedge.graph.loading import load
 from flowedge.plane.topics import SCHEME
+from flowedge.runtime.workers.life import Patience
 from flowedge.runtime.workers.link import Link
 from flowedge.runtime.workers.machine import ThisMachine
 from flowedge.runtime.workers.node import Node
-from flowedge.runtime.workers.process import Patience
 from flowedge.runtime.workers.replicas import Replicas
 from tests.runtime.fake_steps import SECONDS, wait_until
 from tests.runtime.worker_steps import Import, Obey, command
