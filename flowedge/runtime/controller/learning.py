@@ -140,6 +140,8 @@ class Learning:
 
     def _learn(self) -> None:
         pause = 0.0
+        if self.costs:  # what an earlier run learnt can be planned with: there is no haste
+            self._rehearsal.take_time()
         for turn in itertools.count():
             if self._closed.wait(pause):
                 return

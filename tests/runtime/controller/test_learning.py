@@ -161,6 +161,7 @@ def test_what_an_earlier_run_learnt_is_known_at_once_and_only_checked(outlet: Ou
         wait_for(lambda: len(Fake.latest.tried) == 4)
     finally:
         second.close()
+    assert not Fake.latest.hasty
     assert Fake.latest.tried[0] == Fake.latest.tried[2] == 640  # the reference, with another beside it
     assert set(Fake.latest.tried[1::2]) == {320, 416}
 
