@@ -14,10 +14,11 @@ from __future__ import annotations
 import ast
 import json
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache, cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -179,7 +180,7 @@ class _OpenVino(Model):
     def _one(self, image: Image) -> list[Output]:
         self._alone += 1
         if self._alone > FEW and self._latency is None:
-            self._latency = _compiler.submit(self._for_latency)
+            self._latency = _beside_the_work(self._for_latency)
         faster = self._latency.result() if self._latency and self._latency.done() else None
         request = faster or self._streams[0]
         request.start_async({0: image[None]}, share_inputs=True)
@@ -220,12 +221,29 @@ class _OpenVino(Model):
         return {"names": info["framework"]["names"].value} if _has_names(info) else {}
 
 
-_compiler = ThreadPoolExecutor(1, thread_name_prefix="flowedge-compiler")
+_compiling: set[Future[Any]] = set()
+
+
+def _beside_the_work(work: Callable[[], Any]) -> Future[Any]:
+    """What `work` gives, done in a thread that ends with it."""
+    future = Future[Any]()
+    _compiling.add(future)
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+        finally:
+            _compiling.discard(future)
+
+    threading.Thread(target=run, name="flowedge-compiler").start()
+    return future
 
 
 def settle() -> None:
     """Wait until no network is being compiled beside the work, so that what is measured then is the work's."""
-    _compiler.submit(int).result()
+    wait(tuple(_compiling))
 
 
 @cache

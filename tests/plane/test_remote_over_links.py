@@ -13,9 +13,6 @@ import pytest
 from tests.node_process import NodeProcess
 from tools.testbed import Bed, Link, missing, open_bed
 
-REASON = missing()
-pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
-
 HOME = """
 import pathlib, sys, threading, zenoh
 from flowedge.plane.access import from_node, node_topic
@@ -54,6 +51,12 @@ with dial("tls/cloud:7447", Credentials.of(pathlib.Path(sys.argv[1]), "gate")) a
         session.put(from_node("gate", "beat"), "alive")
         time.sleep(0.05)
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _a_bed_can_be_made() -> None:
+    if reason := missing():
+        pytest.skip(reason)
 
 
 @pytest.fixture

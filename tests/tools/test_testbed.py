@@ -19,9 +19,6 @@ from tools.testbed import Bed, Link, attach, missing, open_bed
 from tools.testbed.bed import GROUP, STATES, clear_leftovers
 from tools.testbed.groups import groups
 
-REASON = missing()
-pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
-
 SLOW, FAST = 4.0, 40.0
 """Rates in Mbit/s."""
 
@@ -87,6 +84,12 @@ with open_bed([Link("edge", "fog")], name=sys.argv[1]) as bed:
     print(bed.init("edge"), flush=True)
     time.sleep(1000)
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _a_bed_can_be_made() -> None:
+    if reason := missing():
+        pytest.skip(reason)
 
 
 @pytest.fixture(scope="module")

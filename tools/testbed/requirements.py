@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 
-from tools.testbed.groups import CPU, FREEZER
+from tools.testbed.groups import CPU, FREEZER, Group
 
 TOOLS = {"ip": "iproute2", "tc": "iproute2", "unshare": "util-linux", "nsenter": "util-linux"}
 """Commands, and the Debian packages that have them."""
@@ -22,8 +22,26 @@ def missing() -> str | None:
     for controller in (CPU, FREEZER):
         if not (controller / "cgroup.procs").exists():
             return f"a test bed needs control groups of version 1 at {controller}"
+    if reason := _cannot_join():
+        return reason
     attempt = (
         "unshare -n -m -p -u -f --mount-proc tc qdisc add dev lo root tbf rate 1mbit burst 32kb latency 50ms"
     )
     done = subprocess.run(attempt.split(), capture_output=True, text=True)
     return f"a test bed needs namespaces and tc tbf: {done.stderr.strip()}" if done.returncode else None
+
+
+def _cannot_join() -> str | None:
+    """Why a process cannot be put into a control group, or None."""
+    group = Group(f"flowedge-testbed-trial-{os.getpid()}")
+    try:
+        group.make()
+        for path in group.joins:
+            done = subprocess.run(["sh", "-c", f"echo $$ > {path}"], capture_output=True, text=True)
+            if done.returncode:
+                return f"a test bed needs to put processes into {path.parent.parent}: {done.stderr.strip()}"
+    except OSError as error:
+        return f"a test bed needs control groups that it can make: {error}"
+    finally:
+        group.remove()
+    return None

@@ -36,11 +36,23 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.fixture
 def parent() -> cgroups.Parent:
-    """Where groups are made on this machine."""
+    """Where groups are made on this machine, and processes put into them."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        return cgroups.parent()
+        found = cgroups.parent()
+        group = found.make("trial", 1)
+        try:
+            cgroups.add(group, child.pid)
+        finally:
+            child.kill()
+            child.wait()
+            cgroups.remove(group)
     except CgroupError as error:
         pytest.skip(str(error))
+    finally:
+        child.kill()
+        child.communicate()
+    return found
 
 
 def test_by_affinity_all_threads_of_a_process(
